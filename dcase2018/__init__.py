@@ -1,0 +1,26 @@
+"""Sound tagging for DCASE 2018 Task 2: a folder of clips and a CSV of labels to a ranked submission.
+
+The map, leaves first; a module imports only from lines above its own:
+
+    errors        what a user can cause, as one line and an exit code
+    publish       files that appear whole or not at all
+    progress      a bar on a terminal, a line now and then elsewhere
+    settings      frozen dataclasses that a user may override by name=value
+    recipe        what makes a feature, and its frame arithmetic
+    hparams       what makes a training, and the presets
+    metrics       MAP@3
+    dataset       label files, class maps, splits
+    audio         reading a clip, and what is wrong with a bad one
+    logmel        samples to log mel frames
+    store         the HDF5 file where the two halves meet
+    models        networks
+    batches       examples out of a store
+    run           the run folder
+    submission    Kaggle's CSV
+    synthetic     the demo corpus
+    extraction    clips to store
+    prediction    scores of clips
+    training      a run from a store and labels
+    evaluation    scores against labels
+    cli           the commands
+"""

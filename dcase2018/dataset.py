@@ -1,0 +1,194 @@
+"""Label files, class maps and splits: the CSV side of the data.
+
+A label file has a header naming at least `fname` and `label`; Kaggle's and Zenodo's also bear
+`manually_verified` (train) or `usage` (test: Public, Private or Ignored). It is read as text, so that
+the label `None` stays a word and extra columns survive a split.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+
+from dcase2018.errors import InputError
+from dcase2018.publish import ensure_writable, published
+
+MOST_ERRORS_SHOWN = 20
+
+
+def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a label file, less the rows whose usage is `Ignored`.
+
+    Parameters
+    ----------
+    classes
+        The labels allowed; any, if None.
+
+    Returns
+    -------
+    DataFrame
+        The file's columns, as text, one row a clip, in the file's order.
+
+    Raises
+    ------
+    InputError
+        With every error of the file and its line number.
+    """
+    errors: list[str] = []
+    rows: list[list[str]] = []
+    lines = _records(path)
+    header = next(lines, (1, []))[1]
+    missing = [name for name in ("fname", "label") if name not in header]
+    if missing:
+        raise InputError(
+            f"{path}: line 1: the header must name fname and label; it has no {' and no '.join(missing)}"
+        )
+    seen: dict[str, int] = {}
+    for line, fields in lines:
+        if len(fields) != len(header):
+            errors.append(f"line {line}: {len(fields)} fields, not {len(header)}")
+            continue
+        row = dict(zip(header, fields, strict=True))
+        first = seen.setdefault(row["fname"], line)
+        if first != line:
+            errors.append(f"line {line}: {row['fname']!r} stands already in line {first}")
+        if row.get("usage") != "Ignored":
+            errors += [f"line {line}: {error}" for error in _row_errors(row, classes)]
+            rows.append(fields)
+    if not rows and not errors:
+        errors.append("no clip is labelled")
+    _raise_errors(path, errors)
+    return pd.DataFrame(rows, columns=header, dtype=object)
+
+
+def _open(path: Path, mode: str = "r") -> IO[str]:
+    """Open a CSV. File names are bytes to the system: what is not UTF-8 goes through as it came."""
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Walk the CSV's records that are not blank, with their line numbers."""
+    with _open(path) as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for fields in reader:
+                if reader.line_num == 1 and fields:
+                    fields[0] = fields[0].removeprefix("\ufeff")  # a byte order mark
+                if any(fields):
+                    yield reader.line_num, fields
+        except csv.Error as error:
+            raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+
+
+def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
+    if not row["fname"]:
+        yield "fname is empty"
+    if not row["label"]:
+        yield "label is empty"
+    elif row["label"] == "None":
+        yield "label 'None' is no class"
+    elif classes is not None and row["label"] not in classes:
+        yield f"label {row['label']!r} is not among the {len(classes)} classes"
+    if row.get("manually_verified", "0") not in ("0", "1"):
+        yield f"manually_verified is {row['manually_verified']!r}, not 0 or 1"
+
+
+def _raise_errors(path: Path, errors: list[str]) -> None:
+    if not errors:
+        return
+    shown = errors[:MOST_ERRORS_SHOWN]
+    if len(errors) > len(shown):
+        shown.append(f"and {len(errors) - len(shown)} more")
+    number = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+    raise InputError(f"{path}: {number}: " + "\n  ".join(shown))
+
+
+def read_names(path: Path) -> list[str]:
+    """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
+    lines = _records(path)
+    header = next(lines, (1, []))[1]
+    if "fname" not in header:
+        raise InputError(f"{path}: line 1: the header must name fname")
+    column = header.index("fname")
+    names: list[str] = []
+    errors: list[str] = []
+    seen: dict[str, int] = {}
+    for line, fields in lines:
+        if len(fields) != len(header):
+            errors.append(f"line {line}: {len(fields)} fields, not {len(header)}")
+        elif seen.setdefault(fields[column], line) != line:
+            errors.append(f"line {line}: {fields[column]!r} stands already in line {seen[fields[column]]}")
+        else:
+            names.append(fields[column])
+    _raise_errors(path, errors)
+    return names
+
+
+def class_names(labels: pd.DataFrame) -> list[str]:
+    """Name the classes of a label file, in ascending order."""
+    return sorted(set(labels["label"]))
+
+
+def class_indices(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Index in `classes` of each clip's label: int64, (clips,)."""
+    index = {name: number for number, name in enumerate(classes)}
+    return np.array([index[label] for label in labels["label"]], np.int64)
+
+
+def write_class_map(path: Path, classes: Sequence[str]) -> None:
+    """Write the reference's class map: rows `class_index,class_name`, no header."""
+    ensure_writable(path.parent)
+    with published(path) as partial, _open(partial, "w") as file:
+        csv.writer(file, lineterminator="\n").writerows(enumerate(classes))
+
+
+def read_class_map(path: Path) -> list[str]:
+    """Read a class map; the indices must count from 0."""
+    classes: list[str] = []
+    errors: list[str] = []
+    for line, fields in _records(path):
+        if len(fields) != 2 or fields[0] != str(len(classes)):
+            errors.append(f"line {line}: {','.join(fields)!r} is not '{len(classes)},NAME'")
+        classes.append(fields[-1])
+    if len(set(classes)) < len(classes):
+        errors.append("a class stands there twice")
+    _raise_errors(path, errors)
+    return classes
+
+
+def hold_out(labels: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
+    """Draw the rows of a validation set: bool, (rows,).
+
+    Every stratum (label and `manually_verified` together) gives its share, to within one row.
+    """
+    order = _stratified_order(labels, seed)
+    shares = np.floor(np.arange(len(order) + 1) * fraction + 0.5)
+    chosen = np.zeros(len(order), bool)
+    chosen[order] = np.diff(shares) > 0
+    return chosen
+
+
+def folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
+    """Deal the rows into folds 0 to `n_folds - 1`, stratified as in `hold_out`: int, (rows,)."""
+    order = _stratified_order(labels, seed)
+    fold = np.empty(len(order), int)
+    fold[order] = np.arange(len(order)) % n_folds
+    return fold
+
+
+def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
+    """Row numbers, shuffled, then sorted by stratum: every k-th of them is a stratified draw."""
+    keys = ["label", "manually_verified"] if "manually_verified" in labels else ["label"]
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    strata = labels[keys].iloc[shuffled].agg("\t".join, axis=1)
+    return shuffled[np.argsort(strata.to_numpy(dtype=str), kind="stable")]
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV with a header and `\\n` at line ends, whole or not at all."""
+    ensure_writable(path.parent)
+    with published(path) as partial, _open(partial, "w") as file:
+        table.to_csv(file, index=False, lineterminator="\n")

@@ -1,0 +1,53 @@
+"""The hyperparameters of examples, network and training, and the named presets.
+
+Names, defaults and meanings are the reference's. Those of the features belong to
+`dcase2018.recipe.Recipe` and are fixed in a store when it is extracted.
+"""
+
+from dataclasses import dataclass
+
+from dcase2018.recipe import Recipe
+from dcase2018.settings import check, knob
+
+
+@dataclass(frozen=True)
+class HParams:
+    """What `fit` may be told by `--hparams`; a run keeps it."""
+
+    example_window_seconds: float = knob(0.250, "length of an example", above=0, most=60)
+    example_hop_seconds: float = knob(0.125, "time from one example to the next", above=0, most=60)
+    batch_size: int = knob(64, "examples a step", least=1, most=65536)
+    nl: int = knob(2, "layers of the mlp", least=1, most=100)
+    nh: int = knob(256, "units in a layer of the mlp", least=1, most=65536)
+    weights_init_stddev: float = knob(1e-3, "spread of the initial weights", above=0, most=10)
+    lr: float = knob(1e-4, "learning rate of Adam", above=0, most=10)
+    adam_eps: float = knob(1e-8, "epsilon of Adam", above=0, most=1)
+    classifier: str = knob("softmax", "output layer and loss", choices=("softmax", "logistic"))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def example_window(self, recipe: Recipe) -> int:
+        """Frames in an example."""
+        return max(1, round(self.example_window_seconds * (1 / recipe.stft_hop_seconds)))
+
+    def example_hop(self, recipe: Recipe) -> int:
+        """Frames from one example's start to the next's."""
+        return max(1, round(self.example_hop_seconds * (1 / recipe.stft_hop_seconds)))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What one word chooses for `fit`: a network, its hyperparameters and how long it learns."""
+
+    model: str
+    hparams: HParams
+    epochs: int
+
+
+PRESETS = {
+    # The reference to the letter, for as long as its published score was trained.
+    "baseline": Preset("cnn", HParams(), epochs=5),
+    # For a first look: learns the demo corpus in seconds, and is no good match for real sounds.
+    "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
+}

@@ -1,0 +1,111 @@
+"""What all commands have in common: errors and exit codes, messages, help, and loading Keras."""
+
+import functools
+import importlib
+import logging
+import os
+import sys
+import tempfile
+from types import ModuleType
+from typing import Any
+
+import click
+
+from dcase2018.errors import Dcase2018Error
+from dcase2018.settings import describe
+
+log = logging.getLogger("dcase2018")
+
+INTERRUPTED = 130
+
+
+class Command(click.Command):
+    """A command with `-q` and `-v`, whose epilog is printed as it is written."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"no_args_is_help": True} | settings)
+        for flag, name, level, meaning in (
+            ("-q", "--quiet", logging.WARNING, "Say only what went wrong."),
+            ("-v", "--verbose", logging.DEBUG, "Say more, each step of training included."),
+        ):
+            option = click.Option(
+                [flag, name],
+                is_flag=True,
+                expose_value=False,
+                callback=functools.partial(_set_level, level),
+                help=meaning,
+            )
+            self.params.append(option)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"\n{self.epilog}\n")
+
+
+class Program(click.Group):
+    """A group of commands that turns the library's errors into one line and an exit code."""
+
+    command_class = Command
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of the work, not of the alphabet
+
+    def invoke(self, context: click.Context) -> Any:
+        logging.basicConfig(format="%(message)s", handlers=[TerminalHandler()])
+        log.setLevel(logging.INFO)
+        try:
+            return super().invoke(context)
+        except Dcase2018Error as error:
+            _complain(str(error))
+            context.exit(error.exit_code)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _complain(f"{error.filename or 'error'}: {error.strerror or error}")
+            context.exit(1)
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            context.exit(INTERRUPTED)
+
+
+class TerminalHandler(logging.Handler):
+    """Writes log lines to standard error, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _set_level(level: int, context: click.Context, option: click.Parameter, given: bool) -> None:
+    if given:
+        log.setLevel(level)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"dcase2018: {message}", err=True)
+
+
+def hparams_help(kind: type[Any]) -> str:
+    """Table of the hyperparameters of a stage, for its help."""
+    rows = [f"  {name:<30}{meaning}" for name, meaning in describe(kind)]
+    return "Hyperparameters (--hparams name=value,name=value):\n" + "\n".join(rows)
+
+
+def with_keras(module: str) -> ModuleType:
+    """Import a module that needs Keras, without the greetings that TensorFlow's C++ side prints."""
+    if log.isEnabledFor(logging.DEBUG):
+        return importlib.import_module(module)
+    log.info("loading Keras ...")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as unheard:
+        os.dup2(unheard.fileno(), 2)
+        try:
+            import keras
+
+            keras.ops.zeros(())  # the devices greet when they are first used
+            return importlib.import_module(module)
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

@@ -1,0 +1,67 @@
+"""Progress of long work, on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Count work that is done, with figures beside it.
+
+    Parameters
+    ----------
+    what
+        The work's name, such as "extract".
+    total
+        Number of items to come.
+    unit
+        What an item is, in the plural.
+    every
+        Seconds between two lines where there is no terminal.
+    """
+
+    def __init__(self, what: str, total: int, unit: str, every: float = 5.0) -> None:
+        self.what, self.total, self.unit, self.every = what, total, unit, every
+        self.done = 0
+        self.started = self.told = time.monotonic()
+        self.bar = tqdm(
+            total=total,
+            desc=what,
+            unit=f" {unit}",
+            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)),
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.close()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the work began."""
+        return time.monotonic() - self.started
+
+    def update(self, n: int, **figures: object) -> None:
+        """Count `n` more items; `figures` stand beside the count."""
+        self.done += n
+        if not self.bar.disable:
+            self.bar.set_postfix(figures, refresh=False)
+            self.bar.update(n)
+        elif time.monotonic() - self.told >= self.every:
+            self.told = time.monotonic()
+            log.info("%s", self._line(figures))
+
+    def _line(self, figures: dict[str, object]) -> str:
+        left = self.elapsed / max(self.done, 1) * (self.total - self.done)
+        parts = [f"{self.what}: {self.done}/{self.total} {self.unit}"]
+        parts += [f"{name}={value}" for name, value in figures.items()]
+        return ", ".join([*parts, f"{left:.0f} s left"])

@@ -1,0 +1,54 @@
+"""Files that appear whole or not at all.
+
+A result is written beside its target, synced, and renamed over it, so that a reader sees the old file
+or the new one, never a part. A writer that is killed leaves at most one hidden `.partial-NAME`, which
+the next writer of NAME replaces.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """Yield the path to write to; on leaving without an error it becomes `path`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; `path` is then what it was.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        sync(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def ensure_writable(folder: Path) -> None:
+    """Make `folder` and try a file in it: better to fail now than after an hour's work.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass

@@ -1,0 +1,215 @@
+"""The feature store: the one place that knows HDF5. Its format is specified in features/README.md.
+
+A store holds the frames of many clips back to back in one contiguous block, so that a window is one
+slice and the block can be mapped into memory, and an index with one row a clip. It holds no labels.
+"""
+
+import dataclasses
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dcase2018.errors import InputError
+from dcase2018.publish import published
+from dcase2018.recipe import Recipe
+from dcase2018.settings import differences, from_dict
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A row of the index: a clip, what its frames add up to, and the file they were made from."""
+
+    fname: str
+    length: int  # frames
+    crc32: int  # of the frames' bytes
+    size: int  # bytes of the source file
+    mtime_ns: int  # when the source file was last changed
+    problem: str = ""  # why the clip has no frames
+
+
+def checksum(frames: np.ndarray) -> int:
+    """CRC-32 of a clip's frames, as the index keeps it."""
+    return zlib.crc32(np.ascontiguousarray(frames).data)
+
+
+def write_store(path: Path, recipe: Recipe, entries: Sequence[Entry], frames: Iterable[np.ndarray]) -> None:
+    """Write a store and publish it whole.
+
+    Parameters
+    ----------
+    frames
+        The frames of each entry in turn: float32, (entry.length, recipe.mel_bands).
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; a store that stood at `path` is then untouched.
+    """
+    lengths = np.array([entry.length for entry in entries], np.int64)
+    with published(path) as partial:
+        with h5py.File(partial, "w") as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["writer"] = f"dcase2018 {version('dcase2018')}"
+            file.create_group("recipe").attrs.update(dataclasses.asdict(recipe))
+            _write_index(file.create_group("clips"), entries, lengths)
+            block = file.create_dataset("frames", (lengths.sum(), recipe.mel_bands), np.float32)
+            start = 0
+            for clip in frames:
+                if len(clip):
+                    block[start : start + len(clip)] = clip
+                start += len(clip)
+            if start != len(block):
+                raise ValueError(f"{start} frames were given for an index of {len(block)}")
+        Store(partial)  # what was written can be read
+
+
+def _write_index(group: h5py.Group, entries: Sequence[Entry], lengths: np.ndarray) -> None:
+    text = h5py.string_dtype("utf-8")
+    columns = {
+        "fname": np.array([os.fsencode(entry.fname) for entry in entries], object),
+        "problem": np.array([entry.problem for entry in entries], object),
+    }
+    for name, values in columns.items():
+        group.create_dataset(name, data=values, dtype=text)
+    group["offset"] = np.cumsum(lengths) - lengths
+    group["length"] = lengths
+    group["crc32"] = np.array([entry.crc32 for entry in entries], np.uint32)
+    group["size"] = np.array([entry.size for entry in entries], np.int64)
+    group["mtime_ns"] = np.array([entry.mtime_ns for entry in entries], np.int64)
+
+
+class Store:
+    """A store, opened for reading. It can be pickled: each process maps the file anew.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    fnames : list of str
+    offsets, lengths : ndarray
+        Where a clip's frames begin, and how many there are; int64, (clips,).
+
+    Raises
+    ------
+    InputError
+        If it is no store, or one of another format.
+    OSError
+        If it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{path} does not exist; dcase2018 extract makes it")
+        try:
+            with h5py.File(path, "r") as file:
+                self._read(file)
+        except (OSError, KeyError, RuntimeError) as error:
+            raise InputError(f"{path} is no whole feature store ({_first_line(error)})") from None
+
+    def _read(self, file: h5py.File) -> None:
+        found = file.attrs.get("format")
+        if found != FORMAT:
+            raise InputError(
+                f"{self.path} is of store format {found}, this program reads {FORMAT};"
+                " extract it again or use the version that wrote it"
+            )
+        self.writer = str(file.attrs["writer"])
+        self.recipe = from_dict(Recipe, dict(file["recipe"].attrs))
+        clips = file["clips"]
+        self.fnames = [os.fsdecode(name) for name in clips["fname"][:]]
+        self.problems = [text.decode() for text in clips["problem"][:]]
+        self.offsets, self.lengths = clips["offset"][:], clips["length"][:]
+        self._crc32 = clips["crc32"][:]
+        self._sizes, self._mtimes = clips["size"][:], clips["mtime_ns"][:]
+        block = file["frames"]
+        self._shape, self._dtype = block.shape, block.dtype
+        self._position = block.id.get_offset()
+        self._check_index()
+
+    def _check_index(self) -> None:
+        columns = (self.problems, self.offsets, self.lengths, self._crc32, self._sizes, self._mtimes)
+        ends = np.cumsum(self.lengths)
+        if (
+            any(len(column) != len(self) for column in columns)
+            or (self.lengths < 0).any()
+            or (self.offsets != ends - self.lengths).any()
+            or self._shape != (self.lengths.sum(), self.recipe.mel_bands)
+            or self._dtype != np.float32
+        ):
+            raise InputError(f"{self.path} is damaged: its index does not fit its frames")
+
+    def __len__(self) -> int:
+        return len(self.fnames)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in self.__dict__.items() if key != "frames"}
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """All frames, float32, (all frames, bands), mapped into memory and read only."""
+        if self._position is None:
+            return np.zeros(self._shape, np.float32)
+        return np.memmap(self.path, np.float32, "r", self._position, self._shape)
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row of each clip's name."""
+        return {fname: row for row, fname in enumerate(self.fnames)}
+
+    def find(self, fnames: Iterable[str]) -> np.ndarray:
+        """Rows of the clips of these names, int64.
+
+        Raises
+        ------
+        InputError
+            If a clip is not in the store.
+        """
+        fnames = list(fnames)
+        missing = [fname for fname in fnames if fname not in self.rows]
+        if missing:
+            raise InputError(
+                f"clip {missing[0]!r} {_and_others(missing)}not in {self.path};"
+                " run dcase2018 extract on the folder that has all clips"
+            )
+        return np.array([self.rows[fname] for fname in fnames], np.int64)
+
+    def clip(self, row: int) -> np.ndarray:
+        """Frames of one clip, float32, (length, bands)."""
+        return self.frames[self.offsets[row] : self.offsets[row] + self.lengths[row]]
+
+    def entry(self, row: int) -> Entry:
+        """Row of the index."""
+        return Entry(
+            self.fnames[row],
+            int(self.lengths[row]),
+            int(self._crc32[row]),
+            int(self._sizes[row]),
+            int(self._mtimes[row]),
+            self.problems[row],
+        )
+
+    def is_sound(self, row: int) -> bool:
+        """Whether a clip's frames still have the checksum that they were written with."""
+        return checksum(self.clip(row)) == self._crc32[row]
+
+    def check_recipe(self, recipe: Recipe, owner: str) -> None:
+        """Raise `InputError`, naming the keys that differ, unless the store was made by `recipe`."""
+        differing = differences(self.recipe, recipe)
+        if differing:
+            raise InputError(f"{self.path} was not made by the recipe of {owner}: {'; '.join(differing)}")
+
+
+def _and_others(names: Sequence[str]) -> str:
+    return "is " if len(names) == 1 else f"and {len(names) - 1} more are "
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip("'\"").splitlines()[0]
