@@ -51,10 +51,8 @@ data: $(TRAIN_CSV) ## synthesize the demo corpus
 features: $(FEATURES)/train.h5 $(FEATURES)/test.h5 ## extract the features of all clips
 train: $(RUN)/model.keras ## train a network
 submission: $(RUN)/submission.csv $(if $(TRUTH_CSV),$(RUN)/evaluation.csv) ## train, evaluate and write a Kaggle submission
-	@echo "The submission is $(RUN)/submission.csv."
-	@$(if $(TRUTH_CSV),tail -n 1 $(RUN)/evaluation.csv | awk -F, '{ printf "MAP@3 on %d test clips: %.4f\n"$(comma) $$2$(comma) $$3 }')
-
-comma = ,
+	@echo "submission: $(RUN)/submission.csv"
+	@[ -z "$(TRUTH_CSV)" ] || awk -F, '$$1 == "overall" { printf "MAP@3 on %d test clips: %.4f\n", $$2, $$3 }' $(RUN)/evaluation.csv
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -65,9 +63,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-data/demo/train.csv data/demo/test_post_competition.csv data/demo/sample_submission.csv &: | $(VENV)/.installed
+# The corpus appears whole: what lies beside train.csv is there when it is.
+data/demo/train.csv: | $(VENV)/.installed
 	$(DCASE) synthesize data/demo
-data/demo/audio_train data/demo/audio_test: | data/demo/train.csv ;
+$(addprefix data/demo/,audio_train audio_test test_post_competition.csv sample_submission.csv): | data/demo/train.csv ;
 
 $(FEATURES)/train.h5: $(TRAIN_AUDIO) | $(VENV)/.installed
 	$(EXTRACT) $< $@

@@ -22,5 +22,6 @@ The map, leaves first; a module imports only from lines above its own:
     prediction    scores of clips
     training      a run from a store and labels
     evaluation    scores against labels
+    program       what all commands have in common
     cli           the commands
 """

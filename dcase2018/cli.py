@@ -7,7 +7,6 @@ Keras. Results go to standard output, progress and errors to standard error.
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -92,7 +91,7 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
 @click.option("--folds", "n_folds", type=click.IntRange(2), help="Make this many folds instead.")
 @seed_option
 def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, seed: int) -> None:
-    """Part TRAIN_CSV into train.csv and validation.csv in OUT_DIR.
+    """Part TRAIN_CSV into OUT_DIR's train.csv and validation.csv.
 
     Each label's verified and unverified clips are parted in the same proportion. Headers and all
     columns are kept, and every row is in exactly one part (one fold's validation.csv).
@@ -150,7 +149,9 @@ def extract(
     jobs: int,
     strict: bool,
 ) -> None:
-    """Write log mel frames of the clips in AUDIO_DIR to the HDF5 file STORE.
+    """Write the features of AUDIO_DIR to STORE.
+
+    They are log mel frames of each clip, in one HDF5 file.
 
     A run that was stopped goes on where it was; clips that were added or changed since are computed
     anew. Clips that cannot be used are listed, and the exit code is then 3.
@@ -240,7 +241,11 @@ def fit(
     seed: int,
     force: bool,
 ) -> None:
-    """Train a network on the clips of LABELS_CSV, whose features are in STORE, and write the folder RUN."""
+    """Train a network and write the folder RUN.
+
+    It learns the clips of LABELS_CSV, whose features are in STORE. `model.keras` is written at the end,
+    the checkpoints, history.csv and TensorBoard's events/ on the way.
+    """
     from dcase2018.dataset import class_names, read_class_map, read_labels
     from dcase2018.store import Store
 
@@ -289,19 +294,23 @@ def _check_run_folder(run: Path, force: bool) -> None:
 def evaluate(
     store: Path, labels_csv: Path, runs: tuple[Path, ...], output: Path | None, checkpoint: int | None
 ) -> None:
-    """Print MAP@3 of RUNS by class and overall, on the clips of LABELS_CSV.
+    """Print MAP@3 of RUNS by class and overall.
 
-    Several runs are scored as one ensemble, by the mean of their scores. Rows whose usage is Ignored do
-    not count; Public and Private ones are also scored apart.
+    The clips are those of LABELS_CSV, their features in STORE. Several runs are scored as one ensemble,
+    by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are
+    also scored apart.
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
-    opened, loaded = _open(store, runs)
     from dcase2018.dataset import read_labels
+    from dcase2018.run import open_ensemble
+    from dcase2018.store import Store
 
-    labels = read_labels(labels_csv, loaded[0].classes)
+    opened = Store(store)
+    ensemble = open_ensemble(runs, opened, checkpoint)
+    labels = read_labels(labels_csv, ensemble[0].classes)
     opened.find(labels["fname"])
-    taggers = with_keras("dcase2018.prediction").load_taggers(loaded, opened, checkpoint)
+    taggers = with_keras("dcase2018.prediction").load_taggers(ensemble, checkpoint)
     from dcase2018.evaluation import evaluate, render, write_evaluation
 
     table = evaluate(opened, labels, taggers)
@@ -325,28 +334,24 @@ def predict(
     scores_csv: Path | None,
     checkpoint: int | None,
 ) -> None:
-    """Write the top three classes of every clip in STORE to SUBMISSION_CSV, by the mean of RUNS.
+    """Write a Kaggle submission by RUNS.
 
-    The rows are in order of name. A clip without samples gets the classes most frequent in training.
+    SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores. The
+    rows are in order of name. A clip without samples gets the classes most frequent in training.
     """
     from dcase2018.dataset import read_names
+    from dcase2018.run import open_ensemble
+    from dcase2018.store import Store
 
-    opened, loaded = _open(store, runs)
+    opened = Store(store)
+    ensemble = open_ensemble(runs, opened, checkpoint)
     fnames = read_names(sample) if sample else sorted(opened.fnames)
     rows = opened.find(fnames)
     prediction = with_keras("dcase2018.prediction")
-    scores = prediction.predict(prediction.load_taggers(loaded, opened, checkpoint), opened, rows)
+    scores = prediction.predict(prediction.load_taggers(ensemble, checkpoint), opened, rows)
     from dcase2018.submission import write_scores, write_submission
 
-    write_submission(submission_csv, fnames, scores, loaded[0].classes)
+    write_submission(submission_csv, fnames, scores, ensemble[0].classes)
     if scores_csv:
-        write_scores(scores_csv, fnames, scores, loaded[0].classes)
+        write_scores(scores_csv, fnames, scores, ensemble[0].classes)
     click.echo(f"{submission_csv}: {len(fnames)} clips")
-
-
-def _open(store: Path, runs: tuple[Path, ...]) -> Any:
-    """Open a store and the runs that shall read it."""
-    from dcase2018.run import Run
-    from dcase2018.store import Store
-
-    return Store(store), [Run.load(path) for path in runs]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dcase2018.batches import Windows, in_turn
-from dcase2018.errors import Dcase2018Error, InputError
+from dcase2018.errors import Dcase2018Error
 from dcase2018.progress import Progress
 from dcase2018.run import Run
 from dcase2018.store import Store
@@ -44,20 +44,14 @@ class Tagger:
         return np.where(counts > 0, sums / np.maximum(counts, 1), self.run.prior)
 
 
-def load_taggers(runs: Sequence[Run], store: Store, checkpoint: int | None = None) -> list[Tagger]:
-    """Load the networks of an ensemble.
+def load_taggers(runs: Sequence[Run], checkpoint: int | None = None) -> list[Tagger]:
+    """Load the networks of an ensemble (see `dcase2018.run.open_ensemble`).
 
     Raises
     ------
     InputError
-        If the store is of another recipe than a run's, the runs' classes differ, or a network
-        cannot be loaded.
+        If a network is not there, or is no Keras model of plain layers.
     """
-    for run in runs:
-        run.check_store(store)
-        if list(run.classes) != list(runs[0].classes):
-            odd = sorted(set(run.classes) ^ set(runs[0].classes)) or ["their order"]
-            raise InputError(f"the classes of {run.path} are not those of {runs[0].path}: {', '.join(odd)}")
     return [Tagger(run, run.load_model(checkpoint)) for run in runs]
 
 

@@ -102,6 +102,19 @@ class Run:
         """Where the network after `step` steps is kept."""
         return self.path / "checkpoints" / f"step-{step:08d}.keras"
 
+    def model_file(self, step: int | None = None) -> Path:
+        """Find the file of the trained network, or that of a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If it is not there.
+        """
+        path = self.path / "model.keras" if step is None else self.checkpoint(step)
+        if not path.is_file():
+            raise InputError(f"{path} does not exist; {self._what_exists()}")
+        return path
+
     def load_model(self, step: int | None = None) -> "keras.Model":
         """Load the trained network, or that of a checkpoint.
 
@@ -112,9 +125,7 @@ class Run:
         """
         import keras
 
-        path = self.path / "model.keras" if step is None else self.checkpoint(step)
-        if not path.is_file():
-            raise InputError(f"{path} does not exist; {self._what_exists()}")
+        path = self.model_file(step)
         try:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
         except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
@@ -126,6 +137,25 @@ class Run:
         if not steps:
             return "finish the run with dcase2018 fit"
         return f"--checkpoint takes the steps {', '.join(str(int(p.stem[5:])) for p in steps)}"
+
+
+def open_ensemble(paths: Sequence[Path], store: Store, step: int | None = None) -> list[Run]:
+    """Read the runs that shall score a store together.
+
+    Raises
+    ------
+    InputError
+        If one is no run or has no network (of that step), the store is of another recipe than a run's,
+        or the runs' classes differ.
+    """
+    runs = [Run.load(path) for path in paths]
+    for run in runs:
+        run.check_store(store)
+        run.model_file(step)
+        if list(run.classes) != list(runs[0].classes):
+            odd = sorted(set(run.classes) ^ set(runs[0].classes)) or ["their order"]
+            raise InputError(f"the classes of {run.path} are not those of {paths[0]}: {', '.join(odd)}")
+    return runs
 
 
 def save_model(model: "keras.Model", path: Path) -> None:

@@ -26,6 +26,7 @@ IGNORED = 10  # test clips that nobody scores, beside an empty one
 # Frequencies of partials relative to the lowest, by what vibrates.
 STRING = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 PIPE = (1, 3, 5, 7, 9)
+CHORD = (1, 1.26, 1.5, 2, 2.52, 3, 4, 5)
 PURE = (1, 2)
 BAR = (1, 2.76, 5.4, 8.93)
 BELL = (0.5, 1, 1.2, 1.5, 2, 2.5, 3.3, 4.1)
@@ -72,9 +73,9 @@ VOICES = {
     "Glockenspiel": Voice((1000, 1900), BAR, 0.5, attack=0.001, decay=0.4, rate=3),
     "Gong": Voice((140, 220), PLATE, 0.2, attack=0.03, decay=3, vibrato=0.004),
     "Gunshot_or_gunfire": Voice(noise=(300, 7500), mix=1, attack=0.001, decay=0.06, rate=1.6),
-    "Harmonica": Voice((400, 700), STRING, 0.25, attack=0.05, decay=4, vibrato=0.004),
+    "Harmonica": Voice((350, 450), CHORD, 0.3, attack=0.05, decay=4, vibrato=0.004),
     "Hi-hat": Voice(noise=(5000, 7500), mix=1, attack=0.001, decay=0.05, rate=5),
-    "Keys_jangling": Voice((3000, 5200), PLATE, 0.1, attack=0.001, decay=0.03, rate=14),
+    "Keys_jangling": Voice((2000, 3000), PLATE, 0.1, attack=0.001, decay=0.06, rate=6),
     "Knock": Voice((240, 330), SKIN, 0.8, (200, 1200), 0.5, 0.001, 0.035, 4),
     "Laughter": Voice((300, 480), STRING, 0.7, (800, 3000), 0.2, 0.03, 0.08, 5, glide=-0.3),
     "Meow": Voice((500, 800), STRING, 0.5, attack=0.15, decay=0.4, rate=1, glide=0.5),
@@ -89,7 +90,7 @@ VOICES = {
     "Tearing": Voice(noise=(1500, 7500), mix=1, attack=0.2, decay=0.8, rate=0.7),
     "Telephone": Voice((850, 950), (1, 1.25), 0, attack=0.005, decay=0.5, rate=18),
     "Trumpet": Voice((350, 600), STRING, 0.1, attack=0.03, decay=0.6, rate=1.7),
-    "Violin_or_fiddle": Voice((440, 900), STRING, 0.4, attack=0.1, decay=4, vibrato=0.02),
+    "Violin_or_fiddle": Voice((800, 1500), STRING, 0.5, attack=0.1, decay=4, vibrato=0.03),
     "Writing": Voice(noise=(2500, 6000), mix=1, attack=0.04, decay=0.03, rate=6),
 }
 

@@ -1,0 +1,88 @@
+"""What the tests share: the real commands in real processes, and a toy corpus made by them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from dcase2018.extraction import extract
+from dcase2018.recipe import Recipe
+from dcase2018.store import Store
+
+DATA = Path(__file__).parent / "data"
+BASELINE = Recipe()
+
+
+def dcase(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program in a process of its own."""
+    command = [sys.executable, "-m", "dcase2018", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+def succeed(*args: object) -> str:
+    """Run a command that must succeed, and return its standard output."""
+    done = dcase(*args)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refuse(code: int, *args: object) -> str:
+    """Run a command that must fail with `code`, and return its message, which is no traceback."""
+    done = dcase(*args)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def noise(n_samples: int, seed: int = 0, level: float = 0.1) -> np.ndarray:
+    return (level * np.random.default_rng(seed).standard_normal(n_samples)).astype(np.float32)
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int = 44100, subtype: str = "PCM_16") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A folder of clips: many examples, one, less than one, less than a window, and none."""
+    folder = tmp_path / "clips"
+    for name, n_samples in (("a", 44100), ("b", 13000), ("c", 5000), ("d", 700), ("e", 0)):
+        write_wav(folder / f"{name}.wav", noise(n_samples, seed=ord(name)))
+    return folder
+
+
+@pytest.fixture
+def store(clips: Path, tmp_path: Path) -> Store:
+    extract(clips, tmp_path / "clips.h5", BASELINE)
+    return Store(tmp_path / "clips.h5")
+
+
+class Toy:
+    """A small corpus that has gone through the whole pipeline."""
+
+    def __init__(self, root: Path) -> None:
+        self.data = root / "data"
+        self.train, self.test, self.run = root / "train.h5", root / "test.h5", root / "run"
+        self.labels, self.truth = self.data / "train.csv", self.data / "test_post_competition.csv"
+        self.sample = self.data / "sample_submission.csv"
+        splits = root / "splits"
+        self.fit_labels, self.validation = splits / "train.csv", splits / "validation.csv"
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    toy = Toy(tmp_path_factory.mktemp("toy"))
+    succeed("synthesize", toy.data, "--train-per-class", 6, "--test-per-class", 2, "--seed", 1)
+    succeed("extract", toy.data / "audio_train", toy.train)
+    succeed("extract", toy.data / "audio_test", toy.test)
+    succeed("split", toy.labels, toy.fit_labels.parent)
+    succeed(
+        "fit", toy.train, toy.fit_labels, toy.run, "--preset", "quick", "--epochs", 5,
+        "--validation", toy.validation, "--checkpoint-steps", 5,
+    )  # fmt: skip
+    return toy
