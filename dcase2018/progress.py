@@ -25,7 +25,7 @@ class Progress:
         Seconds between two lines where there is no terminal.
     """
 
-    def __init__(self, what: str, total: int, unit: str, every: float = 5.0) -> None:
+    def __init__(self, what: str, total: int, unit: str, every: float = 10.0) -> None:
         self.what, self.total, self.unit, self.every = what, total, unit, every
         self.done = 0
         self.started = self.told = time.monotonic()

@@ -1,6 +1,8 @@
 """The store: what is written is what is read, whole or not at all, and damage is noticed."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -17,9 +19,10 @@ def sample_store(path: Path, lengths: tuple[int, ...] = (3, 0, 2)) -> list[np.nd
     rng = np.random.default_rng(0)
     frames = [rng.standard_normal((length, 64)).astype(np.float32) for length in lengths]
     entries = [
-        Entry(f"clip {i} é\udcff.wav", len(clip), checksum(clip), 10 * i, 20 * i, "" if len(clip) else "none")
+        Entry(f"clip {i} é.wav", len(clip), checksum(clip), 10 * i, 20 * i, "" if len(clip) else "none")
         for i, clip in enumerate(frames)
     ]
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_store(path, BASELINE, entries, frames)
     return frames
 
@@ -28,12 +31,12 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     frames = sample_store(tmp_path / "s.h5")
     store = Store(tmp_path / "s.h5")
     assert store.recipe == BASELINE
-    assert store.fnames == [f"clip {i} é\udcff.wav" for i in range(3)]
+    assert store.fnames == [f"clip {i} é.wav" for i in range(3)]
     assert store.problems == ["", "none", ""]
     for row, clip in enumerate(frames):
         np.testing.assert_array_equal(store.clip(row), clip)
         assert store.is_sound(row)
-    assert store.entry(2) == Entry("clip 2 é\udcff.wav", 2, checksum(frames[2]), 20, 40)
+    assert store.entry(2) == Entry("clip 2 é.wav", 2, checksum(frames[2]), 20, 40)
 
 
 def test_a_store_of_empty_clips(tmp_path: Path) -> None:
@@ -116,6 +119,16 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
         file["frames"][4, 7] += 1e-6
     store = Store(tmp_path / "s.h5")
     assert [store.is_sound(row) for row in range(3)] == [True, True, False]
+
+
+def test_the_example_of_the_specification_reads_a_store(tmp_path: Path) -> None:
+    specification = (Path(__file__).parents[1] / "features" / "README.md").read_text()
+    example = specification.split("```python\n")[1].split("```")[0]
+    sample_store(tmp_path / "features" / "demo" / "baseline" / "train.h5")
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line[-8:] for line in done.stdout.splitlines()][1] == "o frames"
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_an_index_that_does_not_fit_the_frames(tmp_path: Path) -> None:
