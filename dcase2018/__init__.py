@@ -11,7 +11,9 @@ The map, leaves first; a module imports only from lines above its own:
     metrics       MAP@3
     dataset       label files, class maps, splits
     audio         reading a clip, and what is wrong with a bad one
-    logmel        samples to log mel frames
+    sources       which clips a folder holds
+    logmel        windows of samples to log mel frames
+    frontend      a recipe at work: a clip to frames
     store         the HDF5 file where the two halves meet
     models        networks
     batches       examples out of a store

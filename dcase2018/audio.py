@@ -1,12 +1,13 @@
-"""Reading a clip: mono float32 in [-1, 1) at one sample rate, and what is wrong with a bad one.
+"""Reading a clip: mono samples at one sample rate, block by block, and what is wrong with a bad one.
 
-16-bit PCM at the wanted rate is sample / 32768, bit-exact. Everything else that libsndfile reads
-(other widths, float, FLAC, Ogg, MP3) is scaled by it, mixed to mono by the mean of the channels and
-resampled with soxr.
+16-bit mono PCM at the wanted rate is read as it is, so that the reference's sample / 32768 stays exact.
+Everything else that libsndfile reads (other widths, float, FLAC, Ogg, MP3) comes as float32 in [-1, 1],
+mixed to mono by the mean of the channels and resampled with soxr.
 """
 
+import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,8 @@ import numpy as np
 import soundfile
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
+
+BLOCK = 1 << 20  # samples of all channels read at a time: memory does not grow with a clip
 
 # A WAV header gives this size, and so does a data chunk, where the writer could not know it.
 UNKNOWN_SIZE = 0xFFFFFFFF
@@ -23,51 +26,91 @@ class BadClipError(Exception):
     """A clip that cannot be used; the text is the reason, without the clip's name."""
 
 
-@dataclass(frozen=True)
 class Clip:
-    """Samples, float32, (n_samples,), and whether they were mixed or resampled."""
+    """An audio file, open for reading.
 
-    samples: np.ndarray
-    converted: bool
-
-
-def read_clip(path: Path, sample_rate: int) -> Clip:
-    """Read a clip as mono float32 at `sample_rate`; a file without samples gives none.
+    Attributes
+    ----------
+    seconds : float
+        How long it is.
+    converted : bool
+        Whether it is mixed to mono or resampled.
+    full_scale : float
+        What a block's samples have to be divided by to lie in [-1, 1].
 
     Raises
     ------
     BadClipError
-        If the file is no audio, ends before its header says, or holds a sample that is not finite.
+        If the file is no audio, or shorter than its header says.
     OSError
         If the file cannot be opened.
     """
-    with path.open("rb") as file:
-        _check_wav_size(file.read(12), file, path.stat().st_size)
-        file.seek(0)
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        with path.open("rb") as file:
+            _check_wav_size(file, path.stat().st_size)
+        self.sample_rate = sample_rate
         try:
-            with soundfile.SoundFile(file) as sound:
-                expected, rate = sound.frames, sound.samplerate
-                samples = sound.read(dtype="float32", always_2d=True)
+            self._sound = soundfile.SoundFile(os.fsencode(path))
         except soundfile.LibsndfileError as error:
             raise BadClipError(f"not audio: {error.error_string}") from None
-    if len(samples) < expected:
-        raise BadClipError(f"truncated: {len(samples)} of {expected} samples")
-    if not np.isfinite(samples).all():
-        raise BadClipError("not finite: it holds NaN or infinity")
-    converted = samples.shape[1] != 1 or rate != sample_rate
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if rate != sample_rate:
-        import soxr  # only for clips that need it: it takes as long to load as many clips to read
+        self.converted = self._sound.channels != 1 or self._sound.samplerate != sample_rate
+        self.seconds = self._sound.frames / self._sound.samplerate
+        exact = self._sound.subtype == "PCM_16" and not self.converted
+        self._dtype = "int16" if exact else "float32"
+        self.full_scale = 32768.0 if exact else 1.0
 
-        mono = soxr.resample(mono, rate, sample_rate)
-    return Clip(mono, converted)
+    def __enter__(self) -> "Clip":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sound.close()
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Read the clip from its start: int16 or float32, (some samples,), at `sample_rate`.
+
+        Raises
+        ------
+        BadClipError
+            If the file ends early, cannot be decoded, or holds a sample that is not finite.
+        """
+        blocks = self._decoded()
+        if self._sound.samplerate != self.sample_rate:
+            blocks = _resampled(blocks, self._sound.samplerate, self.sample_rate)
+        return blocks
+
+    def _decoded(self) -> Iterator[np.ndarray]:
+        sound = self._sound
+        done = 0
+        try:
+            sound.seek(0)
+            while len(block := sound.read(BLOCK // sound.channels, self._dtype, always_2d=True)):
+                done += len(block)
+                mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+                if not np.isfinite(mono).all():
+                    raise BadClipError("not finite: it holds NaN or infinity")
+                yield mono
+        except soundfile.LibsndfileError as error:
+            raise BadClipError(f"not audio: {error.error_string}") from None
+        if done < sound.frames:
+            raise BadClipError(f"truncated: {done} of {sound.frames} samples")
 
 
-def _check_wav_size(head: bytes, file: BinaryIO, file_size: int) -> None:
+def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:
+    import soxr  # only for clips that need it: it takes as long to load as many clips to read
+
+    stream = soxr.ResampleStream(rate, wanted, 1, dtype="float32")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _check_wav_size(file: BinaryIO, file_size: int) -> None:
     """Compare what a WAV's data chunk promises with what the file holds.
 
     libsndfile reads a cut-off file without a word, and gives what is left of it.
     """
+    head = file.read(12)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return
     while len(chunk := file.read(8)) == 8:

@@ -138,6 +138,7 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     help="Number of processes.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
+@click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786.")
 @click.pass_context
 def extract(
     context: click.Context,
@@ -148,6 +149,7 @@ def extract(
     labels: Path | None,
     jobs: int,
     strict: bool,
+    scheduler: str | None,
 ) -> None:
     """Write the features of AUDIO_DIR to STORE.
 
@@ -168,7 +170,7 @@ def extract(
         from dcase2018.dataset import read_names
 
         names = read_names(labels)
-    summary = extract(audio_dir, store, full_recipe, names, jobs, strict)
+    summary = extract(audio_dir, store, full_recipe, names, jobs, strict, scheduler)
     click.echo(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
     if summary.converted:
         click.echo(f"mixed to mono or resampled: {summary.converted}")
@@ -182,7 +184,8 @@ def extract(
 
 @main.command(epilog="Example:\n  dcase2018 info features/train.h5")
 @click.argument("store", type=CSV)
-def info(store: Path) -> None:
+@click.option("--verify", is_flag=True, help="Read everything and compare all checksums.")
+def info(store: Path, verify: bool) -> None:
     """Tell what is in a STORE."""
     from dcase2018.store import Store
 
@@ -195,6 +198,9 @@ def info(store: Path) -> None:
     for fname, problem in zip(opened.fnames, opened.problems, strict=True):
         if problem:
             click.echo(f"problem  {fname}: {problem}")
+    if verify:
+        opened.verify()
+        click.echo("verified all checksums hold")
 
 
 @main.command(

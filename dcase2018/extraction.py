@@ -6,6 +6,7 @@ together in order and published as one store. A run that follows a kill, or a ch
 knows what was committed by the name, size and time of the source files.
 """
 
+import csv
 import fcntl
 import logging
 import os
@@ -19,12 +20,13 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from dcase2018.audio import EXTENSIONS, BadClipError, read_clip
+from dcase2018.audio import BadClipError, Clip
 from dcase2018.errors import Dcase2018Error, InputError
-from dcase2018.logmel import LogMel
+from dcase2018.frontend import FrontEnd
 from dcase2018.progress import Progress
-from dcase2018.publish import ensure_writable
+from dcase2018.publish import ensure_writable, published
 from dcase2018.recipe import Recipe
+from dcase2018.sources import Source, find_sources
 from dcase2018.store import Entry, Store, checksum, write_store
 
 log = logging.getLogger(__name__)
@@ -34,20 +36,6 @@ SHARD_CLIPS = 256
 SHARD_BYTES = 32 << 20  # of source files
 
 NO_SAMPLES = "no samples"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A clip's file, and what would tell that it has changed."""
-
-    fname: str
-    path: Path
-    size: int
-    mtime_ns: int
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        return self.fname, self.size, self.mtime_ns
 
 
 # Where the frames of a clip are: the store or shard, and the row in it.
@@ -83,6 +71,7 @@ def extract(
     names: Sequence[str] | None = None,
     jobs: int = 1,
     strict: bool = False,
+    scheduler: str | None = None,
 ) -> Summary:
     """Write the frames of the clips of a folder to a store.
 
@@ -94,6 +83,8 @@ def extract(
         Number of processes.
     strict
         Stop at the first clip that cannot be used, instead of setting it aside.
+    scheduler
+        Address of a Dask cluster to work on instead, which must see the same folders.
 
     Raises
     ------
@@ -105,16 +96,19 @@ def extract(
     OSError
         If something cannot be read or written. What was committed is kept.
     """
+    store_path = store_path.absolute()  # it is named to other processes
     sources = find_sources(audio_dir, names)
     ensure_writable(store_path.parent)
     with _shards_folder(store_path) as folder:
         kept = _kept(store_path, folder, recipe)
         todo = [source for source in sources if source.key not in kept]
         log.info("%s: %d clips, %d of them to extract", store_path, len(sources), len(todo))
-        shards = _compute(todo, folder, LogMel(recipe), jobs, strict)
+        with _workers(jobs, scheduler) as workers:
+            shards = _compute(todo, folder, FrontEnd(recipe), strict, workers)
         places = kept | _places(Store(shard.path) for shard in shards)
         merged = [places[source.key] for source in sources]
         _merge(store_path, recipe, merged)
+        _list_set_aside(store_path, merged)
     problems = {store.fnames[row]: store.problems[row] for store, row in merged}
     return Summary(
         clips=len(sources),
@@ -123,39 +117,6 @@ def extract(
         empty=[name for name, why in problems.items() if why == NO_SAMPLES],
         set_aside={name: why for name, why in problems.items() if why not in ("", NO_SAMPLES)},
     )
-
-
-def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[Source]:
-    """Find the files of the clips, in order.
-
-    Raises
-    ------
-    InputError
-        If there are none, or a name is not in the folder or leads out of it.
-    """
-    if not audio_dir.is_dir():
-        raise InputError(f"{audio_dir} is no folder")
-    if names is None:
-        names = sorted(
-            entry.name
-            for entry in os.scandir(audio_dir)
-            if Path(entry.name).suffix.lower() in EXTENSIONS and not entry.name.startswith(".")
-        )
-    if not names:
-        raise InputError(f"{audio_dir} holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}")
-    root = audio_dir.resolve()
-    outside = [name for name in names if not (root / name).resolve().is_relative_to(root)]
-    if outside:
-        raise InputError(f"clip {outside[0]!r} leads out of {audio_dir}; clips must lie in the folder")
-    missing = [name for name in names if not (root / name).is_file()]
-    if missing:
-        raise InputError(f"{len(missing)} of {len(names)} clips are not in {audio_dir}: {missing[0]!r} ...")
-    return [_source(name, root / name) for name in names]
-
-
-def _source(name: str, path: Path) -> Source:
-    status = path.stat()
-    return Source(name, path, status.st_size, status.st_mtime_ns)
 
 
 @contextmanager
@@ -184,11 +145,11 @@ def _kept(store_path: Path, folder: Path, recipe: Recipe) -> Places:
     if store_path.exists():
         stores.append(Store(store_path))
         stores[0].check_recipe(recipe, "this extraction (remove it or name another store)")
-    for path in sorted(folder.iterdir()):
-        shard = _open_shard(path, recipe)
+    for path in set(folder.iterdir()) - {folder / "lock"}:
+        shard = None if path.name.startswith(".partial-") else _open_shard(path, recipe)
         if shard:
             stores.append(shard)
-        elif path.name != "lock":
+        else:
             path.unlink()
     return {key: (store, row) for key, (store, row) in _places(stores).items() if store.is_sound(row)}
 
@@ -210,8 +171,25 @@ def _places(stores: Iterable[Store]) -> Places:
     return places
 
 
-def _compute(todo: Sequence[Source], folder: Path, front_end: LogMel, jobs: int, strict: bool) -> list[Shard]:
-    """Compute and commit the shards of the clips, `jobs` at a time."""
+@contextmanager
+def _workers(jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
+    """Start what runs the tasks: processes of this machine, or a Dask cluster."""
+    settings = {"return_as": "generator_unordered"}
+    if scheduler is None:
+        yield joblib.Parallel(jobs, **settings)
+        return
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise InputError("--scheduler needs Dask; pip install 'dcase2018[cluster]'") from None
+    with Client(scheduler), joblib.parallel_config("dask"):
+        yield joblib.Parallel(-1, **settings)
+
+
+def _compute(
+    todo: Sequence[Source], folder: Path, front_end: FrontEnd, strict: bool, workers: joblib.Parallel
+) -> list[Shard]:
+    """Compute and commit the shards of the clips."""
     tasks = (
         joblib.delayed(commit_shard)(sources, folder / f"{uuid.uuid4().hex}.h5", front_end, strict)
         for sources in _cut(todo)
@@ -219,7 +197,7 @@ def _compute(todo: Sequence[Source], folder: Path, front_end: LogMel, jobs: int,
     shards: list[Shard] = []
     done = seconds = bad = 0.0
     with Progress("extract", len(todo), "clips") as progress:
-        for shard in joblib.Parallel(jobs, return_as="generator_unordered")(tasks):
+        for shard in workers(tasks):
             shards.append(shard)
             done += shard.clips
             seconds += shard.seconds
@@ -257,35 +235,31 @@ def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
         yield shard
 
 
-def commit_shard(sources: Sequence[Source], path: Path, front_end: LogMel, strict: bool) -> Shard:
+def commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
     """Compute the frames of some clips and commit them as a store: the task of one worker."""
-    recipe = front_end.recipe
     frames: list[np.ndarray] = []
     entries: list[Entry] = []
-    samples = converted = 0
+    seconds = converted = 0.0
     for source in sources:
         problem = ""
         try:
-            clip = read_clip(source.path, recipe.sample_rate)
-            problem = "" if len(clip.samples) else NO_SAMPLES
-            samples += len(clip.samples)
-            converted += clip.converted
-            frames.append(front_end(clip.samples))
+            with Clip(source.path, front_end.recipe.sample_rate) as clip:
+                frames.append(front_end(clip))
+                seconds += clip.seconds
+                converted += clip.converted
         except (BadClipError, OSError) as error:
-            problem = _reason(error)
+            problem = f"unreadable: {error.strerror}" if isinstance(error, OSError) else str(error)
             if strict:
                 raise Dcase2018Error(f"clip {source.fname!r} cannot be used: {problem}") from None
-            frames.append(np.empty((0, recipe.mel_bands), np.float32))
+            frames.append(np.empty((0, front_end.recipe.width), front_end.recipe.dtype))
+        length = len(frames[-1])
+        problem = problem or ("" if length else NO_SAMPLES)
         entries.append(
-            Entry(source.fname, len(frames[-1]), checksum(frames[-1]), source.size, source.mtime_ns, problem)
+            Entry(source.fname, length, checksum(frames[-1]), source.size, source.mtime_ns, problem)
         )
-    write_store(path, recipe, entries, frames)
+    write_store(path, front_end.recipe, entries, frames, durable=False)
     set_aside = sum(entry.problem not in ("", NO_SAMPLES) for entry in entries)
-    return Shard(path, len(entries), samples / recipe.sample_rate, converted, set_aside)
-
-
-def _reason(error: Exception) -> str:
-    return f"unreadable: {error.strerror}" if isinstance(error, OSError) else str(error)
+    return Shard(path, len(entries), seconds, int(converted), set_aside)
 
 
 def _merge(store_path: Path, recipe: Recipe, places: Sequence[tuple[Store, int]]) -> None:
@@ -296,3 +270,18 @@ def _merge(store_path: Path, recipe: Recipe, places: Sequence[tuple[Store, int]]
         return
     entries = [store.entry(row) for store, row in places]
     write_store(store_path, recipe, entries, (store.clip(row) for store, row in places))
+
+
+def _list_set_aside(store_path: Path, places: Sequence[tuple[Store, int]]) -> None:
+    """List the clips that could not be used in a CSV beside the store."""
+    path = store_path.with_suffix(".problems.csv")
+    rows = [(store.fnames[row], store.problems[row]) for store, row in places]
+    rows = [(fname, problem) for fname, problem in rows if problem not in ("", NO_SAMPLES)]
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with (
+        published(path) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows([("fname", "problem"), *rows])

@@ -12,7 +12,7 @@ import scipy.fft
 from dcase2018.recipe import Recipe
 
 # Frames transformed at a time: their spectra stay in the cache, and memory does not grow with a clip.
-BLOCK = 64
+BLOCK = 32
 
 
 def mel_weights(recipe: Recipe) -> np.ndarray:
@@ -73,7 +73,7 @@ def _polynomial(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
 
 
 class LogMel:
-    """A front end: call it with a clip's samples. It travels between processes with its tables."""
+    """Transforms windows of samples to log mel frames. It travels between processes with its tables."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -83,38 +83,29 @@ class LogMel:
         self.bins = slice(heard[0], heard[-1] + 1) if len(heard) else slice(0, 1)
         self.weights = np.ascontiguousarray(weights[self.bins])
 
-    def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Compute log mel frames.
+    def __call__(self, windows: np.ndarray, full_scale: float) -> np.ndarray:
+        """Transform windows of samples.
 
         Parameters
         ----------
-        samples
-            Mono, float32, (n_samples,), at the recipe's sample rate.
+        windows
+            int16 or float32, (n_frames, window_length), at the recipe's sample rate.
+        full_scale
+            The amplitude in `windows` that counts as 1.
 
         Returns
         -------
         ndarray
-            float32, (recipe.n_frames(n_samples), mel_bands), natural logarithm.
+            float32, (n_frames, mel_bands), natural logarithm.
         """
-        recipe = self.recipe
-        n_frames = recipe.n_frames(len(samples))
-        mel = np.empty((n_frames, recipe.mel_bands), np.float32)
-        if n_frames == 0:
-            return mel
-        if len(samples) < recipe.window_length:
-            samples = np.pad(samples, (0, recipe.window_length - len(samples)))
-        windows = np.lib.stride_tricks.sliding_window_view(samples, recipe.window_length)
-        windows = windows[:: recipe.hop_length]  # (n_frames, window_length), a view
-        padded = np.zeros((BLOCK, recipe.n_fft), np.float32)
-        for start in range(0, n_frames, BLOCK):
+        length = self.recipe.window_length
+        window = self.window / np.float32(full_scale)  # exact for 32768: only the exponent changes
+        padded = np.zeros((BLOCK, self.recipe.n_fft), np.float32)
+        mel = np.empty((len(windows), self.recipe.mel_bands), np.float32)
+        for start in range(0, len(windows), BLOCK):
             block = windows[start : start + BLOCK]
-            np.multiply(block, self.window, out=padded[: len(block), : recipe.window_length])
+            np.multiply(block, window, out=padded[: len(block), :length])
             spectrum = scipy.fft.rfft(padded[: len(block)])[:, self.bins]
             np.matmul(np.abs(spectrum), self.weights, out=mel[start : start + len(block)])
-        mel += np.float32(recipe.mel_log_offset)
+        mel += np.float32(self.recipe.mel_log_offset)
         return np.log(mel, out=mel)
-
-
-def log_mel(samples: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Log mel frames of one clip; see `LogMel`, which is quicker for many."""
-    return LogMel(recipe)(samples)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 
 @contextmanager
-def published(path: Path) -> Iterator[Path]:
+def published(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield the path to write to; on leaving without an error it becomes `path`.
+
+    What is not `durable` survives the death of the program, but perhaps not that of the machine.
 
     Raises
     ------
@@ -24,12 +26,14 @@ def published(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
-        sync(partial)
+        if durable:
+            sync(partial)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -86,8 +86,8 @@ class Run:
 
     @property
     def example_shape(self) -> tuple[int, int]:
-        """Frames and bands of an example."""
-        return self.example_geometry[0], self.recipe.mel_bands
+        """Frames in an example, and values in a frame."""
+        return self.example_geometry[0], self.recipe.width
 
     @property
     def prior(self) -> np.ndarray:

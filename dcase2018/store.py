@@ -5,22 +5,27 @@ slice and the block can be mapped into memory, and an index with one row a clip.
 """
 
 import dataclasses
+import io
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from dcase2018.errors import InputError
+from dcase2018.errors import Dcase2018Error, InputError
+from dcase2018.progress import Progress
 from dcase2018.publish import published
 from dcase2018.recipe import Recipe
 from dcase2018.settings import differences, from_dict
 
 FORMAT = 1
+
+PIECE_BYTES = 4 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +45,21 @@ def checksum(frames: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(frames).data)
 
 
-def write_store(path: Path, recipe: Recipe, entries: Sequence[Entry], frames: Iterable[np.ndarray]) -> None:
+def write_store(
+    path: Path,
+    recipe: Recipe,
+    entries: Sequence[Entry],
+    frames: Iterable[np.ndarray],
+    durable: bool = True,
+) -> None:
     """Write a store and publish it whole.
 
     Parameters
     ----------
     frames
-        The frames of each entry in turn: float32, (entry.length, recipe.mel_bands).
+        The frames of each entry in turn: (entry.length, recipe.width), of the recipe's dtype.
+    durable
+        Whether it has to outlive a power cut; if not, `Store.is_sound` tells afterwards.
 
     Raises
     ------
@@ -54,21 +67,62 @@ def write_store(path: Path, recipe: Recipe, entries: Sequence[Entry], frames: It
         If it cannot be written; a store that stood at `path` is then untouched.
     """
     lengths = np.array([entry.length for entry in entries], np.int64)
-    with published(path) as partial:
-        with h5py.File(partial, "w") as file:
+    with published(path, durable) as partial:
+        with _Disk(partial, "w+") as disk, h5py.File(disk, "w") as file:
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = f"dcase2018 {version('dcase2018')}"
             file.create_group("recipe").attrs.update(dataclasses.asdict(recipe))
             _write_index(file.create_group("clips"), entries, lengths)
-            block = file.create_dataset("frames", (lengths.sum(), recipe.mel_bands), np.float32)
+            block = file.create_dataset("frames", (lengths.sum(), recipe.width), recipe.dtype)
             start = 0
-            for clip in frames:
-                if len(clip):
-                    block[start : start + len(clip)] = clip
-                start += len(clip)
+            for piece in _large_pieces(frames):
+                block[start : start + len(piece)] = piece
+                start += len(piece)
+                disk.check()
             if start != len(block):
                 raise ValueError(f"{start} frames were given for an index of {len(block)}")
+        disk.check()
         Store(partial)  # what was written can be read
+
+
+class _Disk(io.FileIO):
+    """A file that keeps its failures to itself until asked: HDF5 crashes when it is told of one."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise the failure that happened, if one did."""
+        if self.error:
+            raise OSError(self.error.errno, self.error.strerror, str(self.name))
+
+
+def _large_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Join the frames of small clips: HDF5 takes as long for a call as for writing 100 kB."""
+    held: list[np.ndarray] = []
+    for clip in frames:
+        held.append(clip)
+        if sum(piece.nbytes for piece in held) >= PIECE_BYTES:
+            yield np.concatenate(held)
+            held.clear()
+    if held:
+        yield np.concatenate(held)
 
 
 def _write_index(group: h5py.Group, entries: Sequence[Entry], lengths: np.ndarray) -> None:
@@ -109,9 +163,11 @@ class Store:
         if not self.path.is_file():
             raise InputError(f"{path} does not exist; dcase2018 extract makes it")
         try:
-            with h5py.File(path, "r") as file:
+            with h5py.File(path, "r", locking=False) as file:  # published whole: nobody writes it
                 self._read(file)
         except (OSError, KeyError, RuntimeError) as error:
+            if getattr(error, "errno", None):
+                raise  # the system's fault, not the file's
             raise InputError(f"{path} is no whole feature store ({_first_line(error)})") from None
 
     def _read(self, file: h5py.File) -> None:
@@ -141,8 +197,8 @@ class Store:
             any(len(column) != len(self) for column in columns)
             or (self.lengths < 0).any()
             or (self.offsets != ends - self.lengths).any()
-            or self._shape != (self.lengths.sum(), self.recipe.mel_bands)
-            or self._dtype != np.float32
+            or self._shape != (self.lengths.sum(), self.recipe.width)
+            or self._dtype != self.recipe.dtype
         ):
             raise InputError(f"{self.path} is damaged: its index does not fit its frames")
 
@@ -154,10 +210,10 @@ class Store:
 
     @cached_property
     def frames(self) -> np.ndarray:
-        """All frames, float32, (all frames, bands), mapped into memory and read only."""
+        """All frames, (all frames, recipe.width), mapped into memory and read only."""
         if self._position is None:
-            return np.zeros(self._shape, np.float32)
-        return np.memmap(self.path, np.float32, "r", self._position, self._shape)
+            return np.zeros(self._shape, self._dtype)
+        return np.memmap(self.path, self._dtype, "r", self._position, self._shape)
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -182,7 +238,7 @@ class Store:
         return np.array([self.rows[fname] for fname in fnames], np.int64)
 
     def clip(self, row: int) -> np.ndarray:
-        """Frames of one clip, float32, (length, bands)."""
+        """Frames of one clip, (length, recipe.width)."""
         return self.frames[self.offsets[row] : self.offsets[row] + self.lengths[row]]
 
     def entry(self, row: int) -> Entry:
@@ -199,6 +255,26 @@ class Store:
     def is_sound(self, row: int) -> bool:
         """Whether a clip's frames still have the checksum that they were written with."""
         return checksum(self.clip(row)) == self._crc32[row]
+
+    def verify(self) -> None:
+        """Read everything and compare all checksums.
+
+        Raises
+        ------
+        Dcase2018Error
+            Naming the clips that are damaged.
+        """
+        damaged = []
+        with Progress("verify", len(self), "clips") as progress:
+            for row, fname in enumerate(self.fnames):
+                if not self.is_sound(row):
+                    damaged.append(repr(fname))
+                progress.update(1)
+        if damaged:
+            raise Dcase2018Error(
+                f"{self.path} is damaged in {len(damaged)} of {len(self)} clips: {', '.join(damaged)};"
+                " run dcase2018 extract again to compute them anew"
+            )
 
     def check_recipe(self, recipe: Recipe, owner: str) -> None:
         """Raise `InputError`, naming the keys that differ, unless the store was made by `recipe`."""

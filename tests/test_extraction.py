@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import BASELINE, noise, refuse, succeed, write_wav
 
-from dcase2018.audio import read_clip
 from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.extraction import extract
-from dcase2018.logmel import log_mel
+from dcase2018.frontend import FrontEnd
 from dcase2018.store import Store
 
 
@@ -32,7 +32,8 @@ def test_every_clip_has_its_frames_in_order_of_name(clips: Path, store: Store) -
     assert store.lengths.tolist() == [98, 27, 9, 1, 0]
     assert store.problems == ["", "", "", "", "no samples"]
     for row, fname in enumerate(store.fnames):
-        expected = log_mel(read_clip(clips / fname, 44100).samples, BASELINE)
+        samples = soundfile.read(clips / fname, dtype="float32")[0]
+        expected = FrontEnd(BASELINE).samples(samples)
         np.testing.assert_array_equal(store.clip(row), expected)
 
 
@@ -82,6 +83,24 @@ def test_a_damaged_clip_is_computed_again(clips: Path, store: Store, tmp_path: P
     assert content(store.path) == content(tmp_path / "whole.h5")
 
 
+def test_verification_names_the_damaged(store: Store) -> None:
+    assert succeed("info", store.path, "--verify").endswith("verified all checksums hold\n")
+    raw = bytearray(store.path.read_bytes())
+    for row in (0, 3):
+        raw[raw.index(store.clip(row).tobytes()) + 5] ^= 128
+    store.path.write_bytes(raw)
+    message = refuse(1, "info", store.path, "--verify")
+    assert "is damaged in 2 of 5 clips: 'a.wav', 'd.wav'; run dcase2018 extract again" in message
+
+
+def test_a_dask_cluster_makes_the_same_store(clips: Path, store: Store, tmp_path: Path) -> None:
+    from dask.distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        succeed("extract", clips, tmp_path / "s.h5", "--scheduler", cluster.scheduler_address)
+    assert content(tmp_path / "s.h5") == content(store.path)
+
+
 def test_another_recipe_is_refused(clips: Path, store: Store) -> None:
     message = refuse(2, "extract", clips, store.path, "--hparams", "mel_bands=32")
     assert "mel_bands=64, not 32" in message
@@ -111,6 +130,16 @@ def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Pa
     assert len(store) == 8
     assert (store.lengths > 0).sum() == 4
     assert "problem  cut.wav: truncated" in succeed("info", store.path)
+    assert (tmp_path / "s.problems.csv").read_text().splitlines() == [
+        "fname,problem",
+        "cut.wav,truncated: 4956 of 88200 bytes of samples",
+        "nan.wav,not finite: it holds NaN or infinity",
+        "text.wav,not audio: Format not recognised.",
+    ]
+    for name in ("cut", "nan", "text"):
+        (with_bad / f"{name}.wav").unlink()
+    extract(with_bad, store.path, BASELINE)
+    assert not (tmp_path / "s.problems.csv").exists()
 
 
 def test_strict_stops_at_the_first(with_bad: Path, tmp_path: Path) -> None:
