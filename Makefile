@@ -1,6 +1,7 @@
 # DCASE 2018 Task 2, from clips to a ranked submission. `make` alone tells what there is.
 
-# demo (synthesized), or a folder in Kaggle's or Zenodo's layout; a path without spaces.
+# demo (synthesized), fsdkaggle2018 (downloaded), or a folder in Kaggle's or Zenodo's layout; a path
+# without spaces.
 DATASET ?= demo
 # baseline is the reference to the letter; quick learns the demo in seconds.
 PRESET ?= $(if $(filter demo,$(DATASET)),quick,baseline)
@@ -11,10 +12,10 @@ PYTHON ?= python3.11
 
 VENV = .venv
 DCASE = $(VENV)/bin/dcase2018
-DATA = $(if $(filter demo,$(DATASET)),data/demo,$(DATASET:/=))
+DATA = $(if $(filter demo fsdkaggle2018,$(DATASET)),data/$(DATASET),$(DATASET:/=))
 NAME = $(notdir $(DATA))
 
-ifneq ($(wildcard $(DATA)/FSDKaggle2018.meta),)
+ifneq ($(filter fsdkaggle2018,$(DATASET))$(wildcard $(DATA)/FSDKaggle2018.meta),)
 TRAIN_AUDIO = $(DATA)/FSDKaggle2018.audio_train
 TEST_AUDIO = $(DATA)/FSDKaggle2018.audio_test
 TRAIN_CSV = $(DATA)/FSDKaggle2018.meta/train_post_competition.csv
@@ -43,11 +44,11 @@ EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) "$$@" || [ $$? -eq 3 ]
 .PHONY: help venv data features train submission test test-slow lint format clean
 
 help: ## print the targets
-	@echo "make TARGET [DATASET=demo|FOLDER] [PRESET=baseline|quick] [SEED=0] [FIT_FLAGS=...]"
+	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=baseline|quick] [SEED=0] [FIT_FLAGS=...]"
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 
 venv: $(VENV)/.installed ## make the virtual environment
-data: $(TRAIN_CSV) ## synthesize the demo corpus
+data: $(TRAIN_CSV) ## synthesize the demo corpus, or download FSDKaggle2018
 features: $(FEATURES)/train.h5 $(FEATURES)/test.h5 ## extract the features of all clips
 train: $(RUN)/model.keras ## train a network
 submission: $(RUN)/submission.csv $(if $(TRUTH_CSV),$(RUN)/evaluation.csv) ## train, evaluate and write a Kaggle submission
@@ -63,9 +64,15 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The corpus appears whole: what lies beside train.csv is there when it is.
+# A corpus appears whole: what lies beside its train.csv is there when that is.
 data/demo/train.csv: | $(VENV)/.installed
 	$(DCASE) synthesize data/demo
+# The training clips are the last to come: when they are there, so is all else.
+ZENODO = data/fsdkaggle2018/FSDKaggle2018
+$(ZENODO).audio_train: | $(VENV)/.installed
+	$(DCASE) download data/fsdkaggle2018
+$(addprefix $(ZENODO).,audio_test meta/train_post_competition.csv meta/test_post_competition_scoring_clips.csv): | $(ZENODO).audio_train ;
+
 $(addprefix data/demo/,audio_train audio_test test_post_competition.csv sample_submission.csv): | data/demo/train.csv ;
 
 $(FEATURES)/train.h5: $(TRAIN_AUDIO) | $(VENV)/.installed

@@ -20,6 +20,7 @@ The map, leaves first; a module imports only from lines above its own:
     run           the run folder
     submission    Kaggle's CSV
     synthetic     the demo corpus
+    download      FSDKaggle2018 from Zenodo
     extraction    clips to store
     prediction    scores of clips
     training      a run from a store and labels

@@ -16,6 +16,8 @@ import soundfile
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
 
+RATES = range(1000, 1_000_001)  # in Hz; beyond them a header is damaged, and would swell when resampled
+
 BLOCK = 1 << 20  # samples of all channels read at a time: memory does not grow with a clip
 
 # A WAV header gives this size, and so does a data chunk, where the writer could not know it.
@@ -54,6 +56,8 @@ class Clip:
             self._sound = soundfile.SoundFile(os.fsencode(path))
         except soundfile.LibsndfileError as error:
             raise BadClipError(f"not audio: {error.error_string}") from None
+        if self._sound.samplerate not in RATES:
+            raise BadClipError(f"damaged: a sample rate of {self._sound.samplerate} Hz")
         self.converted = self._sound.channels != 1 or self._sound.samplerate != sample_rate
         self.seconds = self._sound.frames / self._sound.samplerate
         exact = self._sound.subtype == "PCM_16" and not self.converted
@@ -106,18 +110,21 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted: int) -> Iterator
 
 
 def _check_wav_size(file: BinaryIO, file_size: int) -> None:
-    """Compare what a WAV's data chunk promises with what the file holds.
+    """Compare what a WAV's header promises with what the file holds.
 
-    libsndfile reads a cut-off file without a word, and gives what is left of it.
+    libsndfile reads a file that is cut off, or that goes on after its samples, without a word.
     """
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return
+    found = b""
     while len(chunk := file.read(8)) == 8:
         name, size = struct.unpack("<4sI", chunk)
-        if name == b"data":
-            left = file_size - file.tell()
-            if size > left and size != UNKNOWN_SIZE:
-                raise BadClipError(f"truncated: {left} of {size} bytes of samples")
-            return
+        left = file_size - file.tell()
+        if found == b"data" and not name.isascii():
+            raise BadClipError(f"damaged: {left + 8} bytes follow the samples that the header promises")
+        if name == b"data" and size > left and size != UNKNOWN_SIZE:
+            raise BadClipError(f"truncated: {left} of {size} bytes of samples")
+        if found != b"data":
+            found = name
         file.seek(size + size % 2, 1)  # chunks begin at even offsets

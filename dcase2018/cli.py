@@ -59,6 +59,21 @@ def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int)
     synthesize(data, train_per_class, test_per_class, seed)
 
 
+@main.command(epilog="Example:\n  dcase2018 download data/fsdkaggle2018")
+@click.argument("data", type=OUT)
+@click.option("--mirror", metavar="URL", help="Where the archives are.  [default: Zenodo's record 2552860]")
+def download(data: Path, mirror: str | None) -> None:
+    """Fetch FSDKaggle2018 into the folder DATA.
+
+    Archives are checked, unpacked and removed; folders that are there already are skipped. It takes
+    about 10 GB while it works.
+    """
+    from dcase2018.download import ZENODO, download
+
+    fetched = download(data, mirror or ZENODO)
+    click.echo(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
+
+
 @main.command(epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
 @click.argument("train_csv", type=CSV)
 @click.argument("class_map_csv", type=FILE)

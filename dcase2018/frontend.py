@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from dcase2018.audio import Clip
+from dcase2018.audio import BadClipError, Clip
 from dcase2018.logmel import LogMel
 from dcase2018.recipe import Recipe
 
@@ -35,7 +35,7 @@ class FrontEnd:
         Raises
         ------
         BadClipError
-            If the clip cannot be decoded to its end or is not finite.
+            If the clip cannot be decoded to its end, or it or its frames are not finite.
         """
         blocks, full_scale = clip.blocks(), clip.full_scale
         if self.recipe.trim_db or self.recipe.normalize == "peak":
@@ -53,10 +53,13 @@ class FrontEnd:
     def _frames(self, blocks: Iterable[np.ndarray], full_scale: float) -> np.ndarray:
         recipe = self.recipe
         windows = framed(blocks, recipe.frame_length, recipe.hop_length)
-        frames = [self.transform(some, full_scale).astype(recipe.dtype, copy=False) for some in windows]
-        if len(frames) == 1:
-            return frames[0]
-        return np.concatenate([np.empty((0, recipe.width), recipe.dtype), *frames])
+        pieces = [self.transform(some, full_scale).astype(recipe.dtype, copy=False) for some in windows]
+        if not pieces:
+            return np.empty((0, recipe.width), recipe.dtype)
+        frames = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if not np.isfinite(frames).all():
+            raise BadClipError("not finite: its samples are too large")
+        return frames
 
 
 def framed(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ import dcase2018.cli
 from dcase2018.extraction import extract
 from dcase2018.recipe import Recipe
 
-COMMANDS = ["synthesize", "class-map", "split", "extract", "info", "fit", "evaluate", "predict"]
+COMMANDS = ["synthesize", "download", "class-map", "split", "extract", "info", "fit", "evaluate", "predict"]
 
 
 def test_help_lists_the_commands_in_the_order_of_the_work() -> None:
