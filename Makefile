@@ -41,7 +41,7 @@ RUN = runs/$(NAME)/$(PRESET)
 EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) "$$@" || [ $$? -eq 3 ]; }; extract
 
 .DELETE_ON_ERROR:
-.PHONY: help venv data features train submission test test-slow lint format clean
+.PHONY: help venv data features train submission test test-slow bench lint format clean
 
 help: ## print the targets
 	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=baseline|quick] [SEED=0] [FIT_FLAGS=...]"
@@ -92,6 +92,8 @@ test: $(VENV)/.installed-dev ## run the tests (5 minutes)
 	$(VENV)/bin/pytest
 test-slow: $(VENV)/.installed-dev ## run the tests that take longer
 	$(VENV)/bin/pytest -m slow
+bench: $(VENV)/.installed-dev ## measure the speed of each part beside a comparator, into bench.json
+	$(VENV)/bin/python tests/benchmarks/run.py bench.json
 lint: $(VENV)/.installed-dev ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

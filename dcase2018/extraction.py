@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import joblib
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 # A shard is some seconds of work, which is all that a kill can lose.
 SHARD_CLIPS = 256
-SHARD_BYTES = 32 << 20  # of source files
+SHARD_BYTES = 16 << 20  # of source files
 
 NO_SAMPLES = "no samples"
 
@@ -269,7 +270,18 @@ def _merge(store_path: Path, recipe: Recipe, places: Sequence[tuple[Store, int]]
         os.utime(store_path)
         return
     entries = [store.entry(row) for store, row in places]
-    write_store(store_path, recipe, entries, (store.clip(row) for store, row in places))
+    write_store(store_path, recipe, entries, _runs(places))
+
+
+def _runs(places: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:
+    """Frames of clips, joined where they lie one after the other already."""
+    ends = [
+        number for number, (last, place) in enumerate(pairwise(places), 1) if place != (last[0], last[1] + 1)
+    ]
+    for first, end in pairwise([0, *ends, len(places)]):
+        store, row = places[first]
+        stop = row + end - first - 1
+        yield store.frames[store.offsets[row] : store.offsets[stop] + store.lengths[stop]]
 
 
 def _list_set_aside(store_path: Path, places: Sequence[tuple[Store, int]]) -> None:

@@ -116,8 +116,12 @@ class _Disk(io.FileIO):
 def _large_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Join the frames of small clips: HDF5 takes as long for a call as for writing 100 kB."""
     held: list[np.ndarray] = []
-    for clip in frames:
-        held.append(clip)
+    for piece in frames:
+        if piece.nbytes >= PIECE_BYTES:
+            yield from (*held, piece)
+            held.clear()
+            continue
+        held.append(piece)
         if sum(piece.nbytes for piece in held) >= PIECE_BYTES:
             yield np.concatenate(held)
             held.clear()

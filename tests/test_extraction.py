@@ -93,6 +93,26 @@ def test_verification_names_the_damaged(store: Store) -> None:
     assert "is damaged in 2 of 5 clips: 'a.wav', 'd.wav'; run dcase2018 extract again" in message
 
 
+@pytest.mark.parametrize("recipe", ["baseline", "waveform"])
+def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, recipe: str) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    second = np.stack([noise(48000, 1), noise(48000, 2)], axis=1)
+    with soundfile.SoundFile(folder / "long.wav", "w", 48000, 2, "FLOAT") as file:
+        for _ in range(600):
+            file.write(second)
+    code = (
+        "import pathlib, resource, sys; from dcase2018.extraction import extract;"
+        "from dcase2018.recipe import RECIPES;"
+        "extract(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), RECIPES[sys.argv[3]]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, folder, tmp_path / "s.h5", recipe]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 500e6
+    assert abs(Store(tmp_path / "s.h5").lengths[0] - 60000) < 5
+
+
 def test_a_dask_cluster_makes_the_same_store(clips: Path, store: Store, tmp_path: Path) -> None:
     from dask.distributed import LocalCluster
 

@@ -90,8 +90,3 @@ def measure(rounds: int = 3) -> list[dict[str, float | str]]:
         }
         for name, taken in times.items()
     ]
-
-
-if __name__ == "__main__":
-    for row in measure():
-        print(f"{row['way']:16} {row['rate']:8.0f} {row['unit']}  {row['ratio']:6.2f} x")
