@@ -20,6 +20,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from dcase2018.audio import BadClipError, Clip
 from dcase2018.errors import Dcase2018Error, InputError
@@ -238,6 +239,11 @@ def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
 
 def commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
     """Compute the frames of some clips and commit them as a store: the task of one worker."""
+    with threadpool_limits(1, "blas"):  # the matrices are small, and a job is one core
+        return _commit_shard(sources, path, front_end, strict)
+
+
+def _commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
     frames: list[np.ndarray] = []
     entries: list[Entry] = []
     seconds = converted = 0.0

@@ -24,6 +24,7 @@ from dcase2018.recipe import Recipe
 from dcase2018.settings import differences, from_dict
 
 FORMAT = 1
+WRITER = f"dcase2018 {version('dcase2018')}"
 
 PIECE_BYTES = 4 << 20
 
@@ -70,7 +71,7 @@ def write_store(
     with published(path, durable) as partial:
         with _Disk(partial, "w+") as disk, h5py.File(disk, "w") as file:
             file.attrs["format"] = FORMAT
-            file.attrs["writer"] = f"dcase2018 {version('dcase2018')}"
+            file.attrs["writer"] = WRITER
             file.create_group("recipe").attrs.update(dataclasses.asdict(recipe))
             _write_index(file.create_group("clips"), entries, lengths)
             block = file.create_dataset("frames", (lengths.sum(), recipe.width), recipe.dtype)
