@@ -26,5 +26,6 @@ The map, leaves first; a module imports only from lines above its own:
     training      a run from a store and labels
     evaluation    scores against labels
     program       what all commands have in common
-    cli           the commands
+    commands      the commands: on data, on features, on runs
+    cli           the command line
 """

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +17,15 @@ from dcase2018.settings import describe
 
 log = logging.getLogger("dcase2018")
 
+SET_ASIDE = 3  # exit code: done, but some clips could not be used
 INTERRUPTED = 130
+
+INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER_TO_MAKE = click.Path(file_okay=False, path_type=Path)
+
+seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
 
 
 class Command(click.Command):
@@ -43,8 +52,6 @@ class Command(click.Command):
 
 class Program(click.Group):
     """A group of commands that turns the library's errors into one line and an exit code."""
-
-    command_class = Command
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet

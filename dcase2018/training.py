@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SUMMARY_STEPS = 50
 CHECKPOINTS_KEPT = 30
+LASTING_SECONDS = 15 * 60  # from one checkpoint that is kept for good to the next
 
 
 def fit(
@@ -155,6 +156,7 @@ class Journal(keras.callbacks.Callback):
         self.step = 0
         self.epoch_losses: list[float] = []
         self.history: list[dict[str, float]] = []
+        self.lasting: dict[Path, float] = {}  # checkpoints kept for good, and when they were made
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {})["loss"])
@@ -190,9 +192,12 @@ class Journal(keras.callbacks.Callback):
         self.events.close()
 
     def _checkpoint(self) -> None:
-        save_model(self.model, self.run.checkpoint(self.step))
-        kept = sorted(self.run.path.glob("checkpoints/step-*.keras"))
-        for old in kept[:-CHECKPOINTS_KEPT]:
+        path, now = self.run.checkpoint(self.step), self.progress.elapsed
+        save_model(self.model, path)
+        if now - max(self.lasting.values(), default=0) >= LASTING_SECONDS:
+            self.lasting[path] = now
+        passing = sorted(set(path.parent.glob("step-*.keras")) - self.lasting.keys())
+        for old in passing[:-CHECKPOINTS_KEPT]:
             old.unlink()
 
 

@@ -14,10 +14,10 @@ ORDER = [line.split()[0] for line in (dcase2018.__doc__ or "").splitlines() if l
 
 
 def imports(module: str) -> set[str]:
-    """Name the modules of the package that a module imports, anywhere in it."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    """Name the modules of the package that a module, or a package's, imports anywhere in it."""
+    files = [PACKAGE / f"{module}.py", *(PACKAGE / module).glob("*.py")]
     found = set()
-    for node in ast.walk(tree):
+    for node in (node for file in files if file.exists() for node in ast.walk(ast.parse(file.read_text()))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dcase2018."):
             found.add((node.module or "").split(".")[1])
         elif isinstance(node, ast.Constant) and str(node.value).startswith("dcase2018."):
@@ -26,7 +26,7 @@ def imports(module: str) -> set[str]:
 
 
 def test_the_map_names_every_module() -> None:
-    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    modules = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("__")}
     assert set(ORDER) == modules
 
 
@@ -61,7 +61,7 @@ def test_nothing_is_loaded_before_it_is_needed(code: str, unwanted: set[str]) ->
 
 
 def test_only_the_store_knows_hdf5_and_nothing_names_a_backend() -> None:
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         tree = ast.parse(path.read_text())
         names = {
             alias.name.split(".")[0]

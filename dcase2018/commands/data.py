@@ -1,0 +1,90 @@
+"""Commands on corpora and label files."""
+
+from pathlib import Path
+
+import click
+
+from dcase2018.program import FILE, FOLDER_TO_MAKE, INPUT, Command, seed_option
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
+@click.argument("data", type=FOLDER_TO_MAKE)
+@click.option("--train-per-class", default=12, show_default=True, type=click.IntRange(1), help="Clips.")
+@click.option("--test-per-class", default=4, show_default=True, type=click.IntRange(1), help="Clips.")
+@seed_option
+def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int) -> None:
+    """Make a small 41-class corpus in the folder DATA.
+
+    It has Kaggle's layout: audio_train/, audio_test/, train.csv and sample_submission.csv, and the truth
+    of the test clips in test_post_competition.csv. The same seed gives the same bytes.
+    """
+    from dcase2018.synthetic import synthesize
+
+    synthesize(data, train_per_class, test_per_class, seed)
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 download data/fsdkaggle2018")
+@click.argument("data", type=FOLDER_TO_MAKE)
+@click.option("--mirror", metavar="URL", help="Where the archives are.  [default: Zenodo's record 2552860]")
+def download(data: Path, mirror: str | None) -> None:
+    """Fetch FSDKaggle2018 into the folder DATA.
+
+    Archives are checked, unpacked and removed; folders that are there already are skipped. It takes
+    about 10 GB while it works.
+    """
+    from dcase2018.download import ZENODO, download
+
+    fetched = download(data, mirror or ZENODO)
+    click.echo(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
+@click.argument("train_csv", type=INPUT)
+@click.argument("class_map_csv", type=FILE)
+def class_map(train_csv: Path, class_map_csv: Path) -> None:
+    """Write the classes of TRAIN_CSV to CLASS_MAP_CSV.
+
+    Its rows are class_index,class_name, in ascending order of name, from 0, without a header.
+    """
+    from dcase2018.dataset import class_names, read_labels, write_class_map
+
+    classes = class_names(read_labels(train_csv))
+    write_class_map(class_map_csv, classes)
+    click.echo(f"{class_map_csv}: {len(classes)} classes")
+
+
+@click.command(
+    cls=Command,
+    epilog="Examples:\n"
+    "  dcase2018 split data/train.csv splits               splits/train.csv, splits/validation.csv\n"
+    "  dcase2018 split data/train.csv splits --folds 5     splits/fold-1/train.csv, ...",
+)
+@click.argument("train_csv", type=INPUT)
+@click.argument("out_dir", type=FOLDER_TO_MAKE)
+@click.option(
+    "--fraction",
+    default=0.1,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the clips to hold out.",
+)
+@click.option("--folds", "n_folds", type=click.IntRange(2), help="Make this many folds instead.")
+@seed_option
+def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, seed: int) -> None:
+    """Part TRAIN_CSV into OUT_DIR's train.csv and validation.csv.
+
+    Each label's verified and unverified clips are parted in the same proportion. Headers and all
+    columns are kept, and every row is in exactly one part (one fold's validation.csv).
+    """
+    from dcase2018.dataset import folds, hold_out, read_labels, write_table
+
+    labels = read_labels(train_csv)
+    if n_folds is None:
+        parts = {out_dir: hold_out(labels, fraction, seed)}
+    else:
+        fold = folds(labels, n_folds, seed)
+        parts = {out_dir / f"fold-{number + 1}": fold == number for number in range(n_folds)}
+    for folder, held_out in parts.items():
+        write_table(folder / "train.csv", labels[~held_out])
+        write_table(folder / "validation.csv", labels[held_out])
+        click.echo(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")

@@ -1,0 +1,106 @@
+"""Commands on feature stores; none of them loads Keras."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import click
+
+from dcase2018.hparams import HParams
+from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help
+from dcase2018.recipe import RECIPES, Recipe
+from dcase2018.settings import override
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n  dcase2018 extract data/audio_train features/train.h5 --hparams mel_bands=96\n\n"
+    + hparams_help(Recipe),
+)
+@click.argument("audio_dir", type=FOLDER)
+@click.argument("store", type=FILE)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="baseline",
+    show_default=True,
+    help="What features to compute.",
+)
+@click.option("--hparams", default="", metavar="LIST", help="Changes to the recipe; see below.")
+@click.option(
+    "--labels",
+    type=INPUT,
+    help="Extract the clips of this CSV, in its order.  [default: all, in order of name]",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    default=lambda: len(os.sched_getaffinity(0)),
+    show_default="all cores",
+    type=click.IntRange(1),
+    help="Number of processes.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
+@click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786.")
+@click.pass_context
+def extract(
+    context: click.Context,
+    audio_dir: Path,
+    store: Path,
+    recipe: str,
+    hparams: str,
+    labels: Path | None,
+    jobs: int,
+    strict: bool,
+    scheduler: str | None,
+) -> None:
+    """Write the features of AUDIO_DIR to STORE.
+
+    They are log mel frames of each clip, in one HDF5 file.
+
+    A run that was stopped goes on where it was; clips that were added or changed since are computed
+    anew. Clips that cannot be used are listed, and the exit code is then 3.
+    """
+    elsewhere = dict.fromkeys(
+        (field.name for field in dataclasses.fields(HParams)),
+        "it belongs to training; give it to dcase2018 fit",
+    )
+    full_recipe = override(RECIPES[recipe], hparams, elsewhere)
+    from dcase2018.extraction import extract
+
+    names = None
+    if labels:
+        from dcase2018.dataset import read_names
+
+        names = read_names(labels)
+    summary = extract(audio_dir, store, full_recipe, names, jobs, strict, scheduler)
+    click.echo(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
+    if summary.converted:
+        click.echo(f"mixed to mono or resampled: {summary.converted}")
+    if summary.empty:
+        click.echo(f"without samples: {', '.join(summary.empty)}")
+    for fname, reason in summary.set_aside.items():
+        click.echo(f"set aside: {fname}: {reason}")
+    if summary.set_aside:
+        context.exit(SET_ASIDE)
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 info features/train.h5")
+@click.argument("store", type=INPUT)
+@click.option("--verify", is_flag=True, help="Read everything and compare all checksums.")
+def info(store: Path, verify: bool) -> None:
+    """Tell what is in a STORE."""
+    from dcase2018.store import Store
+
+    opened = Store(store)
+    seconds = opened.lengths.sum() * opened.recipe.stft_hop_seconds
+    click.echo(f"{store}: written by {opened.writer}, {store.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"clips    {len(opened)} with {opened.lengths.sum()} frames ({seconds / 3600:.2f} h)")
+    for name, value in dataclasses.asdict(opened.recipe).items():
+        click.echo(f"recipe   {name} = {value}")
+    for fname, problem in zip(opened.fnames, opened.problems, strict=True):
+        if problem:
+            click.echo(f"problem  {fname}: {problem}")
+    if verify:
+        opened.verify()
+        click.echo("verified all checksums hold")
