@@ -38,7 +38,7 @@ SHARD_CLIPS = 256
 SHARD_BYTES = 16 << 20  # of source files
 
 NO_SAMPLES = "no samples"
-
+UNREADABLE = "unreadable"  # which another run may find mended, though the file is the same
 
 # Where the frames of a clip are: the store or shard, and the row in it.
 Places = dict[tuple[str, int, int], tuple[Store, int]]
@@ -82,7 +82,7 @@ def extract(
     names
         Which clips, in which order; all audio files of the folder in order of their names, if None.
     jobs
-        Number of processes.
+        Number of processes; -1 for as many as there are cores.
     strict
         Stop at the first clip that cannot be used, instead of setting it aside.
     scheduler
@@ -98,7 +98,6 @@ def extract(
     OSError
         If something cannot be read or written. What was committed is kept.
     """
-    store_path = store_path.absolute()  # it is named to other processes
     sources = find_sources(audio_dir, names)
     ensure_writable(store_path.parent)
     with _shards_folder(store_path) as folder:
@@ -106,7 +105,7 @@ def extract(
         todo = [source for source in sources if source.key not in kept]
         log.info("%s: %d clips, %d of them to extract", store_path, len(sources), len(todo))
         with _workers(jobs, scheduler) as workers:
-            shards = _compute(todo, folder, FrontEnd(recipe), strict, workers)
+            shards = _compute(todo, len(kept), folder, FrontEnd(recipe), strict, workers)
         places = kept | _places(Store(shard.path) for shard in shards)
         merged = [places[source.key] for source in sources]
         _merge(store_path, recipe, merged)
@@ -123,8 +122,11 @@ def extract(
 
 @contextmanager
 def _shards_folder(store_path: Path) -> Iterator[Path]:
-    """Hold the folder of a store's shards for this process; it is removed when the store is done."""
-    folder = store_path.with_name(f".{store_path.name}.shards")
+    """Hold the folder of a store's shards for this process.
+
+    It is removed when the store is done; if that fails, what was committed stays for the next run.
+    """
+    folder = store_path.absolute().with_name(f".{store_path.name}.shards")  # for other processes too
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("a+") as lock:
         try:
@@ -137,8 +139,13 @@ def _shards_folder(store_path: Path) -> Iterator[Path]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield folder
-        shutil.rmtree(folder)
+        done = False
+        try:
+            yield folder
+            done = True
+        finally:
+            if done or not any(folder.glob("[!.]*.h5")):
+                shutil.rmtree(folder, ignore_errors=not done)
 
 
 def _kept(store_path: Path, folder: Path, recipe: Recipe) -> Places:
@@ -153,7 +160,11 @@ def _kept(store_path: Path, folder: Path, recipe: Recipe) -> Places:
             stores.append(shard)
         else:
             path.unlink()
-    return {key: (store, row) for key, (store, row) in _places(stores).items() if store.is_sound(row)}
+    return {
+        key: (store, row)
+        for key, (store, row) in _places(stores).items()
+        if store.is_sound(row) and not store.problems[row].startswith(UNREADABLE)
+    }
 
 
 def _open_shard(path: Path, recipe: Recipe) -> Store | None:
@@ -189,9 +200,14 @@ def _workers(jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
 
 
 def _compute(
-    todo: Sequence[Source], folder: Path, front_end: FrontEnd, strict: bool, workers: joblib.Parallel
+    todo: Sequence[Source],
+    n_kept: int,
+    folder: Path,
+    front_end: FrontEnd,
+    strict: bool,
+    workers: joblib.Parallel,
 ) -> list[Shard]:
-    """Compute and commit the shards of the clips."""
+    """Compute and commit the shards of the clips that are not kept."""
     tasks = (
         joblib.delayed(commit_shard)(sources, folder / f"{uuid.uuid4().hex}.h5", front_end, strict)
         for sources in _cut(todo)
@@ -204,7 +220,7 @@ def _compute(
             done += shard.clips
             seconds += shard.seconds
             bad += shard.set_aside
-            if bad > max(8, done / 2) or bad == len(todo):
+            if bad > max(8, n_kept + done - bad) or bad == n_kept + len(todo):
                 raise InputError(
                     f"{bad:.0f} of the first {done:.0f} clips cannot be used, such as"
                     f" {_first_problem(shards)}; is it the right folder?"
@@ -255,7 +271,7 @@ def _commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, st
                 seconds += clip.seconds
                 converted += clip.converted
         except (BadClipError, OSError) as error:
-            problem = f"unreadable: {error.strerror}" if isinstance(error, OSError) else str(error)
+            problem = f"{UNREADABLE}: {error.strerror}" if isinstance(error, OSError) else str(error)
             if strict:
                 raise Dcase2018Error(f"clip {source.fname!r} cannot be used: {problem}") from None
             frames.append(np.empty((0, front_end.recipe.width), front_end.recipe.dtype))

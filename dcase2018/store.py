@@ -173,7 +173,10 @@ class Store:
         except (OSError, KeyError, RuntimeError) as error:
             if getattr(error, "errno", None):
                 raise  # the system's fault, not the file's
-            raise InputError(f"{path} is no whole feature store ({_first_line(error)})") from None
+            reason = str(error).strip("'\"").splitlines()[0]
+            raise InputError(
+                f"{path} is no whole feature store ({reason}); remove it and run dcase2018 extract"
+            ) from None
 
     def _read(self, file: h5py.File) -> None:
         found = file.attrs.get("format")
@@ -290,7 +293,3 @@ class Store:
 
 def _and_others(names: Sequence[str]) -> str:
     return "is " if len(names) == 1 else f"and {len(names) - 1} more are "
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip("'\"").splitlines()[0]

@@ -125,6 +125,29 @@ def test_another_recipe_is_refused(clips: Path, store: Store) -> None:
     message = refuse(2, "extract", clips, store.path, "--hparams", "mel_bands=32")
     assert "mel_bands=64, not 32" in message
     assert "remove it or name another store" in message
+    assert not list(store.path.parent.glob(".*"))
+
+
+def test_one_bad_clip_among_many_known_ones(clips: Path, store: Store) -> None:
+    (clips / "f.wav").write_bytes(b"no audio")
+    summary = extract(clips, store.path, BASELINE)
+    assert (summary.computed, list(summary.set_aside)) == (1, ["f.wav"])
+    assert extract(clips, store.path, BASELINE).computed == 0
+
+
+def test_a_clip_that_could_not_be_opened_is_tried_again(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:  # the tests may run as root, who may read anything
+        patch.setattr("dcase2018.audio._check_wav_size", fail)
+        patch.setattr("dcase2018.extraction.SHARD_CLIPS", 1)
+        with pytest.raises(InputError, match=r"5 of the first 5 clips .*unreadable: Permission denied"):
+            extract(clips, tmp_path / "s.h5", BASELINE)
+    summary = extract(clips, tmp_path / "s.h5", BASELINE)
+    assert (summary.computed, summary.set_aside) == (5, {})
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Commands on feature stores; none of them loads Keras."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 import click
@@ -35,10 +34,8 @@ from dcase2018.settings import override
 @click.option(
     "-j",
     "--jobs",
-    default=lambda: len(os.sched_getaffinity(0)),
-    show_default="all cores",
     type=click.IntRange(1),
-    help="Number of processes.",
+    help="Number of processes.  [default: as many as there are cores]",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
 @click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786.")
@@ -50,7 +47,7 @@ def extract(
     recipe: str,
     hparams: str,
     labels: Path | None,
-    jobs: int,
+    jobs: int | None,
     strict: bool,
     scheduler: str | None,
 ) -> None:
@@ -73,7 +70,7 @@ def extract(
         from dcase2018.dataset import read_names
 
         names = read_names(labels)
-    summary = extract(audio_dir, store, full_recipe, names, jobs, strict, scheduler)
+    summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, scheduler)
     click.echo(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
     if summary.converted:
         click.echo(f"mixed to mono or resampled: {summary.converted}")

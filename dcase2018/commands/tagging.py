@@ -142,7 +142,7 @@ def evaluate(
     opened = Store(store)
     ensemble = open_ensemble(runs, opened, checkpoint)
     labels = read_labels(labels_csv, ensemble[0].classes)
-    opened.find(labels["fname"])
+    opened.find(labels["fname"])  # so that a missing clip is named before the wait for Keras
     taggers = with_keras("dcase2018.prediction").load_taggers(ensemble, checkpoint)
     from dcase2018.evaluation import evaluate, render, write_evaluation
 
