@@ -115,20 +115,19 @@ def test_a_sample_submission_sets_names_and_order(toy: Toy, predicted: Path, tmp
     assert dict(rows[1:]).items() <= everything.items()
 
 
-def test_an_ensemble_is_the_mean_of_its_members(toy: Toy, tmp_path: Path) -> None:
+def test_an_ensemble_is_the_mean_of_its_members(toy: Toy, predicted: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
     succeed(
-        "fit", toy.train, toy.fit_labels, tmp_path / "other", "--preset", "quick", "--epochs", 1,
+        "fit", toy.train, toy.fit_labels, other, "--preset", "quick", "--epochs", 1,
         "--seed", 5, "--hparams", "classifier=logistic,nl=1,example_window_seconds=0.5",
     )  # fmt: skip
-    scores = {}
-    for name, runs in {
-        "a": [toy.run],
-        "b": [tmp_path / "other"],
-        "ab": [toy.run, tmp_path / "other"],
-    }.items():
-        succeed("predict", toy.test, tmp_path / "s.csv", *runs, "--scores", tmp_path / f"{name}.csv")
-        scores[name] = pd.read_csv(tmp_path / f"{name}.csv", index_col="fname")
-    pd.testing.assert_frame_equal(scores["ab"], (scores["a"] + scores["b"]) / 2)
+    succeed("predict", toy.test, tmp_path / "s.csv", other, "--scores", tmp_path / "b.csv")
+    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, other, "--scores", tmp_path / "ab.csv")
+    a, b, ab = (
+        pd.read_csv(path, index_col="fname")
+        for path in (predicted / "scores.csv", tmp_path / "b.csv", tmp_path / "ab.csv")
+    )
+    pd.testing.assert_frame_equal(ab, (a + b) / 2)
 
 
 def test_json_says_the_same_as_csv(toy: Toy, evaluated: tuple[str, Path], tmp_path: Path) -> None:

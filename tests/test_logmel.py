@@ -70,6 +70,13 @@ def test_the_window_is_that_of_the_reference_to_the_bit(length: int) -> None:
     np.testing.assert_array_equal(hann_window(length), tf.signal.hann_window(length).numpy())
 
 
+def test_a_clip_leaves_nothing_behind_for_the_next() -> None:
+    front_end = FrontEnd(BASELINE)
+    first = front_end.samples(noise(3000, seed=1))
+    front_end.samples(noise(SR, seed=2))
+    np.testing.assert_array_equal(front_end.samples(noise(3000, seed=1)), first)
+
+
 def test_silence_is_the_logarithm_of_the_offset() -> None:
     np.testing.assert_allclose(log_mel(np.zeros(5000, np.float32), BASELINE), math.log(0.001), rtol=1e-6)
 
