@@ -88,7 +88,10 @@ class Clip:
         done = 0
         try:
             sound.seek(0)
-            while len(block := sound.read(BLOCK // sound.channels, self._dtype, always_2d=True)):
+            while done < sound.frames:
+                block = sound.read(BLOCK // sound.channels, self._dtype, always_2d=True)
+                if not len(block):
+                    raise BadClipError(f"truncated: {done} of {sound.frames} samples")
                 done += len(block)
                 mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
                 if not np.isfinite(mono).all():
@@ -96,8 +99,6 @@ class Clip:
                 yield mono
         except soundfile.LibsndfileError as error:
             raise BadClipError(f"not audio: {error.error_string}") from None
-        if done < sound.frames:
-            raise BadClipError(f"truncated: {done} of {sound.frames} samples")
 
 
 def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:

@@ -26,7 +26,7 @@ from dcase2018.settings import differences, from_dict
 FORMAT = 1
 WRITER = f"dcase2018 {version('dcase2018')}"
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,8 @@ def write_store(
             if start != len(block):
                 raise ValueError(f"{start} frames were given for an index of {len(block)}")
         disk.check()
-        Store(partial)  # what was written can be read
+        if durable:
+            Store(partial)  # what was written can be read
 
 
 class _Disk(io.FileIO):
