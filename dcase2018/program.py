@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from dcase2018.errors import Dcase2018Error
+from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.settings import describe
 
 log = logging.getLogger("dcase2018")
@@ -90,6 +90,12 @@ def _set_level(level: int, context: click.Context, option: click.Parameter, give
 
 def _complain(message: str) -> None:
     click.echo(f"dcase2018: {message}", err=True)
+
+
+def keep_apart(output: Path | None, *inputs: Path | None) -> None:
+    """Raise `InputError` if a file that is read would be overwritten."""
+    if output and output.resolve() in {path.resolve() for path in inputs if path}:
+        raise InputError(f"{output} is read and would be overwritten; name another file")
 
 
 def hparams_help(kind: type[Any]) -> str:

@@ -149,6 +149,21 @@ def test_models_that_are_refused(toy: Toy, tmp_path: Path) -> None:
     assert not (tmp_path / "s.csv").exists()
 
 
+def test_no_command_overwrites_what_it_reads(toy: Toy, tmp_path: Path) -> None:
+    labels = tmp_path / "train.csv"
+    shutil.copy(toy.labels, labels)
+    for command in (
+        ("class-map", labels, labels),
+        ("split", labels, tmp_path),
+        ("evaluate", toy.test, labels, toy.run, "--output", labels),
+        ("predict", toy.test, labels, toy.run, "--sample", labels),
+        ("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores", tmp_path / "s.csv"),
+    ):
+        assert "is read and would be overwritten; name another file" in refuse(2, *command)
+    assert labels.read_bytes() == toy.labels.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     assert "Directory" in refuse(2, "extract", tmp_path / "none", tmp_path / "s.h5")
     assert "does not exist" in refuse(2, "info", tmp_path / "none.h5")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dcase2018.program import FILE, FOLDER_TO_MAKE, INPUT, Command, seed_option
+from dcase2018.program import FILE, FOLDER_TO_MAKE, INPUT, Command, keep_apart, seed_option
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
@@ -48,6 +48,7 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
     """
     from dcase2018.dataset import class_names, read_labels, write_class_map
 
+    keep_apart(class_map_csv, train_csv)
     classes = class_names(read_labels(train_csv))
     write_class_map(class_map_csv, classes)
     click.echo(f"{class_map_csv}: {len(classes)} classes")
@@ -85,6 +86,8 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
         fold = folds(labels, n_folds, seed)
         parts = {out_dir / f"fold-{number + 1}": fold == number for number in range(n_folds)}
     for folder, held_out in parts.items():
+        keep_apart(folder / "train.csv", train_csv)
+        keep_apart(folder / "validation.csv", train_csv)
         write_table(folder / "train.csv", labels[~held_out])
         write_table(folder / "validation.csv", labels[held_out])
         click.echo(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")

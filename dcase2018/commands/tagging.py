@@ -14,6 +14,7 @@ from dcase2018.program import (
     INPUT,
     Command,
     hparams_help,
+    keep_apart,
     seed_option,
     with_keras,
 )
@@ -135,6 +136,7 @@ def evaluate(
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
+    keep_apart(output, labels_csv)
     from dcase2018.dataset import read_labels
     from dcase2018.run import open_ensemble
     from dcase2018.store import Store
@@ -172,6 +174,8 @@ def predict(
     SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores. The
     rows are in order of name. A clip without samples gets the classes most frequent in training.
     """
+    keep_apart(submission_csv, sample, store)
+    keep_apart(scores_csv, sample, store, submission_csv)
     from dcase2018.dataset import read_names
     from dcase2018.run import open_ensemble
     from dcase2018.store import Store
