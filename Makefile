@@ -64,16 +64,16 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# A corpus appears whole: what lies beside its train.csv is there when that is.
+# The corpus appears whole: what lies beside train.csv is there when it is.
 data/demo/train.csv: | $(VENV)/.installed
 	$(DCASE) synthesize data/demo
+$(addprefix data/demo/,audio_train audio_test test_post_competition.csv sample_submission.csv): | data/demo/train.csv ;
+
 # The training clips are the last to come: when they are there, so is all else.
 ZENODO = data/fsdkaggle2018/FSDKaggle2018
 $(ZENODO).audio_train: | $(VENV)/.installed
 	$(DCASE) download data/fsdkaggle2018
 $(addprefix $(ZENODO).,audio_test meta/train_post_competition.csv meta/test_post_competition_scoring_clips.csv): | $(ZENODO).audio_train ;
-
-$(addprefix data/demo/,audio_train audio_test test_post_competition.csv sample_submission.csv): | data/demo/train.csv ;
 
 $(FEATURES)/train.h5: $(TRAIN_AUDIO) | $(VENV)/.installed
 	$(EXTRACT) $< $@

@@ -8,13 +8,12 @@ the label `None` stays a word and extra columns survive a split.
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 
 from dcase2018.errors import InputError
-from dcase2018.publish import ensure_writable, published
+from dcase2018.publish import open_text, published_text
 
 MOST_ERRORS_SHOWN = 20
 
@@ -39,22 +38,9 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFram
     """
     errors: list[str] = []
     rows: list[list[str]] = []
-    lines = _records(path)
-    header = next(lines, (1, []))[1]
-    missing = [name for name in ("fname", "label") if name not in header]
-    if missing:
-        raise InputError(
-            f"{path}: line 1: the header must name fname and label; it has no {' and no '.join(missing)}"
-        )
-    seen: dict[str, int] = {}
+    header, lines = _clips(path, ("fname", "label"), errors)
     for line, fields in lines:
-        if len(fields) != len(header):
-            errors.append(f"line {line}: {len(fields)} fields, not {len(header)}")
-            continue
         row = dict(zip(header, fields, strict=True))
-        first = seen.setdefault(row["fname"], line)
-        if first != line:
-            errors.append(f"line {line}: {row['fname']!r} stands already in line {first}")
         if row.get("usage") != "Ignored":
             errors += [f"line {line}: {error}" for error in _row_errors(row, classes)]
             rows.append(fields)
@@ -64,14 +50,49 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFram
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
-def _open(path: Path, mode: str = "r") -> IO[str]:
-    """Open a CSV. File names are bytes to the system: what is not UTF-8 goes through as it came."""
-    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+def read_names(path: Path) -> list[str]:
+    """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
+    errors: list[str] = []
+    header, lines = _clips(path, ("fname",), errors)
+    names = [fields[header.index("fname")] for _, fields in lines]
+    _raise_errors(path, errors)
+    return names
+
+
+def _clips(
+    path: Path, columns: Sequence[str], errors: list[str]
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Read the header, which must name `columns`, and walk the rows, a clip each."""
+    lines = _records(path)
+    header = next(lines, (1, []))[1]
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise InputError(
+            f"{path}: line 1: the header must name {' and '.join(columns)};"
+            f" it has no {' and no '.join(missing)}"
+        )
+    return header, _well_formed(lines, header, errors)
+
+
+def _well_formed(
+    lines: Iterator[tuple[int, list[str]]], header: Sequence[str], errors: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Leave out rows that do not fit the header, and tell `errors` of those and of clips named twice."""
+    column = header.index("fname")
+    seen: dict[str, int] = {}
+    for line, fields in lines:
+        if len(fields) != len(header):
+            errors.append(f"line {line}: {len(fields)} fields, not {len(header)}")
+            continue
+        first = seen.setdefault(fields[column], line)
+        if first != line:
+            errors.append(f"line {line}: {fields[column]!r} stands already in line {first}")
+        yield line, fields
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Walk the CSV's records that are not blank, with their line numbers."""
-    with _open(path) as file:
+    with open_text(path) as file:
         reader = csv.reader(file, strict=True)
         try:
             for fields in reader:
@@ -106,27 +127,6 @@ def _raise_errors(path: Path, errors: list[str]) -> None:
     raise InputError(f"{path}: {number}: " + "\n  ".join(shown))
 
 
-def read_names(path: Path) -> list[str]:
-    """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
-    lines = _records(path)
-    header = next(lines, (1, []))[1]
-    if "fname" not in header:
-        raise InputError(f"{path}: line 1: the header must name fname")
-    column = header.index("fname")
-    names: list[str] = []
-    errors: list[str] = []
-    seen: dict[str, int] = {}
-    for line, fields in lines:
-        if len(fields) != len(header):
-            errors.append(f"line {line}: {len(fields)} fields, not {len(header)}")
-        elif seen.setdefault(fields[column], line) != line:
-            errors.append(f"line {line}: {fields[column]!r} stands already in line {seen[fields[column]]}")
-        else:
-            names.append(fields[column])
-    _raise_errors(path, errors)
-    return names
-
-
 def class_names(labels: pd.DataFrame) -> list[str]:
     """Name the classes of a label file, in ascending order."""
     return sorted(set(labels["label"]))
@@ -140,8 +140,7 @@ def class_indices(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 
 def write_class_map(path: Path, classes: Sequence[str]) -> None:
     """Write the reference's class map: rows `class_index,class_name`, no header."""
-    ensure_writable(path.parent)
-    with published(path) as partial, _open(partial, "w") as file:
+    with published_text(path) as file:
         csv.writer(file, lineterminator="\n").writerows(enumerate(classes))
 
 
@@ -189,6 +188,5 @@ def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV with a header and `\\n` at line ends, whole or not at all."""
-    ensure_writable(path.parent)
-    with published(path) as partial, _open(partial, "w") as file:
+    with published_text(path) as file:
         table.to_csv(file, index=False, lineterminator="\n")

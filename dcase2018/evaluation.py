@@ -11,7 +11,7 @@ from dcase2018.dataset import class_indices, write_table
 from dcase2018.metrics import average_precision, class_means
 from dcase2018.prediction import Tagger, iter_scores
 from dcase2018.progress import Progress
-from dcase2018.publish import ensure_writable, published
+from dcase2018.publish import published_text
 from dcase2018.store import Store
 
 OVERALL = "overall"
@@ -67,8 +67,7 @@ def write_evaluation(path: Path, table: pd.DataFrame) -> None:
     """Write the table as JSON, one object a row, or as CSV, by the suffix of `path`."""
     if path.suffix == ".json":
         rows = table.astype(object).where(table.notna(), None).to_dict(orient="index")
-        ensure_writable(path.parent)
-        with published(path) as partial:
-            partial.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+        with published_text(path) as file:
+            file.write(json.dumps(rows, indent=2) + "\n")
     else:
         write_table(path, table.reset_index())

@@ -26,10 +26,10 @@ from dcase2018.audio import BadClipError, Clip
 from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.frontend import FrontEnd
 from dcase2018.progress import Progress
-from dcase2018.publish import ensure_writable, published
+from dcase2018.publish import ensure_writable, published_text
 from dcase2018.recipe import Recipe
 from dcase2018.sources import Source, find_sources
-from dcase2018.store import Entry, Store, checksum, write_store
+from dcase2018.store import NO_SAMPLES, Entry, Store, checksum, write_store
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 SHARD_CLIPS = 256
 SHARD_BYTES = 16 << 20  # of source files
 
-NO_SAMPLES = "no samples"
 UNREADABLE = "unreadable"  # which another run may find mended, though the file is the same
 
 # Where the frames of a clip are: the store or shard, and the row in it.
@@ -52,7 +51,7 @@ class Shard:
     clips: int
     seconds: float
     converted: int
-    set_aside: int
+    set_aside: list[Entry]
 
 
 @dataclass(frozen=True)
@@ -108,15 +107,16 @@ def extract(
             shards = _compute(todo, len(kept), folder, FrontEnd(recipe), strict, workers)
         places = kept | _places(Store(shard.path) for shard in shards)
         merged = [places[source.key] for source in sources]
-        _merge(store_path, recipe, merged)
-        _list_set_aside(store_path, merged)
-    problems = {store.fnames[row]: store.problems[row] for store, row in merged}
+        entries = [store.entry(row) for store, row in merged]
+        set_aside = {entry.fname: entry.problem for entry in entries if entry.is_set_aside}
+        _merge(store_path, recipe, entries, merged)
+        _list_set_aside(store_path, set_aside)
     return Summary(
         clips=len(sources),
         computed=len(todo),
         converted=sum(shard.converted for shard in shards),
-        empty=[name for name, why in problems.items() if why == NO_SAMPLES],
-        set_aside={name: why for name, why in problems.items() if why not in ("", NO_SAMPLES)},
+        empty=[entry.fname for entry in entries if entry.problem == NO_SAMPLES],
+        set_aside=set_aside,
     )
 
 
@@ -179,8 +179,7 @@ def _places(stores: Iterable[Store]) -> Places:
     places: Places = {}
     for store in stores:
         for row in range(len(store)):
-            entry = store.entry(row)
-            places[entry.fname, entry.size, entry.mtime_ns] = store, row
+            places[store.entry(row).key] = store, row
     return places
 
 
@@ -213,30 +212,22 @@ def _compute(
         for sources in _cut(todo)
     )
     shards: list[Shard] = []
-    done = seconds = bad = 0.0
+    bad: list[Entry] = []
+    done = seconds = 0.0
     with Progress("extract", len(todo), "clips") as progress:
         for shard in workers(tasks):
             shards.append(shard)
             done += shard.clips
             seconds += shard.seconds
             bad += shard.set_aside
-            if bad > max(8, n_kept + done - bad) or bad == n_kept + len(todo):
+            if len(bad) > max(8, n_kept + done - len(bad)) or len(bad) == n_kept + len(todo):
                 raise InputError(
-                    f"{bad:.0f} of the first {done:.0f} clips cannot be used, such as"
-                    f" {_first_problem(shards)}; is it the right folder?"
+                    f"{len(bad)} of the first {done:.0f} clips cannot be used, such as"
+                    f" {bad[0].fname!r} ({bad[0].problem}); is it the right folder?"
                 )
             rate = seconds / max(progress.elapsed, 1e-9)
-            progress.update(shard.clips, audio=f"{seconds:.0f} s", speed=f"{rate:.0f}x", bad=f"{bad:.0f}")
+            progress.update(shard.clips, audio=f"{seconds:.0f} s", speed=f"{rate:.0f}x", bad=len(bad))
     return shards
-
-
-def _first_problem(shards: Iterable[Shard]) -> str:
-    return next(
-        f"{name!r} ({why})"
-        for store in (Store(shard.path) for shard in shards)
-        for name, why in zip(store.fnames, store.problems, strict=True)
-        if why not in ("", NO_SAMPLES)
-    )
 
 
 def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
@@ -281,17 +272,18 @@ def _commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, st
             Entry(source.fname, length, checksum(frames[-1]), source.size, source.mtime_ns, problem)
         )
     write_store(path, front_end.recipe, entries, frames, durable=False)
-    set_aside = sum(entry.problem not in ("", NO_SAMPLES) for entry in entries)
+    set_aside = [entry for entry in entries if entry.is_set_aside]
     return Shard(path, len(entries), seconds, int(converted), set_aside)
 
 
-def _merge(store_path: Path, recipe: Recipe, places: Sequence[tuple[Store, int]]) -> None:
+def _merge(
+    store_path: Path, recipe: Recipe, entries: Sequence[Entry], places: Sequence[tuple[Store, int]]
+) -> None:
     """Publish the store, unless it is there with these very clips."""
     standing = places[0][0]
     if standing.path == store_path and places == [(standing, row) for row in range(len(standing))]:
         os.utime(store_path)
         return
-    entries = [store.entry(row) for store, row in places]
     write_store(store_path, recipe, entries, _runs(places))
 
 
@@ -306,16 +298,11 @@ def _runs(places: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:
         yield store.frames[store.offsets[row] : store.offsets[stop] + store.lengths[stop]]
 
 
-def _list_set_aside(store_path: Path, places: Sequence[tuple[Store, int]]) -> None:
+def _list_set_aside(store_path: Path, problems: dict[str, str]) -> None:
     """List the clips that could not be used in a CSV beside the store."""
     path = store_path.with_suffix(".problems.csv")
-    rows = [(store.fnames[row], store.problems[row]) for store, row in places]
-    rows = [(fname, problem) for fname, problem in rows if problem not in ("", NO_SAMPLES)]
-    if not rows:
+    if not problems:
         path.unlink(missing_ok=True)
         return
-    with (
-        published(path) as partial,
-        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        csv.writer(file, lineterminator="\n").writerows([("fname", "problem"), *rows])
+    with published_text(path) as file:
+        csv.writer(file, lineterminator="\n").writerows([("fname", "problem"), *problems.items()])

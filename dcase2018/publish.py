@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -34,6 +35,25 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
         raise
     if durable:
         sync(path.parent)
+
+
+def open_text(path: Path, mode: str = "r") -> IO[str]:
+    """Open a CSV. File names are bytes to the system: what is not UTF-8 goes through as it came."""
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+@contextmanager
+def published_text(path: Path) -> Iterator[IO[str]]:
+    """Open a text file for writing that is published on leaving; its folder is made if need be.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; `path` is then what it was.
+    """
+    ensure_writable(path.parent)
+    with published(path) as partial, open_text(partial, "w") as file:
+        yield file
 
 
 def sync(path: Path) -> None:

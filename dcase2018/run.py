@@ -18,7 +18,7 @@ import numpy as np
 
 from dcase2018.errors import InputError
 from dcase2018.hparams import HParams
-from dcase2018.publish import published
+from dcase2018.publish import published, published_text
 from dcase2018.recipe import Recipe
 from dcase2018.settings import from_dict
 from dcase2018.store import Store
@@ -75,9 +75,8 @@ class Run:
         """Write run.json."""
         values = dataclasses.asdict(self) | {"format": FORMAT}
         del values["path"]
-        self.path.mkdir(parents=True, exist_ok=True)
-        with published(self.path / "run.json") as partial:
-            partial.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+        with published_text(self.path / "run.json") as file:
+            file.write(json.dumps(values, indent=2) + "\n")
 
     @property
     def example_geometry(self) -> tuple[int, int]:

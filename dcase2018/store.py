@@ -28,6 +28,8 @@ WRITER = f"dcase2018 {version('dcase2018')}"
 
 PIECE_BYTES = 1 << 20
 
+NO_SAMPLES = "no samples"  # the problem of a clip that is empty, but not bad
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -39,6 +41,16 @@ class Entry:
     size: int  # bytes of the source file
     mtime_ns: int  # when the source file was last changed
     problem: str = ""  # why the clip has no frames
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What has to be the same for the frames to be those of a file."""
+        return self.fname, self.size, self.mtime_ns
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether the clip could not be used; an empty one could."""
+        return self.problem not in ("", NO_SAMPLES)
 
 
 def checksum(frames: np.ndarray) -> int:
@@ -118,15 +130,13 @@ class _Disk(io.FileIO):
 def _large_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Join the frames of small clips: HDF5 takes as long for a call as for writing 100 kB."""
     held: list[np.ndarray] = []
-    for piece in frames:
-        if piece.nbytes >= PIECE_BYTES:
-            yield from (*held, piece)
-            held.clear()
-            continue
-        held.append(piece)
-        if sum(piece.nbytes for piece in held) >= PIECE_BYTES:
-            yield np.concatenate(held)
-            held.clear()
+    size = 0
+    for clip in frames:
+        held.append(clip)
+        size += clip.nbytes
+        if size >= PIECE_BYTES:
+            yield clip if len(held) == 1 else np.concatenate(held)
+            held, size = [], 0
     if held:
         yield np.concatenate(held)
 

@@ -76,12 +76,18 @@ def mutated(content: bytes, chance: random.Random, first: int, last: int) -> byt
     return bytes(data)
 
 
+def whole(base: tuple[str, str, int, int], folder: Path) -> tuple[str, bytes, np.ndarray]:
+    """Name, content and frames of an undamaged clip."""
+    name, subtype, channels, rate = base
+    path = write_wav(folder / name, noise(6000 * channels, 3).reshape(-1, channels), rate, subtype)
+    frames = frames_of(path)
+    assert frames is not None
+    return name, path.read_bytes(), frames
+
+
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base[0])
 def test_damaged_headers(base: tuple[str, str, int, int], tmp_path: Path) -> None:
-    name, subtype, channels, rate = base
-    whole = write_wav(tmp_path / name, noise(6000 * channels, 3).reshape(-1, channels), rate, subtype)
-    content, expected = whole.read_bytes(), frames_of(whole)
-    assert expected is not None
+    name, content, _ = whole(base, tmp_path)
     used = 0
     for seed in range(100):
         path = tmp_path / f"mutant-{name}"
@@ -108,10 +114,7 @@ def test_damaged_samples_of_a_wav_are_read_as_they_stand(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base[0])
 def test_cut_files(base: tuple[str, str, int, int], tmp_path: Path) -> None:
-    name, subtype, channels, rate = base
-    whole = write_wav(tmp_path / name, noise(6000 * channels, 3).reshape(-1, channels), rate, subtype)
-    content, expected = whole.read_bytes(), frames_of(whole)
-    assert expected is not None
+    name, content, expected = whole(base, tmp_path)
     chance = random.Random(1)
     for _ in range(30):
         path = tmp_path / f"cut-{name}"

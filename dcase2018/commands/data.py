@@ -30,7 +30,7 @@ def download(data: Path, mirror: str | None) -> None:
     """Fetch FSDKaggle2018 into the folder DATA.
 
     Archives are checked, unpacked and removed; folders that are there already are skipped. It takes
-    about 10 GB while it works.
+    an estimated 10 GB while it works.
     """
     from dcase2018.download import ZENODO, download
 
