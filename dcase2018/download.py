@@ -15,7 +15,7 @@ import requests
 
 from dcase2018.errors import Dcase2018Error
 from dcase2018.progress import Progress
-from dcase2018.publish import ensure_writable, sync
+from dcase2018.publish import ensure_writable, published_folder
 
 log = logging.getLogger(__name__)
 
@@ -91,22 +91,19 @@ def _fetch(url: str, md5: str, path: Path) -> Path:
 
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive whose only folder is `folder`, whole or not at all."""
-    partial = folder.with_name(f".partial-{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        with zipfile.ZipFile(archive) as source:
+        with zipfile.ZipFile(archive) as source, published_folder(folder, durable=False) as partial:
             members = source.infolist()
             _refuse_strangers(members, archive, folder.name)
             _ensure_space(folder.parent, sum(member.file_size for member in members))
             with Progress(f"unpack {folder.name}", len(members), "files") as progress:
                 for member in members:
-                    source.extract(member, partial)
+                    member.filename = member.filename.removeprefix(f"{folder.name}/")
+                    if member.filename:
+                        source.extract(member, partial)
                     progress.update(1)
     except (zipfile.BadZipFile, EOFError) as error:
         raise Dcase2018Error(f"{archive} is damaged: {error}; remove it and run again") from None
-    sync(partial / folder.name)
-    (partial / folder.name).rename(folder)
-    partial.rmdir()
 
 
 def _refuse_strangers(members: list[zipfile.ZipInfo], archive: Path, folder: str) -> None:

@@ -7,7 +7,6 @@ knows what was committed by the name, size and time of the source files.
 """
 
 import csv
-import fcntl
 import logging
 import os
 import shutil
@@ -26,7 +25,7 @@ from dcase2018.audio import BadClipError, Clip
 from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.frontend import FrontEnd
 from dcase2018.progress import Progress
-from dcase2018.publish import ensure_writable, published_text
+from dcase2018.publish import ensure_writable, only_writer, published_text
 from dcase2018.recipe import Recipe
 from dcase2018.sources import Source, find_sources
 from dcase2018.store import NO_SAMPLES, Entry, Store, checksum, write_store
@@ -128,17 +127,7 @@ def _shards_folder(store_path: Path) -> Iterator[Path]:
     """
     folder = store_path.absolute().with_name(f".{store_path.name}.shards")  # for other processes too
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise Dcase2018Error(
-                f"{store_path} is being written by process {lock.read() or '?'}; wait for it to end"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with only_writer(folder, store_path):
         done = False
         try:
             yield folder
@@ -154,7 +143,7 @@ def _kept(store_path: Path, folder: Path, recipe: Recipe) -> Places:
     if store_path.exists():
         stores.append(Store(store_path))
         stores[0].check_recipe(recipe, "this extraction (remove it or name another store)")
-    for path in set(folder.iterdir()) - {folder / "lock"}:
+    for path in folder.iterdir():
         shard = None if path.name.startswith(".partial-") else _open_shard(path, recipe)
         if shard:
             stores.append(shard)

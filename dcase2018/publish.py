@@ -1,16 +1,20 @@
-"""Files that appear whole or not at all.
+"""Files and folders that appear whole or not at all.
 
-A result is written beside its target, synced, and renamed over it, so that a reader sees the old file
+A result is written beside its target, synced, and renamed over it, so that a reader sees the old one
 or the new one, never a part. A writer that is killed leaves at most one hidden `.partial-NAME`, which
 the next writer of NAME replaces.
 """
 
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from dcase2018.errors import Dcase2018Error
 
 
 @contextmanager
@@ -35,6 +39,52 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
         raise
     if durable:
         sync(path.parent)
+
+
+@contextmanager
+def published_folder(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Yield a new folder to fill; on leaving without an error it becomes `path`.
+
+    What is not `durable` survives the death of the program, but perhaps not that of the machine.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or `path` is there already and not empty.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if durable:
+            for file in (*partial.rglob("*"), partial):
+                sync(file)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if durable:
+        sync(path.parent)
+
+
+@contextmanager
+def only_writer(folder: Path, result: Path) -> Iterator[None]:
+    """Keep other processes from writing into a folder in which `result` is being made.
+
+    Raises
+    ------
+    Dcase2018Error
+        If another process is at it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Dcase2018Error(f"{result} is being written by another process; wait for it to end") from None
+    finally:
+        os.close(descriptor)  # which gives the lock back
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:

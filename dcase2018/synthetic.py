@@ -4,7 +4,6 @@ The 41 classes bear their real names and sound as unlike each other as a table o
 them; nobody would take them for the real thing. A clip is a function of (seed, its number) alone.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import soundfile
 from dcase2018.dataset import write_table
 from dcase2018.errors import InputError
 from dcase2018.progress import Progress
+from dcase2018.publish import published_folder
 
 SAMPLE_RATE = 44100
 SECONDS = (0.3, 5.0)
@@ -170,20 +170,18 @@ def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int)
     names = [f"{n:08x}.wav" for n in rng.choice(2**32, len(train) + len(test), replace=False)]
     train.insert(0, "fname", names[: len(train)])
     test.insert(0, "fname", names[len(train) :])
-    partial = data.with_name(f".partial-{data.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    with Progress("synthesize", len(names), "clips") as progress:
-        for part, table in (("audio_train", train), ("audio_test", test)):
-            (partial / part).mkdir(parents=True)
-            for number, (fname, label) in enumerate(zip(table.fname, table.label, strict=True)):
-                clip_rng = np.random.default_rng([seed, part == "audio_test", number])
-                _write_clip(partial / part / fname, label, clip_rng)
-                progress.update(1)
-    sample = pd.DataFrame({"fname": sorted(test.fname), "label": "Laughter Hi-Hat Flute"})
-    write_table(partial / "sample_submission.csv", sample)
-    write_table(partial / "test_post_competition.csv", _scored(test, rng))
-    write_table(partial / "train.csv", _guessed(train, rng))
-    partial.rename(data)
+    with published_folder(data, durable=False) as folder:
+        with Progress("synthesize", len(names), "clips") as progress:
+            for part, table in (("audio_train", train), ("audio_test", test)):
+                (folder / part).mkdir()
+                for number, (fname, label) in enumerate(zip(table.fname, table.label, strict=True)):
+                    clip_rng = np.random.default_rng([seed, part == "audio_test", number])
+                    _write_clip(folder / part / fname, label, clip_rng)
+                    progress.update(1)
+        sample = pd.DataFrame({"fname": sorted(test.fname), "label": "Laughter Hi-Hat Flute"})
+        write_table(folder / "sample_submission.csv", sample)
+        write_table(folder / "test_post_competition.csv", _scored(test, rng))
+        write_table(folder / "train.csv", _guessed(train, rng))
 
 
 def _permuted(per_class: int, ignored: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import BASELINE, noise, refuse, succeed, write_wav
+from threadpoolctl import threadpool_limits
 
 from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.extraction import extract
@@ -33,7 +34,8 @@ def test_every_clip_has_its_frames_in_order_of_name(clips: Path, store: Store) -
     assert store.problems == ["", "", "", "", "no samples"]
     for row, fname in enumerate(store.fnames):
         samples = soundfile.read(clips / fname, dtype="float32")[0]
-        expected = FrontEnd(BASELINE).samples(samples)
+        with threadpool_limits(1, "blas"):  # as every job has it: more threads sum in another order
+            expected = FrontEnd(BASELINE).samples(samples)
         np.testing.assert_array_equal(store.clip(row), expected)
 
 
@@ -234,7 +236,7 @@ def test_a_clip_in_a_folder_of_the_folder(clips: Path, tmp_path: Path) -> None:
 
 def test_two_extractions_of_one_store(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def second(*args: object) -> None:
-        with pytest.raises(Dcase2018Error, match=f"is being written by process {os.getpid()}"):
+        with pytest.raises(Dcase2018Error, match="is being written by another process"):
             extract(clips, tmp_path / "s.h5", BASELINE)
         raise KeyboardInterrupt
 
