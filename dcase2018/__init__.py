@@ -15,15 +15,23 @@ The map, leaves first; a module imports only from lines above its own:
     logmel        windows of samples to log mel frames
     frontend      a recipe at work: a clip to frames
     store         the HDF5 file where the two halves meet
+    clips         what the clips of a store are, by a label file
+    windows       examples out of a store
+    batches       examples shuffled, for Keras
     models        networks
-    batches       examples out of a store
+    objective     what training minimises, and how
+    state         where a training stands
     run           the run folder
     submission    Kaggle's CSV
     synthetic     the demo corpus
     download      FSDKaggle2018 from Zenodo
     extraction    clips to store
     prediction    scores of clips
-    training      a run from a store and labels
+    experiment    a training that is planned
+    events        scalars for TensorBoard
+    signals       Ctrl-C and SIGTERM as a wish to end in order
+    training      the network of an experiment learns
+    plot          the history of a run as a picture
     evaluation    scores against labels
     program       what all commands have in common
     commands      the commands: on data, on features, on runs

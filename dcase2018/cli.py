@@ -33,5 +33,6 @@ for command in (
     tagging.fit,
     tagging.evaluate,
     tagging.predict,
+    tagging.plot,
 ):
     main.add_command(command)

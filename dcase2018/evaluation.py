@@ -12,18 +12,17 @@ from dcase2018.metrics import average_precision, class_means
 from dcase2018.prediction import Tagger, iter_scores
 from dcase2018.progress import Progress
 from dcase2018.publish import published_text
-from dcase2018.store import Store
 
 OVERALL = "overall"
 
 
-def evaluate(store: Store, labels: pd.DataFrame, taggers: Sequence[Tagger]) -> pd.DataFrame:
+def evaluate(labels: pd.DataFrame, taggers: Sequence[Tagger]) -> pd.DataFrame:
     """Score the clips of a label file.
 
     Parameters
     ----------
     labels
-        Labelled clips of the store, their labels among the classes of the taggers.
+        Labelled clips of the taggers' stores, their labels among the classes of the taggers.
 
     Returns
     -------
@@ -32,14 +31,12 @@ def evaluate(store: Store, labels: pd.DataFrame, taggers: Sequence[Tagger]) -> p
         `usage` that the labels name (Private, Public). A class without clips has NaN.
     """
     classes = list(taggers[0].run.classes)
-    rows = store.find(labels["fname"])
     truth = class_indices(labels, classes)
-    precision = np.zeros(len(rows))
-    with Progress("evaluate", len(rows), "clips") as progress:
-        for part, scores in iter_scores(taggers, store, rows):
-            precision[part] = average_precision(scores, truth[part])
-            so_far = precision[: part.stop].mean()
-            progress.update(part.stop - part.start, **{"MAP@3": f"{so_far:.4f}"})
+    precision = np.zeros(len(labels))
+    with Progress("evaluate", len(labels), "clips") as progress:
+        for clip, scores in enumerate(iter_scores(taggers, labels["fname"])):
+            precision[clip] = average_precision(scores[None], truth[clip : clip + 1])[0]
+            progress.update(1, **{"MAP@3": f"{precision[: clip + 1].mean():.4f}"})
     table = _table(precision, truth, classes, "")
     usage = labels["usage"].to_numpy(dtype=str) if "usage" in labels else np.zeros(0, str)
     for name in sorted(set(usage)):

@@ -1,7 +1,7 @@
 """The hyperparameters of examples, network and training, and the named presets.
 
-Names, defaults and meanings are the reference's. Those of the features belong to
-`dcase2018.recipe.Recipe` and are fixed in a store when it is extracted.
+Names, defaults and meanings of the first nine are the reference's, and the others default to what it does.
+Those of the features belong to `dcase2018.recipe.Recipe` and are fixed in a store when it is extracted.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,13 @@ class HParams:
     lr: float = knob(1e-4, "learning rate of Adam", above=0, most=10)
     adam_eps: float = knob(1e-8, "epsilon of Adam", above=0, most=1)
     classifier: str = knob("softmax", "output layer and loss", choices=("softmax", "logistic"))
+    schedule: str = knob("constant", "the learning rate over time", choices=("constant", "cosine"))
+    warmup_epochs: float = knob(0.0, "epochs in which a cosine's rate rises from 0", least=0, most=1000)
+    precision: str = knob(
+        "float32", "numbers to compute in", choices=("float32", "mixed_float16", "mixed_bfloat16")
+    )
+    score_hop_seconds: float = knob(0.0, "hop of examples in scoring; 0: as in training", least=0, most=60)
+    score_mean: str = knob("arithmetic", "mean over a clip's examples", choices=("arithmetic", "geometric"))
 
     def __post_init__(self) -> None:
         check(self)
@@ -32,8 +39,13 @@ class HParams:
         return max(1, round(self.example_window_seconds * (1 / recipe.stft_hop_seconds)))
 
     def example_hop(self, recipe: Recipe) -> int:
-        """Frames from one example's start to the next's."""
+        """Frames from one example's start to the next's in training."""
         return max(1, round(self.example_hop_seconds * (1 / recipe.stft_hop_seconds)))
+
+    def score_hop(self, recipe: Recipe) -> int:
+        """Frames from one example's start to the next's in scoring."""
+        seconds = self.score_hop_seconds or self.example_hop_seconds
+        return max(1, round(seconds * (1 / recipe.stft_hop_seconds)))
 
 
 @dataclass(frozen=True)

@@ -50,18 +50,19 @@ def _init(hparams: HParams) -> dict[str, object]:
 
 
 def _scores(x: keras.KerasTensor, n_classes: int, hparams: HParams) -> keras.KerasTensor:
-    """Put the classifier on top: scores that sum to 1, or one probability a class."""
+    """Put the classifier on top: scores that sum to 1, or one probability a class, always float32."""
     activation = {"softmax": "softmax", "logistic": "sigmoid"}[hparams.classifier]
-    return layers.Dense(n_classes, activation=activation, **_init(hparams))(x)
+    return layers.Dense(n_classes, activation=activation, dtype="float32", **_init(hparams))(x)
 
 
 def build(name: str, input_shape: tuple[int, int], n_classes: int, hparams: HParams) -> keras.Model:
-    """Build a network of `MODELS` and give it the reference's loss and optimizer."""
-    model = MODELS[name](input_shape, n_classes, hparams)
-    losses = {"softmax": "categorical_crossentropy", "logistic": "binary_crossentropy"}
-    optimizer = keras.optimizers.Adam(hparams.lr, epsilon=hparams.adam_eps)
-    model.compile(optimizer, losses[hparams.classifier])
-    return model
+    """Build a network of `MODELS`, computing in the precision that the hyperparameters say."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(hparams.precision)
+    try:
+        return MODELS[name](input_shape, n_classes, hparams)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def multiplies(model: keras.Model) -> int:

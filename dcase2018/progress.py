@@ -21,16 +21,19 @@ class Progress:
         Number of items to come.
     unit
         What an item is, in the plural.
+    done
+        Items that earlier work did.
     every
         Seconds between two lines where there is no terminal.
     """
 
-    def __init__(self, what: str, total: int, unit: str, every: float = 10.0) -> None:
+    def __init__(self, what: str, total: int, unit: str, done: int = 0, every: float = 10.0) -> None:
         self.what, self.total, self.unit, self.every = what, total, unit, every
-        self.done = 0
+        self.done = self.first = done
         self.started = self.told = time.monotonic()
         self.bar = tqdm(
             total=total,
+            initial=done,
             desc=what,
             unit=f" {unit}",
             disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)),
@@ -61,7 +64,7 @@ class Progress:
             log.info("%s", self._line(figures))
 
     def _line(self, figures: dict[str, object]) -> str:
-        left = self.elapsed / max(self.done, 1) * (self.total - self.done)
+        left = self.elapsed / max(self.done - self.first, 1) * (self.total - self.done)
         parts = [f"{self.what}: {self.done}/{self.total} {self.unit}"]
         parts += [f"{name}={value}" for name, value in figures.items()]
         return ", ".join([*parts, f"{left:.0f} s left"])

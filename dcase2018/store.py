@@ -165,6 +165,8 @@ class Store:
     fnames : list of str
     offsets, lengths : ndarray
         Where a clip's frames begin, and how many there are; int64, (clips,).
+    crc32 : ndarray
+        Checksum of each clip's frames, uint32, (clips,).
 
     Raises
     ------
@@ -202,7 +204,7 @@ class Store:
         self.fnames = [os.fsdecode(name) for name in clips["fname"][:]]
         self.problems = [text.decode() for text in clips["problem"][:]]
         self.offsets, self.lengths = clips["offset"][:], clips["length"][:]
-        self._crc32 = clips["crc32"][:]
+        self.crc32 = clips["crc32"][:]
         self._sizes, self._mtimes = clips["size"][:], clips["mtime_ns"][:]
         block = file["frames"]
         self._shape, self._dtype = block.shape, block.dtype
@@ -210,7 +212,7 @@ class Store:
         self._check_index()
 
     def _check_index(self) -> None:
-        columns = (self.problems, self.offsets, self.lengths, self._crc32, self._sizes, self._mtimes)
+        columns = (self.problems, self.offsets, self.lengths, self.crc32, self._sizes, self._mtimes)
         ends = np.cumsum(self.lengths)
         if (
             any(len(column) != len(self) for column in columns)
@@ -229,10 +231,31 @@ class Store:
 
     @cached_property
     def frames(self) -> np.ndarray:
-        """All frames, (all frames, recipe.width), mapped into memory and read only."""
-        if self._position is None:
+        """All frames, (all frames, recipe.width), read only.
+
+        They are mapped into memory where they lie in one block, as `write_store` lays them. A store that
+        was repacked in chunks, such as a compressed one, is read by h5py, slice by slice.
+        """
+        if self._position is not None:
+            return np.memmap(self.path, self._dtype, "r", self._position, self._shape)
+        if not self._shape[0]:
             return np.zeros(self._shape, self._dtype)
-        return np.memmap(self.path, self._dtype, "r", self._position, self._shape)
+        return h5py.File(self.path, "r", locking=False)["frames"]
+
+    def cut(self, starts: np.ndarray, n_frames: int) -> np.ndarray:
+        """Cut `n_frames` frames out of the block from each start: float32, (starts, n_frames, width).
+
+        What a cut would hold beyond the last frame is the last frame again.
+        """
+        frames, last = self.frames, self._shape[0] - 1
+        if isinstance(frames, np.ndarray):
+            places = starts[:, None] + np.arange(n_frames)
+            return frames[np.minimum(places, last)].astype(np.float32, copy=False)
+        cut = np.empty((len(starts), n_frames, self.recipe.width), np.float32)
+        for i in np.argsort(starts):  # in the order of the file: chunks are unpacked once
+            piece = frames[starts[i] : starts[i] + n_frames]
+            cut[i, : len(piece)], cut[i, len(piece) :] = piece, piece[-1]
+        return cut
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -265,7 +288,7 @@ class Store:
         return Entry(
             self.fnames[row],
             int(self.lengths[row]),
-            int(self._crc32[row]),
+            int(self.crc32[row]),
             int(self._sizes[row]),
             int(self._mtimes[row]),
             self.problems[row],
@@ -273,7 +296,7 @@ class Store:
 
     def is_sound(self, row: int) -> bool:
         """Whether a clip's frames still have the checksum that they were written with."""
-        return checksum(self.clip(row)) == self._crc32[row]
+        return checksum(self.clip(row)) == self.crc32[row]
 
     def verify(self) -> None:
         """Read everything and compare all checksums.

@@ -1,29 +1,35 @@
-"""Training: a network learns from the examples of labelled clips, and a run folder keeps it."""
+"""Training: a network learns from the examples of labelled clips, and a run folder keeps it.
 
-import importlib.metadata
+A training that was stopped, in order or by force, goes on from its last checkpoint to the very weights
+that it would have reached undisturbed: a batch is a function of its number, a checkpoint's network has its
+optimizer, and all else that changes on the way (random layers, what is counted) is in its `State`.
+"""
+
+import dataclasses
 import logging
 import math
-import os
 import shutil
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from dcase2018.batches import Batches, Windows
-from dcase2018.dataset import class_indices, class_names, write_table
-from dcase2018.errors import Dcase2018Error, InputError
-from dcase2018.hparams import Preset
+from dcase2018.batches import Batches
+from dcase2018.clips import LabelledClips
+from dcase2018.dataset import write_table
+from dcase2018.errors import Dcase2018Error
+from dcase2018.events import Events
+from dcase2018.experiment import Experiment
 from dcase2018.metrics import average_precision
 from dcase2018.models import build
+from dcase2018.objective import compile_model
 from dcase2018.prediction import Tagger
 from dcase2018.progress import Progress
-from dcase2018.publish import ensure_writable
-from dcase2018.run import Run, save_model
-from dcase2018.store import Store
+from dcase2018.publish import published, published_folder
+from dcase2018.run import Run, load_model, save_model
+from dcase2018.signals import StoppedError, Wish, wish_to_end
+from dcase2018.state import Limits, State
 
 log = logging.getLogger(__name__)
 
@@ -33,188 +39,236 @@ LASTING_SECONDS = 15 * 60  # from one checkpoint that is kept for good to the ne
 
 
 def fit(
-    store: Store,
-    labels: pd.DataFrame,
-    path: Path,
-    preset: Preset,
-    validation: pd.DataFrame | None = None,
-    classes: Sequence[str] | None = None,
-    seed: int = 0,
+    experiment: Experiment,
+    limits: Limits | None = None,
     checkpoint_steps: int = 250,
-    made: dict[str, object] | None = None,
-) -> Run:
-    """Train a network and write its run.
+    force: bool = False,
+) -> str:
+    """Train the network of an experiment and write its run; go on where an earlier call stopped.
 
     Parameters
     ----------
-    labels, validation
-        Clips of the store to learn from, and others to score after each epoch (see `read_labels`).
-    path
-        Folder of the run; what it held is removed.
-    preset
-        The network, its hyperparameters and the number of epochs.
-    classes
-        Order of the classes; those of `labels`, ascending, if None.
-    made
-        What else run.json shall tell of the run's origin.
+    limits
+        What ends the training before its last epoch.
+    checkpoint_steps
+        Steps from one checkpoint to the next; each epoch ends with one too.
+    force
+        Remove another run that the folder holds.
+
+    Returns
+    -------
+    str
+        Why training is over.
 
     Raises
     ------
     InputError
-        If a clip is not in the store, or none has frames.
+        If the folder holds another run, or something that is no run.
     Dcase2018Error
-        If the loss becomes NaN or infinite; the checkpoints are kept.
+        If the loss becomes NaN or infinite, or another process is training this run; the checkpoints
+        are kept.
+    StoppedError
+        If a signal came; the step was finished and the state is kept.
     """
-    classes = list(classes or class_names(labels))
-    rows, truth = _learnable(store, labels, classes)
-    run = Run(
-        path=path,
-        model=preset.model,
-        hparams=preset.hparams,
-        recipe=store.recipe,
-        classes=classes,
-        class_clips=np.bincount(truth, minlength=len(classes)).tolist(),
-        epochs=preset.epochs,
-        made={"seed": seed, "versions": _versions()} | (made or {}),
-    )
-    windows = Windows(store, rows, *run.example_geometry)
-    targets = np.eye(len(classes), dtype=np.float32)[truth]
-    batches = Batches(windows, targets, preset.hparams.batch_size, seed)
+    limits = limits or Limits()
+    with experiment.run.taken(force), wish_to_end() as wish:
+        state = experiment.run.state()
+        model = _model(experiment, state)
+        if not state.end(experiment.total_steps, limits):
+            _learn(experiment, model, state, limits, checkpoint_steps, wish)
+        _publish(experiment.run, model, limits)
+    return state.end(experiment.total_steps, limits)
 
-    keras.utils.set_random_seed(seed)
-    model = build(preset.model, run.example_shape, len(classes), preset.hparams)
-    _begin(run)
+
+def _model(experiment: Experiment, state: State) -> keras.Model:
+    """Build the network, or load it as the last checkpoint has it."""
+    run = experiment.run
+    share_work_among_devices()
+    keras.utils.set_random_seed(run.seed)
+    if state.step:
+        log.info("%s: going on after step %d", run.path, state.step)
+        model = load_model(run.checkpoint(state.step) / "model.keras", compiled=True)
+        for variable, seed in zip(_seeds(model), state.seeds, strict=True):
+            variable.assign(np.array(seed, np.uint32))
+        return model
+    made = run.made | {"backend": keras.backend.backend()}
+    dataclasses.replace(run, made=made).save()
+    model = build(run.model, run.example_shape, len(run.classes), run.hparams)
+    compile_model(model, run.hparams, experiment.epoch_steps, run.epochs)
+    return model
+
+
+def _seeds(model: keras.Model) -> list[keras.Variable]:
+    """Find the states of a network's random layers."""
+    others = {id(variable) for variable in (*model.weights, *model.metrics_variables)}
+    return [variable for variable in model.variables if id(variable) not in others]
+
+
+def share_work_among_devices() -> None:
+    """Part each batch among the accelerators, if there are several and the backend knows how."""
+    if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+
+
+def _learn(
+    experiment: Experiment,
+    model: keras.Model,
+    state: State,
+    limits: Limits,
+    checkpoint_steps: int,
+    wish: Wish,
+) -> None:
+    """Take the steps that are left, as one call of Keras' `fit` in which `Trainer` marks the epochs."""
+    run, clips = experiment.run, experiment.training
     log.info(
-        "%s: %d clips, %d examples, %d steps an epoch, %d weights",
-        path, len(rows), len(windows), batches.steps, model.count_params(),
+        "%s: %d clips, %d examples, %.0f steps an epoch, %d weights",
+        run.path, len(clips), len(experiment.windows), experiment.epoch_steps, model.count_params(),
     )  # fmt: skip
-    validator = None if validation is None else Validator(run, model, store, validation)
-    with Progress("fit", preset.epochs * batches.steps, "steps") as progress:
-        model.fit(
-            batches,
-            steps_per_epoch=batches.steps,
-            epochs=preset.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[Journal(run, progress, checkpoint_steps, validator)],
-        )
-    save_model(model, path / "model.keras")
-    return run
+    batches = Batches(
+        experiment.windows,
+        targets=np.eye(len(run.classes), dtype=np.float32)[clips.truth],
+        weights=np.ones(len(clips), np.float32),
+        batch_size=experiment.batch_size,
+        seed=run.seed,
+        first=state.step,
+    )
+    with Progress("fit", experiment.total_steps, "steps", done=state.step) as progress:
+        trainer = Trainer(experiment, state, limits, checkpoint_steps, wish, progress)
+        steps = experiment.total_steps - state.step
+        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[trainer])
 
 
-def _learnable(store: Store, labels: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in the store and class indices of the labelled clips that have frames."""
-    rows = store.find(labels["fname"])
-    truth = class_indices(labels, classes)
-    heard = store.lengths[rows] > 0
-    if not heard.any():
-        raise InputError(f"none of the labelled clips has frames in {store.path}")
-    if not heard.all():
-        log.warning("%d labelled clips have no frames and are left out", (~heard).sum())
-    return rows[heard], truth[heard]
+def _publish(run: Run, model: keras.Model, limits: Limits) -> None:
+    """Write the trained network: that of the best epoch, if training waited for a better one."""
+    if limits.patience is None or not (run.path / "best.keras").exists():
+        save_model(model, run.path / "model.keras")
+        return
+    with published(run.path / "model.keras") as partial:
+        shutil.copyfile(run.path / "best.keras", partial)
 
 
-def _versions() -> dict[str, str]:
-    names = ("dcase2018", "keras", keras.backend.backend(), "numpy", "h5py")
-    return {name: importlib.metadata.version(name) for name in names}
-
-
-def _begin(run: Run) -> None:
-    """Clear the run's folder of an earlier run, and write what is known before training."""
-    ensure_writable(run.path)
-    for name in ("model.keras", "run.json", "history.csv"):
-        (run.path / name).unlink(missing_ok=True)
-    for name in ("checkpoints", "events"):
-        shutil.rmtree(run.path / name, ignore_errors=True)
-    run.save()
-
-
-class Validator:
-    """Clip-level MAP@3 of the network in training on clips that it does not learn from."""
-
-    def __init__(self, run: Run, model: keras.Model, store: Store, labels: pd.DataFrame) -> None:
-        self.tagger = Tagger(run, model)
-        self.store = store
-        self.rows = store.find(labels["fname"])
-        self.truth = class_indices(labels, run.classes)
-
-    def __call__(self) -> float:
-        scores = self.tagger.scores(self.store, self.rows)
-        return float(average_precision(scores, self.truth).mean())
-
-
-class Journal(keras.callbacks.Callback):
-    """What training tells while it goes on: progress, TensorBoard events, checkpoints and history."""
+class Trainer(keras.callbacks.Callback):
+    """What happens between two steps: counting, telling, scoring, keeping, and stopping."""
 
     def __init__(
-        self, run: Run, progress: Progress, checkpoint_steps: int, validator: Validator | None
+        self,
+        experiment: Experiment,
+        state: State,
+        limits: Limits,
+        checkpoint_steps: int,
+        wish: Wish,
+        progress: Progress,
     ) -> None:
         super().__init__()
-        self.run, self.progress, self.validator = run, progress, validator
-        self.checkpoint_steps = checkpoint_steps
-        self.events = Events(run.path / "events")
-        self.step = 0
-        self.epoch_losses: list[float] = []
-        self.history: list[dict[str, float]] = []
-        self.lasting: dict[Path, float] = {}  # checkpoints kept for good, and when they were made
+        self.experiment, self.run, self.state = experiment, experiment.run, state
+        self.limits, self.checkpoint_steps = limits, checkpoint_steps
+        self.wish, self.progress = wish, progress
+        self.seconds_before = state.seconds
+        self.next_epoch_end = experiment.epoch_end(len(state.history) + 1)
+        self.events = Events(self.run.path / "events", state.step)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        state = self.state
         loss = float((logs or {})["loss"])
         self.model.reset_metrics()  # so that the next loss is of its own step alone
-        self.step += 1
-        self.epoch_losses.append(loss)
-        log.debug("step %d: loss %.4f", self.step, loss)
-        if not math.isfinite(loss):
-            raise Dcase2018Error(
-                f"the loss became {loss} at step {self.step}; try a smaller lr."
-                f" The checkpoints in {self.run.path} are kept"
-            )
-        self.progress.update(1, epoch=len(self.history) + 1, loss=f"{loss:.4f}")
-        if self.step % SUMMARY_STEPS == 0:
-            self.events.scalar("loss", loss, self.step)
-        if self.step % self.checkpoint_steps == 0:
+        self._check(math.isfinite(loss), f"the loss became {loss}")
+        state.step += 1
+        state.loss_sum += loss
+        state.loss_steps += 1
+        state.seconds = self.seconds_before + self.progress.elapsed
+        self._tell(loss)
+        if state.step == self.next_epoch_end:
+            self._end_epoch()
+        over = bool(self.wish.number or state.end(self.experiment.total_steps, self.limits))
+        if over or state.step == self.run_epoch_start or state.step % self.checkpoint_steps == 0:
             self._checkpoint()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        row: dict[str, float] = {"epoch": epoch + 1, "step": self.step}
-        row["loss"] = float(np.mean(self.epoch_losses))
-        if self.validator:
-            row["val_map3"] = self.validator()
-            self.events.scalar("val_map3", row["val_map3"], self.step)
-        row["seconds"] = round(self.progress.elapsed, 2)
-        self.epoch_losses.clear()
-        self.history.append(row)
-        write_table(self.run.path / "history.csv", pd.DataFrame(self.history))
-        figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "val_map3") if name in row)
-        log.info("epoch %d: %s", epoch + 1, figures)
+        if over:
+            self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self.events.close()
+        if self.wish.number and not self.state.end(self.experiment.total_steps, self.limits):
+            raise StoppedError(
+                self.wish.number,
+                f"stopped after step {self.state.step}; run the same command again to go on",
+            )
+
+    @property
+    def run_epoch_start(self) -> int:
+        """Step with which the epoch in progress began."""
+        return self.experiment.epoch_end(len(self.state.history))
+
+    def _tell(self, loss: float) -> None:
+        step = self.state.step
+        log.debug("step %d: loss %.4f", step, loss)
+        examples = (self.progress.done + 1 - self.progress.first) * self.experiment.batch_size
+        rate = examples / self.progress.elapsed
+        self.progress.update(
+            1, epoch=len(self.state.history) + 1, loss=f"{loss:.4f}", examples=f"{rate:.0f}/s"
+        )
+        if step % SUMMARY_STEPS == 0:
+            self.events.scalar("loss", loss, step)
+            self.events.scalar("learning_rate", self._learning_rate(), step)
+
+    def _learning_rate(self) -> float:
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    def _end_epoch(self) -> None:
+        """Score the network, and add a row to the history."""
+        state = self.state
+        row: dict[str, float] = {"epoch": len(state.history) + 1, "step": state.step}
+        row["loss"] = state.loss_sum / state.loss_steps
+        row["learning_rate"] = self._learning_rate()
+        if self.experiment.validation:
+            row["val_map3"] = score(self.run, self.model, self.experiment.validation)
+            self.events.scalar("val_map3", row["val_map3"], state.step)
+        state.seconds = self.seconds_before + self.progress.elapsed
+        row["seconds"] = round(state.seconds, 2)
+        state.history.append(row)
+        state.loss_sum, state.loss_steps = 0.0, 0
+        self.next_epoch_end = self.experiment.epoch_end(len(state.history) + 1)
+        if state.best is row:
+            save_model(self.model, self.run.path / "best.keras")
+        figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "val_map3") if name in row)
+        log.info("epoch %d: %s", row["epoch"], figures)
 
     def _checkpoint(self) -> None:
-        path, now = self.run.checkpoint(self.step), self.progress.elapsed
-        save_model(self.model, path)
-        if now - max(self.lasting.values(), default=0) >= LASTING_SECONDS:
-            self.lasting[path] = now
-        passing = sorted(set(path.parent.glob("step-*.keras")) - self.lasting.keys())
-        for old in passing[:-CHECKPOINTS_KEPT]:
-            old.unlink()
+        """Keep the network, its optimizer and the state, and let old checkpoints go."""
+        state, run = self.state, self.run
+        sound = all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in self.model.weights)
+        self._check(sound, "weights became NaN or infinite")
+        if state.seconds - max(state.lasting.values(), default=0) >= LASTING_SECONDS:
+            state.lasting[state.step] = state.seconds
+        state.seeds = [keras.ops.convert_to_numpy(seed).tolist() for seed in _seeds(self.model)]
+        (run.path / "checkpoints").mkdir(exist_ok=True)
+        with published_folder(run.checkpoint(state.step)) as folder:
+            self.model.save(folder / "model.keras")
+            state.save(folder)
+        if state.history:
+            write_table(run.path / "history.csv", pd.DataFrame(state.history))
+        self.events.flush()
+        passing = [step for step in run.checkpoints if step not in state.lasting]
+        for step in passing[:-CHECKPOINTS_KEPT]:
+            _remove(run.checkpoint(step))
+
+    def _check(self, sound: bool, what: str) -> None:
+        if sound:
+            return
+        kept = self.run.checkpoints
+        raise Dcase2018Error(
+            f"{what} at step {self.state.step + 1}; the state after step {kept[-1] if kept else 0} is kept."
+            " Begin anew with a smaller rate: --hparams lr=... --force"
+        )
 
 
-class Events:
-    """Scalars for TensorBoard, on any backend."""
+def score(run: Run, model: keras.Model, clips: LabelledClips) -> float:
+    """MAP@3 of a network on labelled clips."""
+    scores = Tagger(run, model, clips.store).scores(clips.rows)
+    return float(average_precision(scores, clips.truth).mean())
 
-    def __init__(self, folder: Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self.writer = EventFileWriter(os.fspath(folder))
-
-    def scalar(self, name: str, value: float, step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
-
-    def close(self) -> None:
-        self.writer.close()
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint so that a half-removed one is never taken for a whole one."""
+    gone = checkpoint.with_name(f".partial-{checkpoint.name}")
+    checkpoint.rename(gone)
+    shutil.rmtree(gone)

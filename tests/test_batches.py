@@ -1,16 +1,21 @@
 """Examples: count, start and content; batches: each example once an epoch, by seed and number alone."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
+import h5py
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcase2018.batches import Batches, Windows, count_examples, in_turn
+from dcase2018.batches import Batches
 from dcase2018.recipe import Recipe
 from dcase2018.store import Entry, Store, checksum, write_store
+from dcase2018.windows import Windows, count_examples, in_turn
 
 RECIPE = Recipe(mel_bands=3)
 
@@ -63,49 +68,121 @@ def test_examples_are_the_windows_of_each_clip(
     np.testing.assert_array_equal(cut, np.reshape(expected, (-1, window, 3)))
 
 
-@pytest.fixture
-def batches(tmp_path: Path) -> Batches:
-    windows = Windows(make_store(tmp_path / "s.h5", [100, 10, 0, 250, 73]), np.arange(5), 25, 12)
-    return Batches(windows, np.eye(5, dtype=np.float32), batch_size=4, seed=7)
+def make_batches(path: Path, batch_size: int, **settings: int) -> Batches:
+    windows = Windows(make_store(path / "s.h5", [100, 10, 0, 250, 73]), np.arange(5), 25, 12)
+    weights = np.array([1, 0.5, 1, 0.25, 0.125], np.float32)
+    return Batches(windows, np.eye(5, dtype=np.float32), weights, batch_size, seed=7, **settings)
 
 
-def served(batches: Batches, epoch: int) -> list[tuple[float, int]]:
-    """What an epoch serves: first frame and clip of each example, in order."""
-    items = [batches[epoch * batches.steps + step] for step in range(batches.steps)]
+@pytest.fixture(params=[4, 5, 100])  # the 32 examples fill batches of 4, but not of 5 or 100
+def batches(tmp_path: Path, request: pytest.FixtureRequest) -> Batches:
+    return make_batches(tmp_path, request.param)
+
+
+def stream(batches: Batches, n_batches: int) -> list[tuple[float, int, float]]:
+    """What so many batches serve: first frame, clip and weight of each example, in order."""
+    items = [batches[item] for item in range(n_batches)]
     return [
-        (float(example[0, 0]), int(target.argmax()))
-        for examples, targets in items
-        for example, target in zip(examples, targets, strict=True)
+        (float(example[0, 0]), int(target.argmax()), float(weight))
+        for item in items
+        for example, target, weight in zip(*item, strict=True)
     ]
 
 
-def test_an_epoch_serves_each_example_once_with_its_target(batches: Batches) -> None:
-    assert len(batches.windows) % 4 == 0  # so that none is left out
-    everything = [
-        (float(example[0, 0]), int(clip))
+def everything(batches: Batches) -> list[tuple[float, int, float]]:
+    return [
+        (float(example[0, 0]), int(clip), float(batches.weights[clip]))
         for examples, clips in in_turn(batches.windows, 5)
         for example, clip in zip(examples, clips, strict=True)
     ]
-    for epoch in range(3):
-        assert sorted(served(batches, epoch)) == sorted(everything)
 
 
-def test_the_order_is_another_each_epoch_and_seed(batches: Batches) -> None:
-    other = Batches(batches.windows, batches.targets, 4, seed=8)
-    orders = [served(batches, 0), served(batches, 1), served(other, 0)]
-    assert orders[0] != orders[1] != orders[2] != orders[0]
+def test_every_epoch_serves_each_example_once_with_its_target_and_weight(batches: Batches) -> None:
+    n = len(batches.windows)
+    assert n == 32
+    served = stream(batches, -(-3 * n // batches.batch_size))
+    epochs = [served[start : start + n] for start in (0, n, 2 * n)]
+    for epoch in epochs:
+        assert sorted(epoch) == sorted(everything(batches))
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_the_order_is_another_for_another_seed(tmp_path: Path) -> None:
+    batches = make_batches(tmp_path, 4)
+    other = Batches(batches.windows, batches.targets, batches.weights, 4, seed=8)
+    assert stream(batches, 8) != stream(other, 8)
 
 
 def test_an_item_depends_on_its_number_alone(batches: Batches) -> None:
-    forwards = [batches[number] for number in range(3 * batches.steps)]
+    forwards = [batches[number] for number in range(20)]
     copy = pickle.loads(pickle.dumps(batches))
-    for number in reversed(range(3 * batches.steps)):
+    for number in reversed(range(20)):
         for mine, theirs in zip(copy[number], forwards[number], strict=True):
             np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_batch_is_no_larger_than_there_are_examples(tmp_path: Path) -> None:
-    windows = Windows(make_store(tmp_path / "s.h5", [30]), np.arange(1), 25, 12)
-    batches = Batches(windows, np.eye(1, dtype=np.float32), batch_size=64, seed=0)
-    assert batches[0][0].shape == (1, 25, 3)
-    assert batches.steps == 1
+def test_going_on_serves_what_was_left(tmp_path: Path) -> None:
+    whole = stream(make_batches(tmp_path, 5), 20)
+    assert stream(make_batches(tmp_path, 5, first=7), 13) == whole[35:]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_keras_is_served_the_same_by_any_number_of_workers(tmp_path: Path, workers: int) -> None:
+    batches = make_batches(tmp_path, 4, workers=workers)
+    seen: list[np.ndarray] = []
+
+    class Watch(keras.layers.Layer):
+        def call(self, x: np.ndarray) -> np.ndarray:
+            seen.append(keras.ops.convert_to_numpy(x))
+            return keras.ops.mean(x, axis=1)
+
+    model = keras.Sequential([Watch(), keras.layers.Dense(5)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    seen.clear()
+    model.fit(batches, steps_per_epoch=24, shuffle=False, verbose=0)
+    expected = [batches[item][0] for item in range(24)]
+    np.testing.assert_array_equal(seen[-24:], expected)
+
+
+def test_a_compressed_store_serves_the_same(tmp_path: Path) -> None:
+    whole = make_batches(tmp_path, 5)
+    with h5py.File(tmp_path / "s.h5") as source, h5py.File(tmp_path / "packed.h5", "w") as target:
+        for name in source:
+            if name != "frames":
+                source.copy(name, target)
+        target.attrs.update(source.attrs)
+        target.create_dataset("frames", data=source["frames"][:], chunks=(16, 3), compression="gzip")
+    store = Store(tmp_path / "packed.h5")
+    packed = Batches(Windows(store, np.arange(5), 25, 12), whole.targets, whole.weights, 5, seed=7)
+    assert stream(packed, 20) == stream(whole, 20)
+    store.verify()
+
+
+MEMORY = """
+import sys, pathlib, numpy as np
+from dcase2018.batches import Batches
+from dcase2018.store import Store
+from dcase2018.windows import Windows
+
+store = Store(pathlib.Path(sys.argv[1]))
+n = len(store)
+batches = Batches(Windows(store, np.arange(n), 25, 12), np.zeros((n, 41), "f4"), np.ones(n, "f4"), 64, 0)
+for item in range(400):
+    batches[item]
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(status["RssAnon"].split()[0]))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_store(tmp_path: Path) -> None:
+    private = []
+    for n_clips in (300, 3000):
+        clip = np.zeros((500, 64), np.float32)
+        entries = [Entry(f"{i}.wav", 500, checksum(clip), 0, 0) for i in range(n_clips)]
+        write_store(tmp_path / "s.h5", Recipe(), entries, (clip for _ in entries), durable=False)
+        command = [sys.executable, "-c", MEMORY, str(tmp_path / "s.h5")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        private.append(int(done.stdout) / 1024)
+    assert (tmp_path / "s.h5").stat().st_size > 300e6
+    assert private[1] - private[0] < 50  # MiB

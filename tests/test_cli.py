@@ -12,7 +12,18 @@ import dcase2018.cli
 from dcase2018.extraction import extract
 from dcase2018.recipe import Recipe
 
-COMMANDS = ["synthesize", "download", "class-map", "split", "extract", "info", "fit", "evaluate", "predict"]
+COMMANDS = [
+    "synthesize",
+    "download",
+    "class-map",
+    "split",
+    "extract",
+    "info",
+    "fit",
+    "evaluate",
+    "predict",
+    "plot",
+]
 
 
 def test_help_lists_the_commands_in_the_order_of_the_work() -> None:
@@ -60,7 +71,10 @@ def test_fit_refuses(toy: Toy, tmp_path: Path) -> None:
 
 
 def test_fit_loses_no_run_and_no_other_folder(toy: Toy, tmp_path: Path) -> None:
-    assert "holds a run already" in refuse(2, "fit", toy.train, toy.labels, toy.run)
+    message = refuse(2, "fit", toy.train, toy.labels, toy.run, "--hparams", "batch_size=32")
+    assert f"{toy.run} holds another run (model=cnn, not mlp; training_data=" in message
+    assert "; batch_size=32, not 64; weights_init_stddev=0.001, not 0.05; lr=0.0001, not 0.001)" in message
+    assert "name another folder, or replace it with --force" in message
     (tmp_path / "thesis.tex").write_text("years of work")
     assert "exists and is no run" in refuse(2, "fit", toy.train, toy.labels, tmp_path, "--force")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
@@ -97,7 +111,7 @@ def test_what_is_no_run_is_refused(toy: Toy, tmp_path: Path) -> None:
     assert "holds no run; dcase2018 fit makes one" in refuse(
         2, "predict", toy.test, tmp_path / "s.csv", tmp_path
     )
-    (tmp_path / "run.json").write_text('{"format": 1')
+    (tmp_path / "run.json").write_text('{"format": 2')
     assert "is damaged" in refuse(2, "predict", toy.test, tmp_path / "s.csv", tmp_path)
 
 
@@ -110,8 +124,12 @@ def test_an_unfinished_run_names_its_checkpoints(toy: Toy, tmp_path: Path) -> No
     run = copy_of_run(toy, tmp_path / "run")
     (run / "model.keras").unlink()
     message = refuse(2, "predict", toy.test, tmp_path / "s.csv", run)
-    assert "model.keras does not exist; --checkpoint takes the steps 15, 20, " in message
-    succeed("predict", toy.test, tmp_path / "s.csv", run, "--checkpoint", 20)
+    assert "model.keras does not exist; --checkpoint takes the steps 32, 35, " in message
+    succeed("predict", toy.test, tmp_path / "s.csv", run, "--checkpoint", 35)
+    (run / "best.keras").unlink()
+    message = refuse(2, "predict", toy.test, tmp_path / "s.csv", run, "--checkpoint", "best")
+    assert "best.keras does not exist; dcase2018 fit writes it where it has --validation" in message
+    assert "'last' is not" in refuse(2, "predict", toy.test, "s.csv", run, "--checkpoint", "last")
 
 
 def test_an_ensemble_of_other_classes_is_refused(toy: Toy, tmp_path: Path) -> None:

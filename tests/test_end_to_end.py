@@ -2,20 +2,26 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
+import keras
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Toy, succeed
+from conftest import Toy, refuse, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_dataset import CLASSES
 
 from dcase2018.dataset import read_labels
+from dcase2018.extraction import extract
 from dcase2018.metrics import average_precision
 from dcase2018.prediction import Tagger
+from dcase2018.recipe import Recipe
 from dcase2018.run import Run
 from dcase2018.store import Store
+from dcase2018.windows import Windows
 
 
 @pytest.fixture(scope="module")
@@ -115,21 +121,6 @@ def test_a_sample_submission_sets_names_and_order(toy: Toy, predicted: Path, tmp
     assert dict(rows[1:]).items() <= everything.items()
 
 
-def test_an_ensemble_is_the_mean_of_its_members(toy: Toy, predicted: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    succeed(
-        "fit", toy.train, toy.fit_labels, other, "--preset", "quick", "--epochs", 1,
-        "--seed", 5, "--hparams", "classifier=logistic,nl=1,example_window_seconds=0.5",
-    )  # fmt: skip
-    succeed("predict", toy.test, tmp_path / "s.csv", other, "--scores", tmp_path / "b.csv")
-    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, other, "--scores", tmp_path / "ab.csv")
-    a, b, ab = (
-        pd.read_csv(path, index_col="fname")
-        for path in (predicted / "scores.csv", tmp_path / "b.csv", tmp_path / "ab.csv")
-    )
-    pd.testing.assert_frame_equal(ab, (a + b) / 2)
-
-
 def test_json_says_the_same_as_csv(toy: Toy, evaluated: tuple[str, Path], tmp_path: Path) -> None:
     succeed("evaluate", toy.test, toy.truth, toy.run, "--output", tmp_path / "t.json")
     rows = json.loads((tmp_path / "t.json").read_text())
@@ -141,41 +132,95 @@ def test_json_says_the_same_as_csv(toy: Toy, evaluated: tuple[str, Path], tmp_pa
 
 def test_the_run_folder_holds_what_it_says(toy: Toy) -> None:
     assert sorted(path.name for path in toy.run.iterdir()) == [
-        "checkpoints", "events", "history.csv", "model.keras", "run.json",
+        "best.keras", "checkpoints", "events", "history.csv", "model.keras", "run.json",
     ]  # fmt: skip
     values = json.loads((toy.run / "run.json").read_text())
     assert values["classes"] == CLASSES
     assert values["model"] == "mlp"
-    assert values["made"]["seed"] == 0
-    assert set(values["made"]["versions"]) >= {"dcase2018", "keras", "numpy"}
+    assert values["seed"] == 0
+    assert set(values["made"]["versions"]) >= {"dcase2018", "keras", "numpy", "python"}
+    assert values["made"]["backend"] == keras.backend.backend()
+    assert f"fit {toy.train} {toy.fit_labels} {toy.run} --preset quick" in values["made"]["command"]
 
 
 def test_history_and_validation(toy: Toy) -> None:
     history = pd.read_csv(toy.run / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
-    assert (history["step"].diff().dropna() == history["step"][0]).all()
+    store, run = Store(toy.train), Run.load(toy.run)
+    examples = len(Windows(store, store.find(read_labels(toy.fit_labels)["fname"]), 25, 12))
+    assert history["step"].tolist() == [epoch * examples // 64 for epoch in range(1, 6)]
+    np.testing.assert_allclose(history["learning_rate"], 1e-3)
     assert history["loss"].iloc[-1] < history["loss"][0] / 2
 
-    store, run = Store(toy.train), Run.load(toy.run)
     held_out = read_labels(toy.validation)
-    scores = Tagger(run, run.load_model()).scores(store, store.find(held_out["fname"]))
     truth = [CLASSES.index(label) for label in held_out["label"]]
-    assert history["val_map3"].iloc[-1] == pytest.approx(average_precision(scores, truth).mean())
+    for which, expected in ((None, history["val_map3"].iloc[-1]), ("best", history["val_map3"].max())):
+        scores = Tagger(run, run.load_model(which), store).scores(store.find(held_out["fname"]))
+        assert average_precision(scores, truth).mean() == pytest.approx(expected)
 
 
 def test_checkpoints_the_last_thirty(toy: Toy) -> None:
-    steps = [int(path.stem[5:]) for path in sorted((toy.run / "checkpoints").iterdir())]
-    last = pd.read_csv(toy.run / "history.csv")["step"].iloc[-1]
-    assert steps == list(range(5, last + 1, 5))[-30:]
-    assert len(steps) == 30
+    ends = pd.read_csv(toy.run / "history.csv")["step"]
+    expected = sorted({*range(5, ends.iloc[-1] + 1, 5), *ends})[-30:]
+    assert Run.load(toy.run).checkpoints == expected
+    assert len(expected) == 30
 
 
 def test_events_for_tensorboard(toy: Toy) -> None:
     events = EventAccumulator(str(toy.run / "events"))
     events.Reload()
-    assert set(events.Tags()["scalars"]) == {"loss", "val_map3"}
-    assert [event.step for event in events.Scalars("loss")][:2] == [50, 100]
+    assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "val_map3"}
+    for name in ("loss", "learning_rate"):
+        assert [event.step for event in events.Scalars(name)] == [50, 100, 150]
     history = pd.read_csv(toy.run / "history.csv")
     np.testing.assert_allclose(
         [event.value for event in events.Scalars("val_map3")], history["val_map3"], rtol=1e-6
     )
+
+
+def test_other_means_and_hops_in_scoring(toy: Toy, tmp_path: Path) -> None:
+    store, run = Store(toy.test), Run.load(toy.run)
+    model = run.load_model()
+    succeed(
+        "predict", toy.test, tmp_path / "s.csv", toy.run, "--scores", tmp_path / "scores.csv",
+        "--mean", "geometric", "--hop", 0.05,
+    )  # fmt: skip
+    table = pd.read_csv(tmp_path / "scores.csv", index_col="fname")
+    for row in np.flatnonzero(store.lengths >= 25)[:10]:
+        clip = store.clip(row)
+        examples = [clip[start : start + 25] for start in range(0, len(clip) - 24, 5)]
+        expected = np.exp(np.log(np.maximum(model(np.stack(examples)), 1e-7)).mean(axis=0))
+        np.testing.assert_allclose(table.loc[store.fnames[row]], expected / expected.sum(), atol=1e-5)
+
+
+def test_an_ensemble_is_the_mean_of_members_of_any_recipe(toy: Toy, predicted: Path, tmp_path: Path) -> None:
+    train, test, other = tmp_path / "train.h5", tmp_path / "test.h5", tmp_path / "other"
+    extract(toy.data / "audio_train", train, Recipe(mel_bands=20))
+    extract(toy.data / "audio_test", test, Recipe(mel_bands=20))
+    succeed(
+        "fit", train, toy.fit_labels, other, "--preset", "quick", "--max-steps", 20,
+        "--seed", 5, "--hparams", "classifier=logistic,nl=1,example_window_seconds=0.5",
+    )  # fmt: skip
+    message = refuse(2, "predict", toy.test, tmp_path / "s.csv", toy.run, other)
+    assert f"was not made by the recipe of the run {other}: mel_bands=64, not 20" in message
+    succeed("predict", test, tmp_path / "s.csv", other, "--scores", tmp_path / "b.csv")
+    succeed(
+        "predict", toy.test, tmp_path / "s.csv", toy.run, other, "--store", test,
+        "--scores", tmp_path / "ab.csv",
+    )  # fmt: skip
+    a, b, ab = (
+        pd.read_csv(path, index_col="fname")
+        for path in (predicted / "scores.csv", tmp_path / "b.csv", tmp_path / "ab.csv")
+    )
+    pd.testing.assert_frame_equal(ab, (a + b) / 2)
+
+
+def test_the_history_as_a_picture(toy: Toy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy.run, run)
+    assert succeed("plot", run) == f"{run / 'history.png'}\n"
+    height, width, _ = matplotlib.image.imread(run / "history.png").shape
+    assert height > 500
+    assert width > 500
+    (run / "history.csv").unlink()
+    assert "it is written when the first epoch is complete" in refuse(2, "plot", run)

@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 
 from dcase2018.hparams import HParams
-from dcase2018.models import build, kernel_weights, multiplies
+from dcase2018.models import build as build_network
+from dcase2018.models import kernel_weights, multiplies
+from dcase2018.objective import compile_model, learning_rate
 
 SHAPE = (25, 64)
+
+
+def build(name: str, shape: tuple[int, int], n_classes: int, hparams: HParams) -> keras.Model:
+    model = build_network(name, shape, n_classes, hparams)
+    compile_model(model, hparams, epoch_steps=10, epochs=2)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +84,25 @@ def test_mlp_has_nl_layers_of_nh_units() -> None:
     widths = [layer.units for layer in model.layers if hasattr(layer, "units")]
     assert widths == [17, 17, 17, 41]
     assert multiplies(model) == 1600 * 17 + 2 * 17 * 17 + 17 * 41
+
+
+def test_a_cosine_rises_and_falls() -> None:
+    hparams = HParams(lr=0.5, schedule="cosine", warmup_epochs=2)
+    rate = learning_rate(hparams, epoch_steps=10, epochs=12)
+    values = [float(rate(step)) for step in range(121)]
+    np.testing.assert_allclose(values[:21], np.linspace(0, 0.5, 21), atol=1e-6)
+    np.testing.assert_allclose(values[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 101))), atol=1e-6)
+    falling = learning_rate(HParams(lr=0.5, schedule="cosine"), epoch_steps=10, epochs=1)
+    assert [float(falling(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_computes_in_halves_and_scores_in_float32(precision: str) -> None:
+    model = build("mlp", SHAPE, 41, HParams(precision=precision, weights_init_stddev=0.1))
+    assert {layer.compute_dtype for layer in model.layers[1:-1]} == {precision.removeprefix("mixed_")}
+    assert {layer.variable_dtype for layer in model.layers[1:]} == {"float32"}
+    assert model.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"  # of other networks
+    examples = np.random.default_rng(0).standard_normal((8, *SHAPE)).astype(np.float32)
+    losses = [float(model.train_on_batch(examples, np.eye(41)[:8])) for _ in range(20)]
+    assert losses[-1] < losses[0]

@@ -1,5 +1,7 @@
-"""Training on a store made by hand: reproducible, kept on the way, and honest about a lost cause."""
+"""Training on a store made by hand: reproducible, resumed exactly, and honest about a lost cause."""
 
+import os
+import signal
 from pathlib import Path
 
 import keras
@@ -7,67 +9,216 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BASELINE
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dcase2018 import training
-from dcase2018.errors import Dcase2018Error
+from dcase2018.errors import Dcase2018Error, InputError
+from dcase2018.experiment import Experiment
 from dcase2018.hparams import HParams, Preset
 from dcase2018.run import Run
+from dcase2018.signals import StoppedError
+from dcase2018.state import Limits
 from dcase2018.store import Entry, Store, checksum, write_store
 from dcase2018.training import fit
 
 PRESET = Preset("mlp", HParams(batch_size=8, nh=16, lr=0.01, weights_init_stddev=0.1), epochs=4)
+EXAMPLES = 30 * 4
 
 
-def make_data(path: Path, level: float = 1.0) -> tuple[Store, pd.DataFrame]:
+def make_store(path: Path, level: float = 1.0) -> Store:
     """Clips of three classes, each of noise around a level of its own."""
     rng = np.random.default_rng(0)
     frames = [level * (rng.standard_normal((61, 64)) + 2 * (i % 3)).astype(np.float32) for i in range(30)]
     entries = [Entry(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
     write_store(path, BASELINE, entries, frames)
-    labels = {"fname": [f"{i}.wav" for i in range(30)], "label": [f"class {i % 3}" for i in range(30)]}
-    return Store(path), pd.DataFrame(labels, dtype=object)
+    return Store(path)
+
+
+def labels(numbers: range = range(30)) -> pd.DataFrame:
+    columns = {"fname": [f"{i}.wav" for i in numbers], "label": [f"class {i % 3}" for i in numbers]}
+    return pd.DataFrame(columns, dtype=object)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return make_store(tmp_path / "s.h5")
+
+
+def plan(store: Store, name: str, preset: Preset = PRESET, **settings: object) -> Experiment:
+    return Experiment.plan(store.path.with_name(name), preset, store, labels(), **settings)
 
 
 def weights(run: Run) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(w) for w in run.load_model().weights]
 
 
-def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
-    store, labels = make_data(tmp_path / "s.h5")
-    runs = [
-        fit(store, labels, tmp_path / name, PRESET, seed=seed)
-        for name, seed in (("a", 1), ("b", 1), ("c", 2))
-    ]
-    for a, b in zip(weights(runs[0]), weights(runs[1]), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert (weights(runs[0])[0] != weights(runs[2])[0]).any()
-    histories = [(tmp_path / name / "history.csv").read_text().splitlines() for name in "ab"]
-    losses = [[line.rpartition(",")[0] for line in history] for history in histories]  # less the seconds
-    assert losses[0] == losses[1]
+def history(run: Run) -> pd.DataFrame:
+    return pd.read_csv(run.path / "history.csv").drop(columns="seconds")
 
 
-def test_a_class_map_sets_the_order_and_may_name_more(tmp_path: Path) -> None:
-    store, labels = make_data(tmp_path / "s.h5")
-    classes = ["class 2", "another", "class 1", "class 0"]
-    run = fit(store, labels, tmp_path / "run", PRESET, classes=classes)
-    assert Run.load(tmp_path / "run").class_clips == [10, 0, 10, 10]
-    assert run.load_model().output_shape == (None, 4)
+def assert_same(a: Run, b: Run) -> None:
+    for mine, theirs in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    pd.testing.assert_frame_equal(history(a), history(b), check_exact=True)
 
 
-def test_a_checkpoint_now_and_then_is_kept_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_seed_gives_the_same_weights(store: Store) -> None:
+    a, b, c = (plan(store, name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    for experiment in (a, b, c):
+        assert fit(experiment) == "all 4 epochs are done"
+    assert_same(a.run, b.run)
+    assert (weights(a.run)[0] != weights(c.run)[0]).any()
+
+
+def noisy_network(shape: tuple[int, int], n_classes: int, hparams: HParams) -> keras.Model:
+    """A network with everything that has a state: dropout, batch normalisation, noise."""
+    inputs = keras.Input(shape)
+    x = keras.layers.GaussianNoise(0.1)(keras.layers.Flatten()(inputs))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(16)(x))
+    x = keras.layers.Dropout(0.5)(x)
+    return keras.Model(inputs, keras.layers.Dense(n_classes, activation="softmax")(x))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_training_that_is_stopped_again_and_again_ends_the_same(
+    store: Store, schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(training.build.__globals__["MODELS"], "noisy", noisy_network)
+    preset = Preset("noisy", HParams(batch_size=8, lr=0.01, schedule=schedule, warmup_epochs=1), epochs=4)
+    whole = plan(store, "whole", preset, validation=labels(range(3, 12)))
+    fit(whole)
+    parts = plan(store, "parts", preset, validation=labels(range(3, 12)))
+    for step in (1, 14, 15, 16, 37):  # an epoch has 15
+        assert fit(parts, Limits(max_steps=step)) == f"{step} steps are done"
+        assert parts.run.state().step == step
+    assert fit(parts) == "all 4 epochs are done"
+    assert_same(whole.run, parts.run)
+    assert fit(parts) == "all 4 epochs are done"  # nothing is left to do
+    assert_same(whole.run, parts.run)
+
+    events = EventAccumulator(str(parts.run.path / "events"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("val_map3")] == [15, 30, 45, 60]
+
+
+def test_more_epochs_go_on_but_not_on_a_schedule(store: Store) -> None:
+    whole = plan(store, "whole")
+    fit(whole)
+    short = Preset("mlp", PRESET.hparams, epochs=2)
+    fit(plan(store, "parts", short))
+    fit(plan(store, "parts"))
+    assert_same(whole.run, plan(store, "parts").run)
+    cosine = HParams(schedule="cosine")
+    fit(plan(store, "cosine", Preset("mlp", cosine, epochs=1)))
+    with pytest.raises(InputError, match="holds another run \\(epochs=2, not 1\\)"):
+        fit(plan(store, "cosine", Preset("mlp", cosine, epochs=2)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_keeps_the_state(
+    store: Store, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = plan(store, "run")
+    told = training.Trainer._tell
+
+    def tell_and_be_hit(trainer: training.Trainer, loss: float) -> None:
+        told(trainer, loss)
+        if trainer.state.step == 20:
+            os.kill(os.getpid(), number)
+
+    handler = signal.getsignal(number)
+    monkeypatch.setattr(training.Trainer, "_tell", tell_and_be_hit)
+    with pytest.raises(StoppedError, match="stopped after step 20; run the same command again") as stopped:
+        fit(experiment)
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(number) is handler
+    assert experiment.run.state().step == 20
+    assert not (experiment.run.path / "model.keras").exists()
+    monkeypatch.undo()
+    fit(experiment)
+    whole = plan(store, "whole")
+    fit(whole)
+    assert_same(whole.run, experiment.run)
+
+
+def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, 0.7, 0.6, 0.7])
+    monkeypatch.setattr(training, "score", lambda run, model, clips: next(scores))
+    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(6)))
+    assert fit(experiment, Limits(patience=2)) == "validation has not risen for 2 epochs"
+    run = experiment.run
+    assert history(run)["val_map3"].tolist() == [0.5, 0.7, 0.6, 0.7]
+    best = keras.saving.load_model(run.checkpoint(30) / "model.keras")
+    for mine, theirs in zip(weights(run), best.weights, strict=True):
+        np.testing.assert_array_equal(mine, keras.ops.convert_to_numpy(theirs))
+
+
+def test_minutes_end_a_training(store: Store) -> None:
+    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 10**6))
+    assert fit(experiment, Limits(max_minutes=0.01)) == "0.0 minutes are over"
+    state = experiment.run.state()
+    assert 0 < state.step < 10**5
+    assert state.seconds >= 0.6
+    assert (experiment.run.path / "model.keras").exists()
+
+
+def test_a_class_map_sets_the_order_and_may_name_more(store: Store) -> None:
+    experiment = plan(store, "run", classes=["class 2", "another", "class 1", "class 0"])
+    fit(experiment)
+    assert Run.load(experiment.run.path).class_clips == [10, 0, 10, 10]
+    assert experiment.run.load_model().output_shape == (None, 4)
+
+
+def test_a_checkpoint_now_and_then_is_kept_for_good(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CHECKPOINTS_KEPT", 2)
-    store, labels = make_data(tmp_path / "s.h5")
-    fit(store, labels, tmp_path / "run", PRESET, checkpoint_steps=3)
-    last = 4 * (30 * 4 // 8)
-    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
+    a, b = plan(store, "a"), plan(store, "b")
+    fit(a, checkpoint_steps=3)
+    assert a.run.checkpoints == [57, 60]
     monkeypatch.setattr(training, "LASTING_SECONDS", 0)
-    fit(store, labels, tmp_path / "run", PRESET, checkpoint_steps=3)
-    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == last // 3
+    fit(b, checkpoint_steps=3)
+    assert b.run.checkpoints == list(range(3, 61, 3))
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
-    store, labels = make_data(tmp_path / "s.h5", level=1e37)
-    with pytest.raises(Dcase2018Error, match=r"the loss became (nan|inf) at step \d+; try a smaller lr"):
-        fit(store, labels, tmp_path / "run", PRESET)
-    assert not (tmp_path / "run" / "model.keras").exists()
-    assert (tmp_path / "run" / "run.json").exists()
+def test_a_loss_that_is_no_number_stops_and_the_last_good_state_stays(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "loud.h5", level=1e37)
+    experiment = plan(store, "run")
+    with pytest.raises(
+        Dcase2018Error, match=r"the loss became (nan|inf) at step \d+; the state after step 0"
+    ):
+        fit(experiment)
+    assert experiment.run.checkpoints == []
+    assert not (experiment.run.path / "model.keras").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = plan(store, "run")
+    told = training.Trainer._tell
+
+    def tell_and_spoil(trainer: training.Trainer, loss: float) -> None:
+        told(trainer, loss)
+        if trainer.state.step == 15:
+            trainer.model.weights[0].assign(trainer.model.weights[0] * np.nan)
+
+    monkeypatch.setattr(training.Trainer, "_tell", tell_and_spoil)
+    with pytest.raises(Dcase2018Error, match=r"weights became NaN or infinite .* the state after step 14 is"):
+        fit(experiment, checkpoint_steps=7)
+    assert experiment.run.checkpoints == [7, 14]
+
+
+def test_two_trainings_of_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = plan(store, "run")
+
+    def second(*args: object) -> None:
+        with pytest.raises(Dcase2018Error, match="run is being written by another process"):
+            fit(experiment)
+
+    monkeypatch.setattr(training, "_learn", second)
+    fit(experiment)
+
+
+def test_a_damaged_state_is_named(store: Store) -> None:
+    experiment = plan(store, "run")
+    fit(experiment, Limits(max_steps=5))
+    (experiment.run.checkpoint(5) / "state.json").write_text('{"step": 5')
+    with pytest.raises(Dcase2018Error, match=r"step-00000005/state.json is damaged .* to go on from the"):
+        fit(experiment)

@@ -1,7 +1,10 @@
 """Commands on runs: training, evaluation, prediction."""
 
 import dataclasses
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,9 +24,66 @@ from dcase2018.program import (
 from dcase2018.recipe import Recipe
 from dcase2018.settings import override
 
-checkpoint_option = click.option(
-    "--checkpoint", type=int, metavar="STEP", help="Use the networks of this step.  [default: the last]"
-)
+if TYPE_CHECKING:
+    from dcase2018.prediction import Tagger
+    from dcase2018.run import Member
+
+
+class Checkpoint(click.ParamType):
+    """A step, or the word for the best epoch."""
+
+    name = "STEP|best"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int | str:
+        return value if value == "best" else click.INT.convert(value, parameter, context)
+
+
+def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of all commands that score clips."""
+    for option in (
+        click.option(
+            "--mean",
+            "score_mean",
+            type=click.Choice(["arithmetic", "geometric"]),
+            help="Mean over a clip's examples.  [default: the run's score_mean]",
+        ),
+        click.option(
+            "--hop",
+            "score_hop_seconds",
+            type=click.FloatRange(0, 60, min_open=True),
+            metavar="SECONDS",
+            help="From one example to the next.  [default: the run's score_hop_seconds]",
+        ),
+        click.option(
+            "--store",
+            "more_stores",
+            type=INPUT,
+            multiple=True,
+            help="Another store of the same clips, for runs of another recipe.",
+        ),
+        click.option(
+            "--checkpoint",
+            type=Checkpoint(),
+            help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _load_taggers(
+    ensemble: Sequence["Member"],
+    fnames: Sequence[str],
+    checkpoint: int | str | None,
+    scoring: dict[str, object],
+) -> list["Tagger"]:
+    """Load the networks of an ensemble, if every member's store has all clips; `scoring` as given."""
+    for member in ensemble:
+        member.store.find(fnames)  # so that a missing clip is named before the wait for Keras
+    given = {name: value for name, value in scoring.items() if value is not None}
+    return with_keras("dcase2018.prediction").load_taggers(ensemble, checkpoint, **given)
 
 
 @click.command(
@@ -45,6 +105,14 @@ checkpoint_option = click.option(
 @click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below.")
 @click.option("--epochs", type=click.IntRange(1), help="Times to see all examples.  [default: the preset's]")
 @click.option("--validation", type=INPUT, help="Score the clips of this label file after each epoch.")
+@click.option("--max-steps", type=click.IntRange(1), help="Stop after this many steps.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long.")
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    metavar="EPOCHS",
+    help="Stop when validation has not risen for so long, and keep the best epoch's network.",
+)
 @click.option(
     "--class-map",
     "class_map_csv",
@@ -56,10 +124,10 @@ checkpoint_option = click.option(
     default=250,
     show_default=True,
     type=click.IntRange(1),
-    help="Steps from one checkpoint to the next; the last 30 are kept.",
+    help="Steps from one checkpoint to the next, beside those at epochs' ends; the last 30 are kept.",
 )
 @seed_option
-@click.option("--force", is_flag=True, help="Replace the run that RUN holds.")
+@click.option("--force", is_flag=True, help="Remove another run that RUN holds.")
 def fit(
     store: Path,
     labels_csv: Path,
@@ -69,6 +137,9 @@ def fit(
     hparams: str,
     epochs: int | None,
     validation: Path | None,
+    max_steps: int | None,
+    max_minutes: float | None,
+    patience: int | None,
     class_map_csv: Path | None,
     checkpoint_steps: int,
     seed: int,
@@ -77,9 +148,14 @@ def fit(
     """Train a network and write the folder RUN.
 
     It learns the clips of LABELS_CSV, whose features are in STORE. `model.keras` is written at the end,
-    the checkpoints, history.csv and TensorBoard's events/ on the way.
+    checkpoints, history.csv and TensorBoard's events/ on the way. The same command goes on with a training
+    that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
     """
+    if patience and not validation:
+        raise InputError("--patience waits for a better validation score; give --validation too")
     from dcase2018.dataset import class_names, read_class_map, read_labels
+    from dcase2018.experiment import Experiment
+    from dcase2018.state import Limits
     from dcase2018.store import Store
 
     elsewhere = {
@@ -93,27 +169,18 @@ def fit(
         hparams=override(chosen.hparams, hparams, elsewhere),
         epochs=epochs or chosen.epochs,
     )
-    _check_run_folder(run, force)
     classes = read_class_map(class_map_csv) if class_map_csv else None
     labels = read_labels(labels_csv, classes)
-    classes = classes or class_names(labels)
-    held_out = read_labels(validation, classes) if validation else None
-    opened = Store(store)
-    made = {"preset": preset, "store": str(store), "labels": str(labels_csv)}
-    with_keras("dcase2018.training").fit(
-        opened, labels, run, chosen, held_out, classes, seed, checkpoint_steps, made
-    )
-    click.echo(f"{run}: trained {chosen.model} for {chosen.epochs} epochs")
-
-
-def _check_run_folder(run: Path, force: bool) -> None:
-    """Refuse a folder that something else would be lost from."""
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+    held_out = read_labels(validation, classes or class_names(labels)) if validation else None
+    experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed)
+    limits = Limits(max_steps, max_minutes, patience)
+    over = experiment.over(limits) if experiment.run.is_begun(force) else ""
+    if over:
+        os.utime(run / "model.keras")  # for make: it is up to date
+        click.echo(f"{run}: nothing to do: {over}")
         return
-    if not (run / "run.json").is_file():
-        raise InputError(f"{run} exists and is no run; name another folder")
-    if not force:
-        raise InputError(f"{run} holds a run already; name another folder, or replace it with --force")
+    over = with_keras("dcase2018.training").fit(experiment, limits, checkpoint_steps, force)
+    click.echo(f"{run}: trained {chosen.model}: {over}")
 
 
 @click.command(
@@ -124,9 +191,15 @@ def _check_run_folder(run: Path, force: bool) -> None:
 @click.argument("labels_csv", type=INPUT)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @click.option("--output", type=FILE, help="Write the table to this .csv or .json too.")
-@checkpoint_option
+@scoring_options
 def evaluate(
-    store: Path, labels_csv: Path, runs: tuple[Path, ...], output: Path | None, checkpoint: int | None
+    store: Path,
+    labels_csv: Path,
+    runs: tuple[Path, ...],
+    output: Path | None,
+    checkpoint: int | str | None,
+    more_stores: tuple[Path, ...],
+    **scoring: object,
 ) -> None:
     """Print MAP@3 of RUNS by class and overall.
 
@@ -136,19 +209,17 @@ def evaluate(
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
-    keep_apart(output, labels_csv)
+    keep_apart(output, labels_csv, store, *more_stores)
     from dcase2018.dataset import read_labels
     from dcase2018.run import open_ensemble
     from dcase2018.store import Store
 
-    opened = Store(store)
-    ensemble = open_ensemble(runs, opened, checkpoint)
-    labels = read_labels(labels_csv, ensemble[0].classes)
-    opened.find(labels["fname"])  # so that a missing clip is named before the wait for Keras
-    taggers = with_keras("dcase2018.prediction").load_taggers(ensemble, checkpoint)
+    ensemble = open_ensemble(runs, [Store(path) for path in (store, *more_stores)], checkpoint)
+    labels = read_labels(labels_csv, ensemble[0].run.classes)
+    taggers = _load_taggers(ensemble, labels["fname"], checkpoint, scoring)
     from dcase2018.evaluation import evaluate, render, write_evaluation
 
-    table = evaluate(opened, labels, taggers)
+    table = evaluate(labels, taggers)
     click.echo(render(table))
     if output:
         write_evaluation(output, table)
@@ -160,35 +231,48 @@ def evaluate(
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @click.option("--sample", type=INPUT, help="Answer for the clips of this CSV, in its order.")
 @click.option("--scores", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
-@checkpoint_option
+@scoring_options
 def predict(
     store: Path,
     submission_csv: Path,
     runs: tuple[Path, ...],
     sample: Path | None,
     scores_csv: Path | None,
-    checkpoint: int | None,
+    checkpoint: int | str | None,
+    more_stores: tuple[Path, ...],
+    **scoring: object,
 ) -> None:
     """Write a Kaggle submission by RUNS.
 
     SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores. The
     rows are in order of name. A clip without samples gets the classes most frequent in training.
     """
-    keep_apart(submission_csv, sample, store)
-    keep_apart(scores_csv, sample, store, submission_csv)
+    keep_apart(submission_csv, sample, store, *more_stores)
+    keep_apart(scores_csv, sample, store, *more_stores, submission_csv)
     from dcase2018.dataset import read_names
     from dcase2018.run import open_ensemble
     from dcase2018.store import Store
 
-    opened = Store(store)
-    ensemble = open_ensemble(runs, opened, checkpoint)
-    fnames = read_names(sample) if sample else sorted(opened.fnames)
-    rows = opened.find(fnames)
-    prediction = with_keras("dcase2018.prediction")
-    scores = prediction.predict(prediction.load_taggers(ensemble, checkpoint), opened, rows)
+    stores = [Store(path) for path in (store, *more_stores)]
+    ensemble = open_ensemble(runs, stores, checkpoint)
+    fnames = read_names(sample) if sample else sorted(stores[0].fnames)
+    taggers = _load_taggers(ensemble, fnames, checkpoint, scoring)
+    from dcase2018.prediction import predict
     from dcase2018.submission import write_scores, write_submission
 
-    write_submission(submission_csv, fnames, scores, ensemble[0].classes)
+    scores = predict(taggers, fnames)
+    classes = taggers[0].run.classes
+    write_submission(submission_csv, fnames, scores, classes)
     if scores_csv:
-        write_scores(scores_csv, fnames, scores, ensemble[0].classes)
+        write_scores(scores_csv, fnames, scores, classes)
     click.echo(f"{submission_csv}: {len(fnames)} clips")
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")
+@click.argument("run", type=FOLDER)
+def plot(run: Path) -> None:
+    """Draw the history of RUN as history.png in it: loss, validation MAP@3 and learning rate by epoch."""
+    from dcase2018.plot import plot_history
+    from dcase2018.run import Run
+
+    click.echo(plot_history(Run.load(run)))
