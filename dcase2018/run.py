@@ -107,7 +107,9 @@ class Run:
         begun = self.is_begun(force)
         ensure_writable(self.path)
         with only_writer(self.path, self.path):
-            if not begun:
+            if begun:
+                dataclasses.replace(Run.load(self.path), epochs=self.epochs).save()
+            else:
                 self._clear()
                 self.save()
             for partial in self.path.glob("checkpoints/.partial-*"):  # of a training that was killed

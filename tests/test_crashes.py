@@ -13,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import keras
+import numpy as np
+import pandas as pd
 import pytest
-from conftest import BASELINE, noise, write_wav
+from conftest import BASELINE, Toy, noise, write_wav
 from test_extraction import content
 
 from dcase2018 import extraction, publish, store
@@ -192,3 +195,70 @@ def test_a_real_limit_on_the_size_of_files(audio: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "s.h5").exists()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 3
     assert content(tmp_path / "s.h5") == content(tmp_path / "undisturbed.h5")
+
+
+FIT = """
+import os, signal, sys
+from dcase2018 import run, state, training
+from dcase2018.cli import main
+
+moments = {
+    "in an epoch": (training.Trainer, "_tell"),
+    "writing a checkpoint": (state.State, "save"),
+    "writing the best network": (training, "save_model"),
+    "between checkpoint and history": (training, "write_table"),
+    "removing a checkpoint": (training.shutil, "rmtree"),
+    "publishing the network": (training, "_publish"),
+}
+moment, left = sys.argv[1], int(sys.argv[2])
+owner, name = moments[moment]
+work = getattr(owner, name)
+
+def work_or_die(*args, **kwargs):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(*args, **kwargs)
+
+setattr(owner, name, work_or_die)
+training.CHECKPOINTS_KEPT = 3
+del sys.argv[1:3]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_as_an_undisturbed_one(toy: Toy, tmp_path: Path) -> None:
+    def fit(run: str, moment: str = "in an epoch", left: int = 10**6) -> int:
+        command = [
+            sys.executable, "-c", FIT, moment, left, "fit", toy.train, toy.fit_labels, tmp_path / run,
+            "--preset", "quick", "--epochs", 4, "--validation", toy.validation, "--checkpoint-steps", 7,
+        ]  # fmt: skip
+        return subprocess.run([*map(str, command)], capture_output=True, check=False).returncode
+
+    assert fit("whole") == 0
+    for moment, left in (
+        ("in an epoch", 19),
+        ("writing a checkpoint", 2),
+        ("writing the best network", 0),
+        ("between checkpoint and history", 3),
+        ("removing a checkpoint", 1),
+        ("publishing the network", 0),
+    ):
+        assert fit("killed", moment, left) == -signal.SIGKILL, moment
+    assert fit("killed") == 0
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    columns = ["epoch", "step", "loss", "learning_rate", "val_map3"]
+    for name in ("model.keras", "best.keras"):
+        a, b = (keras.saving.load_model(run / name) for run in (whole, killed))
+        for mine, theirs in zip(
+            a.weights + a.optimizer.variables, b.weights + b.optimizer.variables, strict=True
+        ):
+            np.testing.assert_array_equal(
+                keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(theirs)
+            )
+    a, b = (pd.read_csv(run / "history.csv")[columns] for run in (whole, killed))
+    pd.testing.assert_frame_equal(a, b, check_exact=True)
+    assert leftovers(whole) == leftovers(killed)
+    assert leftovers(whole / "checkpoints") == leftovers(killed / "checkpoints")

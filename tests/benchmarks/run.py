@@ -2,26 +2,40 @@
 
 import json
 import logging
+import os
 import platform
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import batches
 import extraction
+import prediction
+import training
+from comparison import make_corpus
 
-PARTS = [extraction]
+from dcase2018.extraction import extract
+from dcase2018.recipe import RECIPES
+
+PARTS = {"extraction": extraction, "batches": batches, "fit": training, "predict": prediction}
 
 
-def main(target: Path) -> None:
+def main(target: Path, names: list[str]) -> None:
     logging.getLogger("dcase2018").setLevel(logging.WARNING)
-    rows = [row for part in PARTS for row in part.measure()]
-    print(f"{'part':12} {'way':16} {'rate':>10}  {'unit':26} {'ratio':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = make_corpus(Path(folder))
+        extract(corpus.audio, corpus.store, RECIPES["baseline"])
+        rows = [row for name in names or PARTS for row in PARTS[name].measure(corpus)]
+    print(f"{'part':12} {'way':20} {'rate':>10}  {'unit':22} {'ratio':>8}")
     for row in rows:
-        print(f"{row['part']:12} {row['way']:16} {row['rate']:10.0f}  {row['unit']:26} {row['ratio']:6.2f}x")
+        print(f"{row['part']:12} {row['way']:20} {row['rate']:10.0f}  {row['unit']:22} {row['ratio']:7.2f}x")
     made = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.machine()}
-    target.write_text(json.dumps(made | {"rows": rows}, indent=2) + "\n", "utf-8")
+    target.write_text(json.dumps(made | {"cores": os.cpu_count(), "rows": rows}, indent=2) + "\n", "utf-8")
     print(f"written to {target}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

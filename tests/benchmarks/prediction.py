@@ -1,0 +1,57 @@
+"""Scores of clips out of a store against `model.predict` on all their examples in memory."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from comparison import Corpus, Row, compare
+
+from dcase2018.experiment import Experiment
+from dcase2018.hparams import PRESETS
+from dcase2018.models import CNN_LAYERS, cnn
+from dcase2018.prediction import EXAMPLES_AT_ONCE, Tagger
+from dcase2018.store import Store
+from dcase2018.windows import Windows
+
+N_CLIPS = 60
+
+
+def measure(corpus: Corpus, rounds: int = 3) -> list[Row]:
+    store = Store(corpus.store)
+    preset = PRESETS["baseline"]
+    run = Experiment.plan(Path("none"), preset, store, corpus.labels).run
+    model = cnn((25, 64), 41, preset.hparams)
+    rows = np.arange(N_CLIPS)
+    windows = Windows(store, rows, 25, 12)
+    examples = windows.cut(np.arange(len(windows)))
+
+    @tf.function
+    def convolutions(inputs: list[tf.Tensor], kernels: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [tf.nn.conv2d(x, k, 1, "SAME") for x, k in zip(inputs, kernels, strict=True)]
+
+    shapes = [(25, 64, 1), (13, 32, 100), (7, 16, 150)]
+    inputs = [tf.random.normal((EXAMPLES_AT_ONCE, *shape)) for shape in shapes]
+    kernels = [
+        tf.random.normal((size, size, shape[-1], maps))
+        for (size, maps), shape in zip(CNN_LAYERS, shapes, strict=True)
+    ]
+
+    def limit() -> None:
+        for _ in range(len(windows) // EXAMPLES_AT_ONCE):
+            convolutions(inputs, kernels)
+
+    ways = {
+        "model.predict": lambda: model.predict(examples, batch_size=EXAMPLES_AT_ONCE, verbose=0),
+        "Tagger": lambda: Tagger(run, model, store).scores(rows),
+        "convolutions alone": limit,
+    }
+    for way in ways.values():
+        way()
+
+    def rate_of(name: str) -> float:
+        started = time.perf_counter()
+        ways[name]()
+        return len(windows) / (time.perf_counter() - started)
+
+    return compare("predict", "examples a second", rate_of, list(ways), rounds)

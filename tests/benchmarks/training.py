@@ -1,0 +1,104 @@
+"""`fit` against the reference's design in plain TensorFlow, and against its convolutions alone.
+
+The reference decodes WAVs and computes log mel frames on the fly, in a tf.data pipeline, and trains the
+same network by the same optimizer in a loop of its own.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from comparison import Corpus, Row, compare
+
+from dcase2018.experiment import Experiment
+from dcase2018.hparams import PRESETS
+from dcase2018.models import CNN_LAYERS, cnn
+from dcase2018.state import Limits, State
+from dcase2018.store import Store
+from dcase2018.training import fit
+
+STEPS = 30
+PRESET = PRESETS["baseline"]
+
+
+def examples_on_the_fly(corpus: Corpus) -> tf.data.Dataset:
+    """Batches of the reference's examples, straight from the WAVs."""
+    mel = tf.signal.linear_to_mel_weight_matrix(64, 1025, 44100, 125, 7500)
+
+    def examples(path: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
+        samples = tf.audio.decode_wav(tf.io.read_file(path))[0][:, 0]
+        frames = tf.abs(tf.signal.stft(samples, 1102, 441, fft_length=2048))
+        cut = tf.signal.frame(tf.math.log(frames @ mel + 0.001), 25, 12, axis=0)
+        targets = tf.repeat(tf.one_hot(label, 41)[None], tf.shape(cut)[0], axis=0)
+        return tf.data.Dataset.from_tensor_slices((cut, targets))
+
+    paths = [str(corpus.audio / fname) for fname in corpus.labels["fname"]]
+    clips = tf.data.Dataset.from_tensor_slices((paths, np.arange(len(paths)) % 41))
+    clips = clips.shuffle(len(paths)).repeat()
+    return clips.interleave(examples, cycle_length=8).shuffle(1000).batch(64).prefetch(tf.data.AUTOTUNE)
+
+
+def reference(corpus: Corpus) -> Callable[[], None]:
+    model = cnn((25, 64), 41, PRESET.hparams)
+    optimizer = keras.optimizers.Adam(1e-4, epsilon=1e-8)
+    batches: Iterator = iter(examples_on_the_fly(corpus))
+
+    @tf.function
+    def step(examples: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            scores = model(examples, training=True)
+            loss = tf.reduce_mean(keras.losses.categorical_crossentropy(targets, scores))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    return lambda: float(step(*next(batches))) and None
+
+
+def convolutions() -> Callable[[], None]:
+    """The three convolutions of the cnn and their gradients, and nothing else."""
+    shapes = [(25, 64, 1), (13, 32, 100), (7, 16, 150)]
+    inputs = [tf.random.normal((64, *shape)) for shape in shapes]
+    kernels = [
+        tf.random.normal((size, size, shape[-1], maps))
+        for (size, maps), shape in zip(CNN_LAYERS, shapes, strict=True)
+    ]
+
+    @tf.function
+    def step() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(kernels + inputs[1:])  # the first layer's input needs no gradient
+            outputs = [tf.nn.conv2d(x, k, 1, "SAME") for x, k in zip(inputs, kernels, strict=True)]
+        return tape.gradient(outputs, kernels + inputs[1:])
+
+    return lambda: step() and None
+
+
+def rate(step: Callable[[], None]) -> float:
+    step()
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    return STEPS * 64 / (time.perf_counter() - started)
+
+
+def ours(corpus: Corpus) -> float:
+    """Rate of the second half of a run, that has traced and compiled all it needs."""
+    path: Path = corpus.root / f"run {time.perf_counter()}"
+    experiment = Experiment.plan(path, PRESET, Store(corpus.store), corpus.labels)
+    fit(experiment, Limits(max_steps=2 * STEPS), checkpoint_steps=STEPS)
+    half, whole = (State.load(experiment.run.checkpoint(step)) for step in (STEPS, 2 * STEPS))
+    return STEPS * 64 / (whole.seconds - half.seconds)
+
+
+def measure(corpus: Corpus, rounds: int = 3) -> list[Row]:
+    ways = {
+        "on the fly": lambda: rate(plain),
+        "fit": lambda: ours(corpus),
+        "convolutions alone": lambda: rate(limit),
+    }
+    plain, limit = reference(corpus), convolutions()
+    return compare("fit", "examples a second", lambda name: ways[name](), list(ways), rounds)
