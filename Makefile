@@ -33,6 +33,8 @@ endif
 # The feature recipe that each preset learns from; stores are shared by the presets of one recipe.
 RECIPE_baseline = baseline
 RECIPE_quick = baseline
+RECIPE_compact = wide
+RECIPE_large = wide
 RECIPE = $(RECIPE_$(PRESET))
 
 FEATURES = features/$(NAME)/$(RECIPE)
@@ -44,7 +46,7 @@ EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) "$$@" || [ $$? -eq 3 ]
 .PHONY: help venv data features train submission test test-slow bench lint format clean
 
 help: ## print the targets
-	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=baseline|quick] [SEED=0] [FIT_FLAGS=...]"
+	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick] [SEED=0] [FIT_FLAGS=...]"
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 
 venv: $(VENV)/.installed ## make the virtual environment

@@ -5,6 +5,7 @@ The map, leaves first; a module imports only from lines above its own:
     errors        what a user can cause, as one line and an exit code
     publish       files that appear whole or not at all
     progress      a bar on a terminal, a line now and then elsewhere
+    parallel      processes of this machine, or a Dask cluster
     settings      frozen dataclasses that a user may override by name=value
     recipe        what makes a feature, and its frame arithmetic
     hparams       what makes a training, and the presets
@@ -17,7 +18,9 @@ The map, leaves first; a module imports only from lines above its own:
     store         the HDF5 file where the two halves meet
     clips         what the clips of a store are, by a label file
     windows       examples out of a store
-    batches       examples shuffled, for Keras
+    epochs        which examples an epoch has, in which order
+    augment       changes to examples, and mixtures
+    batches       all of these, for Keras
     models        networks
     objective     what training minimises, and how
     state         where a training stands
@@ -31,9 +34,12 @@ The map, leaves first; a module imports only from lines above its own:
     events        scalars for TensorBoard
     signals       Ctrl-C and SIGTERM as a wish to end in order
     training      the network of an experiment learns
+    folds         a run a fold
+    tuning        a search for hyperparameters
     plot          the history of a run as a picture
     evaluation    scores against labels
+    relabelling   corrected labels for unverified clips
     program       what all commands have in common
-    commands      the commands: on data, on features, on runs
+    commands      the commands: on data, on features, on runs, and what tells
     cli           the command line
 """

@@ -6,7 +6,7 @@ Results go to standard output, progress and errors to standard error.
 
 import click
 
-from dcase2018.commands import data, features, tagging
+from dcase2018.commands import data, features, inspection, tagging
 from dcase2018.program import Program
 
 
@@ -29,10 +29,12 @@ for command in (
     data.class_map,
     data.split,
     features.extract,
-    features.info,
+    inspection.info,
     tagging.fit,
+    tagging.tune,
     tagging.evaluate,
     tagging.predict,
     tagging.plot,
+    tagging.relabel,
 ):
     main.add_command(command)

@@ -25,12 +25,15 @@ class LabelledClips:
         The clips' rows in the store, int64, (clips,).
     truth
         Index in `classes` of each clip's label, int64, (clips,).
+    verified
+        Whether a person has checked the label, bool, (clips,); all, if the label file does not tell.
     """
 
     store: Store
     classes: Sequence[str]
     rows: np.ndarray
     truth: np.ndarray
+    verified: np.ndarray
 
     @classmethod
     def find(cls, store: Store, labels: pd.DataFrame, classes: Sequence[str]) -> "LabelledClips":
@@ -41,7 +44,10 @@ class LabelledClips:
         InputError
             If a clip is not in the store.
         """
-        return cls(store, classes, store.find(labels["fname"]), class_indices(labels, classes))
+        verified = np.ones(len(labels), bool)
+        if "manually_verified" in labels:
+            verified = (labels["manually_verified"] == "1").to_numpy(bool)
+        return cls(store, classes, store.find(labels["fname"]), class_indices(labels, classes), verified)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +65,9 @@ class LabelledClips:
             raise InputError(f"none of the labelled clips has frames in {self.store.path}")
         if not heard.all():
             log.warning("%d labelled clips have no frames and are left out", (~heard).sum())
-        return LabelledClips(self.store, self.classes, self.rows[heard], self.truth[heard])
+        return LabelledClips(
+            self.store, self.classes, self.rows[heard], self.truth[heard], self.verified[heard]
+        )
 
     def fingerprint(self) -> str:
         """Digest of names, frames and labels: the same for the same clips in the same order."""
@@ -68,4 +76,16 @@ class LabelledClips:
         )
         digest.update(self.store.crc32[self.rows].tobytes())
         digest.update(self.truth.tobytes())
+        digest.update(self.verified.tobytes())
         return digest.hexdigest()[:16]
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each value of a frame over all frames: two float64, (recipe.width,)."""
+        count, total, squares = 0, np.zeros(self.store.recipe.width), np.zeros(self.store.recipe.width)
+        for row in self.rows:
+            frames = self.store.clip(row).astype(np.float64)
+            count += len(frames)
+            total += frames.sum(axis=0)
+            squares += np.square(frames).sum(axis=0)
+        mean = total / count
+        return mean, np.maximum(squares / count - mean**2, 0)

@@ -1,5 +1,6 @@
 """A training that is planned: everything but the network, checked before Keras is loaded."""
 
+import hashlib
 import importlib.metadata
 import shlex
 import subprocess
@@ -14,22 +15,25 @@ import pandas as pd
 
 from dcase2018.clips import LabelledClips
 from dcase2018.dataset import class_names
+from dcase2018.epochs import Epochs
+from dcase2018.errors import InputError
 from dcase2018.hparams import Preset
 from dcase2018.run import Run
 from dcase2018.state import Limits
 from dcase2018.store import Store
-from dcase2018.windows import Windows
+from dcase2018.windows import Crops, Windows
 
 LIBRARIES = ("dcase2018", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run, the clips to learn from, and others to score after each epoch."""
+    """A run, the clips to learn from, others to score after each epoch, and a network to begin with."""
 
     run: Run
     training: LabelledClips
     validation: LabelledClips | None
+    initial: Path | None
 
     @classmethod
     def plan(
@@ -41,6 +45,7 @@ class Experiment:
         validation: pd.DataFrame | None = None,
         classes: Sequence[str] | None = None,
         seed: int = 0,
+        initial: Path | None = None,
     ) -> "Experiment":
         """Plan a run.
 
@@ -52,6 +57,8 @@ class Experiment:
             Clips of the store to learn from, and others to score after each epoch (see `read_labels`).
         classes
             Order of the classes; those of `labels`, ascending, if None.
+        initial
+            A `.keras` file whose layers to begin with, where they fit; random weights, if None.
 
         Raises
         ------
@@ -72,33 +79,83 @@ class Experiment:
             seed=seed,
             training_data=training.fingerprint(),
             validation_data=held_out.fingerprint() if held_out else "",
+            init_from=hashlib.sha256(initial.read_bytes()).hexdigest()[:16] if initial else "",
             made=origin() | {"store": str(store.path)},
         )
-        return cls(run, training, held_out)
+        return cls(run, training, held_out, initial)
 
     @cached_property
-    def windows(self) -> Windows:
-        """All examples to learn from."""
-        return Windows(self.training.store, self.training.rows, *self.run.example_geometry)
+    def examples(self) -> Windows | Crops:
+        """The examples to learn from."""
+        hparams, clips = self.run.hparams, self.training
+        window = hparams.example_window(self.run.recipe)
+        if hparams.sampling == "crops":
+            return Crops(clips.store, clips.rows, window, hparams.short)
+        return Windows(clips.store, clips.rows, window, hparams.example_hop(self.run.recipe), hparams.short)
+
+    @cached_property
+    def epochs(self) -> Epochs:
+        """Which examples each epoch has: all, and in the last ones those of verified clips, if so asked."""
+        hparams, clips = self.run.hparams, self.training
+        verified = np.flatnonzero(clips.verified[self.examples.clip])
+        if hparams.verified_epochs and not len(verified):
+            raise InputError(
+                "verified_epochs needs a label file that names verified clips (manually_verified)"
+            )
+        return Epochs(
+            self.run.epochs,
+            len(self.examples),
+            self.run.seed,
+            last=verified,
+            last_count=hparams.verified_epochs,
+            odds=self._rarity[self.examples.clip] if hparams.balance == "sampling" else None,
+        )
+
+    @property
+    def _rarity(self) -> np.ndarray:
+        """One over the number of clips of each clip's class, on average 1: float64, (clips,)."""
+        rarity = 1 / np.bincount(self.training.truth)[self.training.truth]
+        return rarity / rarity.mean()
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What the network shall say of each clip, float32 (clips, classes).
+
+        Where losses are masked, one more column tells the unverified clips by 1.
+        """
+        targets = np.eye(len(self.run.classes), dtype=np.float32)[self.training.truth]
+        if not self.run.hparams.loss_mask:
+            return targets
+        return np.column_stack([targets, ~self.training.verified]).astype(np.float32)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """What each clip counts for in the loss, float32 (clips,)."""
+        hparams = self.run.hparams
+        weights = np.where(self.training.verified, 1.0, hparams.unverified_weight)
+        if hparams.balance == "weights":
+            weights *= self._rarity
+        return weights.astype(np.float32)
 
     @property
     def batch_size(self) -> int:
         """Examples a step: those of the hyperparameters, or all if there are fewer."""
-        return min(self.run.hparams.batch_size, len(self.windows))
+        return min(self.run.hparams.batch_size, len(self.examples))
 
     @property
     def epoch_steps(self) -> float:
         """Steps in which every example is seen once; a batch may end one epoch and begin the next."""
-        return len(self.windows) / self.batch_size
+        return len(self.examples) / self.batch_size
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole training."""
-        return self.run.epochs * len(self.windows) // self.batch_size
+        return self.epoch_end(self.run.epochs)
 
     def epoch_end(self, epoch: int) -> int:
         """Step after which so many epochs are complete, but for what does not fill a batch."""
-        return epoch * len(self.windows) // self.batch_size
+        ends = self.epochs.ends
+        return int(ends[epoch - 1]) // self.batch_size if 0 < epoch <= len(ends) else 0
 
     def over(self, limits: Limits) -> str:
         """Say why nothing is left to do; "" if something is."""

@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from dcase2018.audio import BadClipError, Clip
 from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.frontend import FrontEnd
+from dcase2018.parallel import workers
 from dcase2018.progress import Progress
 from dcase2018.publish import ensure_writable, only_writer, published_text
 from dcase2018.recipe import Recipe
@@ -102,8 +103,8 @@ def extract(
         kept = _kept(store_path, folder, recipe)
         todo = [source for source in sources if source.key not in kept]
         log.info("%s: %d clips, %d of them to extract", store_path, len(sources), len(todo))
-        with _workers(jobs, scheduler) as workers:
-            shards = _compute(todo, len(kept), folder, FrontEnd(recipe), strict, workers)
+        with workers(jobs, scheduler) as pool:
+            shards = _compute(todo, len(kept), folder, FrontEnd(recipe), strict, pool)
         places = kept | _places(Store(shard.path) for shard in shards)
         merged = [places[source.key] for source in sources]
         entries = [store.entry(row) for store, row in merged]
@@ -172,28 +173,13 @@ def _places(stores: Iterable[Store]) -> Places:
     return places
 
 
-@contextmanager
-def _workers(jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
-    """Start what runs the tasks: processes of this machine, or a Dask cluster."""
-    settings = {"return_as": "generator_unordered"}
-    if scheduler is None:
-        yield joblib.Parallel(jobs, **settings)
-        return
-    try:
-        from dask.distributed import Client
-    except ImportError:
-        raise InputError("--scheduler needs Dask; pip install 'dcase2018[cluster]'") from None
-    with Client(scheduler), joblib.parallel_config("dask"):
-        yield joblib.Parallel(-1, **settings)
-
-
 def _compute(
     todo: Sequence[Source],
     n_kept: int,
     folder: Path,
     front_end: FrontEnd,
     strict: bool,
-    workers: joblib.Parallel,
+    pool: joblib.Parallel,
 ) -> list[Shard]:
     """Compute and commit the shards of the clips that are not kept."""
     tasks = (
@@ -204,7 +190,7 @@ def _compute(
     bad: list[Entry] = []
     done = seconds = 0.0
     with Progress("extract", len(todo), "clips") as progress:
-        for shard in workers(tasks):
+        for shard in pool(tasks):
             shards.append(shard)
             done += shard.clips
             seconds += shard.seconds

@@ -4,10 +4,12 @@ Names, defaults and meanings of the first nine are the reference's, and the othe
 Those of the features belong to `dcase2018.recipe.Recipe` and are fixed in a store when it is extracted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dcase2018.recipe import Recipe
 from dcase2018.settings import check, knob
+
+MODEL_NAMES = ("cnn", "mlp", "compact", "vgg", "resnet", "crnn", "wave")  # of dcase2018.models
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,27 @@ class HParams:
     lr: float = knob(1e-4, "learning rate of Adam", above=0, most=10)
     adam_eps: float = knob(1e-8, "epsilon of Adam", above=0, most=1)
     classifier: str = knob("softmax", "output layer and loss", choices=("softmax", "logistic"))
+    sampling: str = knob("windows", "an epoch: all windows, or a crop a clip", choices=("windows", "crops"))
+    short: str = knob("pad", "clips shorter than an example: silence, or again", choices=("pad", "tile"))
+    standardize: str = knob("none", "to mean 0, variance 1 of the training clips", choices=("none", "bands"))
+    dropout: float = knob(0.0, "share of features left out before the output layer", least=0, most=0.95)
+    weight_decay: float = knob(0.0, "decoupled, as in AdamW", least=0, most=1)
     schedule: str = knob("constant", "the learning rate over time", choices=("constant", "cosine"))
     warmup_epochs: float = knob(0.0, "epochs in which a cosine's rate rises from 0", least=0, most=1000)
+    label_smoothing: float = knob(0.0, "share of a target given to all classes", least=0, most=0.9)
+    mixup: float = knob(0.0, "alpha of the mixtures; 0: none", least=0, most=10)
+    time_shift: float = knob(0.0, "largest roll in time, as a share of the example", least=0, most=1)
+    gain_db: float = knob(0.0, "largest change of level", least=0, most=60)
+    time_mask: float = knob(0.0, "longest run of frames covered, as a share", least=0, most=1)
+    band_mask: float = knob(0.0, "widest run of bands covered, as a share", least=0, most=1)
+    unverified_weight: float = knob(1.0, "what an unverified clip counts for", least=0, most=1)
+    loss_mask: float = knob(
+        0.0, "unverified examples this many deviations above a batch's mean loss do not count; 0: all do",
+        least=0, most=10,
+    )  # fmt: skip
+    balance: str = knob("none", "make up for rare classes", choices=("none", "weights", "sampling"))
+    verified_epochs: int = knob(0, "last epochs, on verified clips without mixup", least=0, most=10000)
+    freeze: str = knob("none", "layers that do not learn, beside --init-from", choices=("none", "features"))
     precision: str = knob(
         "float32", "numbers to compute in", choices=("float32", "mixed_float16", "mixed_bfloat16")
     )
@@ -57,9 +78,35 @@ class Preset:
     epochs: int
 
 
+# What the systems that did well have in common.
+FIELD = HParams(
+    example_window_seconds=1.28,
+    batch_size=32,
+    lr=2e-3,
+    sampling="crops",
+    short="tile",
+    standardize="bands",
+    dropout=0.3,
+    weight_decay=0.01,
+    schedule="cosine",
+    warmup_epochs=4,
+    label_smoothing=0.1,
+    mixup=0.3,
+    time_mask=0.2,
+    band_mask=0.2,
+    unverified_weight=0.65,
+    verified_epochs=8,
+    score_hop_seconds=0.64,
+    score_mean="geometric",
+)
+
 PRESETS = {
     # The reference to the letter, for as long as its published score was trained.
     "baseline": Preset("cnn", HParams(), epochs=5),
     # For a first look: learns the demo corpus in seconds, and is no good match for real sounds.
     "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
+    # Fewer weights than the reference and a tenth of its arithmetic, on a laptop.
+    "compact": Preset("compact", FIELD, epochs=80),
+    # For a GPU.
+    "large": Preset("vgg", replace(FIELD, example_window_seconds=2.56, batch_size=64), epochs=100),
 }

@@ -38,9 +38,8 @@ class Tagger:
         """
         run = self.run
         geometric = run.hparams.score_mean == "geometric"
-        windows = Windows(
-            self.store, rows, run.hparams.example_window(run.recipe), run.hparams.score_hop(run.recipe)
-        )
+        window, hop = run.hparams.example_window(run.recipe), run.hparams.score_hop(run.recipe)
+        windows = Windows(self.store, rows, window, hop, run.hparams.short)
         sums = np.zeros((len(rows), len(run.classes)))
         done = 0
         for examples, clips in in_turn(windows, EXAMPLES_AT_ONCE):

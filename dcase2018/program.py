@@ -1,5 +1,6 @@
 """What all commands have in common: errors and exit codes, messages, help, and loading Keras."""
 
+import ctypes
 import functools
 import importlib
 import logging
@@ -19,6 +20,10 @@ log = logging.getLogger("dcase2018")
 
 SET_ASIDE = 3  # exit code: done, but some clips could not be used
 INTERRUPTED = 130
+
+# Of glibc's malloc.h: blocks from the heap alone, one heap for all threads, and none given back.
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+MALLOPT = {M_MMAP_MAX: 0, M_ARENA_MAX: 1, M_TRIM_THRESHOLD: 2**31 - 1}
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -104,8 +109,21 @@ def hparams_help(kind: type[Any]) -> str:
     return "Hyperparameters (--hparams name=value,name=value):\n" + "\n".join(rows)
 
 
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory for what is asked for next, where that is glibc.
+
+    A step of training frees and asks for the same large blocks again and again. Given back to the system
+    and cleared each time, they can take longer than the arithmetic.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        for parameter, value in MALLOPT.items():
+            mallopt(parameter, value)
+
+
 def with_keras(module: str) -> ModuleType:
     """Import a module that needs Keras, without the greetings that TensorFlow's C++ side prints."""
+    keep_freed_memory()
     if log.isEnabledFor(logging.DEBUG):
         return importlib.import_module(module)
     log.info("loading Keras ...")

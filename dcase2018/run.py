@@ -14,6 +14,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ class Run:
         Training clips of each class, in the order of `classes`.
     training_data, validation_data
         Fingerprints of the clips learned from and scored on the way; "" without any.
+    init_from
+        Digest of the network that training began with; "" if it began with random weights.
     made
         Where the run comes from: command, versions, state of the source code.
     """
@@ -58,6 +61,7 @@ class Run:
     seed: int
     training_data: str
     validation_data: str
+    init_from: str
     made: dict[str, Any]
 
     @classmethod
@@ -137,7 +141,7 @@ class Run:
 
     def _differences(self, held: "Run") -> list[str]:
         """Say in what this run differs from the one that its folder holds, as `name=mine, not theirs`."""
-        names = ["model", "seed", "training_data", "validation_data"]
+        names = ["model", "seed", "training_data", "validation_data", "init_from"]
         if self.hparams.schedule != "constant":
             names.append("epochs")  # the learning rate depends on it
         differing = [
@@ -154,11 +158,6 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "events"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-
-    @property
-    def example_geometry(self) -> tuple[int, int]:
-        """Frames in an example, and from one example's start to the next's in training."""
-        return self.hparams.example_window(self.recipe), self.hparams.example_hop(self.recipe)
 
     @property
     def example_shape(self) -> tuple[int, int]:
@@ -253,13 +252,15 @@ def open_ensemble(
 ) -> list[Member]:
     """Read the runs that shall score the same clips together, each from the store of its own recipe.
 
+    A folder of folds stands for the runs in it.
+
     Raises
     ------
     InputError
         If one is no run or has no such network, no store is of its recipe, or the runs' classes differ.
     """
-    members = []
-    for path in paths:
+    members: list[Member] = []
+    for path in chain.from_iterable(map(_fold_runs, paths)):
         run = Run.load(path)
         run.model_file(which)
         fitting = [store for store in stores if store.recipe == run.recipe]
@@ -271,3 +272,10 @@ def open_ensemble(
             odd = sorted(set(run.classes) ^ set(first.classes)) or ["their order"]
             raise InputError(f"the classes of {path} are not those of {first.path}: {', '.join(odd)}")
     return members
+
+
+def _fold_runs(path: Path) -> list[Path]:
+    """The runs in a folder of folds; otherwise the path itself."""
+    if (path / "run.json").exists():
+        return [path]
+    return sorted(folder.parent for folder in path.glob("fold-*/run.json")) or [path]

@@ -9,20 +9,22 @@ import dataclasses
 import logging
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
+from dcase2018.augment import Augmentation
 from dcase2018.batches import Batches
 from dcase2018.clips import LabelledClips
 from dcase2018.dataset import write_table
-from dcase2018.errors import Dcase2018Error
+from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.events import Events
 from dcase2018.experiment import Experiment
 from dcase2018.metrics import average_precision
-from dcase2018.models import build
+from dcase2018.models import build, take_over
 from dcase2018.objective import compile_model
 from dcase2018.prediction import Tagger
 from dcase2018.progress import Progress
@@ -43,6 +45,7 @@ def fit(
     limits: Limits | None = None,
     checkpoint_steps: int = 250,
     force: bool = False,
+    after_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> str:
     """Train the network of an experiment and write its run; go on where an earlier call stopped.
 
@@ -54,6 +57,8 @@ def fit(
         Steps from one checkpoint to the next; each epoch ends with one too.
     force
         Remove another run that the folder holds.
+    after_epoch
+        Is given each epoch's row of the history; what it raises ends the training.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def fit(
         state = experiment.run.state()
         model = _model(experiment, state)
         if not state.end(experiment.total_steps, limits):
-            _learn(experiment, model, state, limits, checkpoint_steps, wish)
+            _learn(experiment, model, state, limits, checkpoint_steps, wish, after_epoch)
         _publish(experiment.run, model, limits)
     return state.end(experiment.total_steps, limits)
 
@@ -93,9 +98,22 @@ def _model(experiment: Experiment, state: State) -> keras.Model:
         return model
     made = run.made | {"backend": keras.backend.backend()}
     dataclasses.replace(run, made=made).save()
-    model = build(run.model, run.example_shape, len(run.classes), run.hparams)
+    statistics = experiment.training.statistics() if run.hparams.standardize == "bands" else None
+    model = build(run.model, run.example_shape, len(run.classes), run.hparams, statistics)
+    if experiment.initial:
+        _begin_with(model, experiment.initial)
+    if run.hparams.freeze == "features":
+        for layer in model.layers[:-1]:
+            layer.trainable = False
     compile_model(model, run.hparams, experiment.epoch_steps, run.epochs)
     return model
+
+
+def _begin_with(model: keras.Model, path: Path) -> None:
+    taken = take_over(model, load_model(path, compiled=False))
+    if not taken:
+        raise InputError(f"{path} has no layer that fits the network; give the --model of that run")
+    log.info("%d layers begin as those of %s: %s", len(taken), path, ", ".join(taken))
 
 
 def _seeds(model: keras.Model) -> list[keras.Variable]:
@@ -117,23 +135,26 @@ def _learn(
     limits: Limits,
     checkpoint_steps: int,
     wish: Wish,
+    after_epoch: Callable[[dict[str, float]], None] | None,
 ) -> None:
     """Take the steps that are left, as one call of Keras' `fit` in which `Trainer` marks the epochs."""
-    run, clips = experiment.run, experiment.training
+    run = experiment.run
     log.info(
         "%s: %d clips, %d examples, %.0f steps an epoch, %d weights",
-        run.path, len(clips), len(experiment.windows), experiment.epoch_steps, model.count_params(),
+        run.path, len(experiment.training), len(experiment.examples), experiment.epoch_steps,
+        model.count_params(),
     )  # fmt: skip
     batches = Batches(
-        experiment.windows,
-        targets=np.eye(len(run.classes), dtype=np.float32)[clips.truth],
-        weights=np.ones(len(clips), np.float32),
-        batch_size=experiment.batch_size,
-        seed=run.seed,
+        experiment.examples,
+        experiment.epochs,
+        Augmentation(run.hparams, run.recipe),
+        experiment.targets,
+        experiment.weights,
+        experiment.batch_size,
         first=state.step,
     )
     with Progress("fit", experiment.total_steps, "steps", done=state.step) as progress:
-        trainer = Trainer(experiment, state, limits, checkpoint_steps, wish, progress)
+        trainer = Trainer(experiment, state, limits, checkpoint_steps, wish, progress, after_epoch)
         steps = experiment.total_steps - state.step
         model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[trainer])
 
@@ -158,11 +179,12 @@ class Trainer(keras.callbacks.Callback):
         checkpoint_steps: int,
         wish: Wish,
         progress: Progress,
+        after_epoch: Callable[[dict[str, float]], None] | None,
     ) -> None:
         super().__init__()
         self.experiment, self.run, self.state = experiment, experiment.run, state
         self.limits, self.checkpoint_steps = limits, checkpoint_steps
-        self.wish, self.progress = wish, progress
+        self.wish, self.progress, self.after_epoch = wish, progress, after_epoch
         self.seconds_before = state.seconds
         self.next_epoch_end = experiment.epoch_end(len(state.history) + 1)
         self.events = Events(self.run.path / "events", state.step)
@@ -231,6 +253,8 @@ class Trainer(keras.callbacks.Callback):
             save_model(self.model, self.run.path / "best.keras")
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "val_map3") if name in row)
         log.info("epoch %d: %s", row["epoch"], figures)
+        if self.after_epoch:
+            self.after_epoch(row)
 
     def _checkpoint(self) -> None:
         """Keep the network, its optimizer and the state, and let old checkpoints go."""

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -12,10 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcase2018.augment import Augmentation
 from dcase2018.batches import Batches
+from dcase2018.epochs import Epochs
+from dcase2018.hparams import HParams
 from dcase2018.recipe import Recipe
 from dcase2018.store import Entry, Store, checksum, write_store
-from dcase2018.windows import Windows, count_examples, in_turn
+from dcase2018.windows import Crops, Windows, count_examples, in_turn
 
 RECIPE = Recipe(mel_bands=3)
 
@@ -68,10 +72,22 @@ def test_examples_are_the_windows_of_each_clip(
     np.testing.assert_array_equal(cut, np.reshape(expected, (-1, window, 3)))
 
 
-def make_batches(path: Path, batch_size: int, **settings: int) -> Batches:
-    windows = Windows(make_store(path / "s.h5", [100, 10, 0, 250, 73]), np.arange(5), 25, 12)
-    weights = np.array([1, 0.5, 1, 0.25, 0.125], np.float32)
-    return Batches(windows, np.eye(5, dtype=np.float32), weights, batch_size, seed=7, **settings)
+PLAIN = Augmentation(HParams(), RECIPE)
+WEIGHTS = np.array([1, 0.5, 1, 0.25, 0.125], np.float32)
+LENGTHS = [100, 10, 0, 250, 73]
+
+
+def batches_of(
+    store: Store, batch_size: int, seed: int = 7, augmentation: Augmentation = PLAIN, **settings: int
+) -> Batches:
+    windows = Windows(store, np.arange(5), 25, 12)
+    epochs = Epochs(9, len(windows), seed)
+    targets = np.eye(5, dtype=np.float32)
+    return Batches(windows, epochs, augmentation, targets, WEIGHTS, batch_size, **settings)
+
+
+def make_batches(path: Path, batch_size: int, **settings: Any) -> Batches:
+    return batches_of(make_store(path / "s.h5", LENGTHS), batch_size, **settings)
 
 
 @pytest.fixture(params=[4, 5, 100])  # the 32 examples fill batches of 4, but not of 5 or 100
@@ -92,13 +108,13 @@ def stream(batches: Batches, n_batches: int) -> list[tuple[float, int, float]]:
 def everything(batches: Batches) -> list[tuple[float, int, float]]:
     return [
         (float(example[0, 0]), int(clip), float(batches.weights[clip]))
-        for examples, clips in in_turn(batches.windows, 5)
+        for examples, clips in in_turn(batches.examples, 5)
         for example, clip in zip(examples, clips, strict=True)
     ]
 
 
 def test_every_epoch_serves_each_example_once_with_its_target_and_weight(batches: Batches) -> None:
-    n = len(batches.windows)
+    n = len(batches.examples)
     assert n == 32
     served = stream(batches, -(-3 * n // batches.batch_size))
     epochs = [served[start : start + n] for start in (0, n, 2 * n)]
@@ -108,12 +124,16 @@ def test_every_epoch_serves_each_example_once_with_its_target_and_weight(batches
 
 
 def test_the_order_is_another_for_another_seed(tmp_path: Path) -> None:
-    batches = make_batches(tmp_path, 4)
-    other = Batches(batches.windows, batches.targets, batches.weights, 4, seed=8)
-    assert stream(batches, 8) != stream(other, 8)
+    store = make_store(tmp_path / "s.h5", LENGTHS)
+    assert stream(batches_of(store, 4), 8) != stream(batches_of(store, 4, seed=8), 8)
 
 
-def test_an_item_depends_on_its_number_alone(batches: Batches) -> None:
+EVERYTHING = HParams(time_shift=0.5, gain_db=6, time_mask=0.3, band_mask=0.5, mixup=0.3)
+
+
+@pytest.mark.parametrize("hparams", [HParams(), EVERYTHING])
+def test_an_item_depends_on_its_number_alone(tmp_path: Path, hparams: HParams) -> None:
+    batches = make_batches(tmp_path, 5, augmentation=Augmentation(hparams, RECIPE))
     forwards = [batches[number] for number in range(20)]
     copy = pickle.loads(pickle.dumps(batches))
     for number in reversed(range(20)):
@@ -153,20 +173,63 @@ def test_a_compressed_store_serves_the_same(tmp_path: Path) -> None:
         target.attrs.update(source.attrs)
         target.create_dataset("frames", data=source["frames"][:], chunks=(16, 3), compression="gzip")
     store = Store(tmp_path / "packed.h5")
-    packed = Batches(Windows(store, np.arange(5), 25, 12), whole.targets, whole.weights, 5, seed=7)
-    assert stream(packed, 20) == stream(whole, 20)
+    assert stream(batches_of(store, 5), 20) == stream(whole, 20)
     store.verify()
+
+
+def test_crops_come_from_anywhere_in_a_clip_one_an_epoch(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.h5", LENGTHS)
+    crops = Crops(store, np.arange(5), 25, "tile")
+    assert crops.clip.tolist() == [0, 1, 3, 4]  # clip 2 has no frames
+    rng = np.random.default_rng(0)
+    drawn = [crops.cut(np.arange(4), rng)[:, :, 0] for _ in range(300)]
+    for clip, (first, length) in {0: (0, 100), 2: (110, 250), 3: (360, 73)}.items():
+        starts = {int(crop[clip, 0]) for crop in drawn}
+        assert min(starts) >= first
+        assert max(starts) <= first + length - 25
+        assert len(starts) > 0.6 * (length - 24)
+        assert all((np.diff(crop[clip]) == 1).all() for crop in drawn)
+    for crop in drawn:
+        np.testing.assert_array_equal(crop[1], 100 + np.arange(25) % 10)  # again and again
+
+
+def test_short_clips_are_tiled_in_scoring_too(tmp_path: Path) -> None:
+    windows = Windows(make_store(tmp_path / "s.h5", [10]), np.arange(1), 25, 12, "tile")
+    np.testing.assert_array_equal(windows.cut(np.arange(1))[0, :, 0], np.arange(25) % 10)
+
+
+def test_the_last_epochs_are_of_some_examples_only() -> None:
+    some = np.array([2, 3, 5])
+    epochs = Epochs(3, 10, seed=0, last=some, last_count=1)
+    assert epochs.ends.tolist() == [10, 20, 23]
+    served = np.concatenate([epochs.batch(number, 4)[0] for number in range(6)])
+    assert sorted(served[:10]) == sorted(served[10:20]) == list(range(10))
+    assert sorted(served[20:23]) == some.tolist()
+    assert [epochs.batch(number, 4)[1] for number in range(6)] == [0, 0, 0, 1, 1, 2]
+    assert len(epochs.batch(100, 4)[0]) == 4  # beyond the end it begins again
+
+
+def test_examples_may_be_drawn_by_odds() -> None:
+    odds = np.repeat([1.0, 3.0], [500, 500])
+    drawn = Epochs(1, 1000, seed=0, odds=odds).order(0)
+    assert len(drawn) == 1000
+    assert (drawn >= 500).mean() == pytest.approx(0.75, abs=0.04)
 
 
 MEMORY = """
 import sys, pathlib, numpy as np
+from dcase2018.augment import Augmentation
 from dcase2018.batches import Batches
+from dcase2018.epochs import Epochs
+from dcase2018.hparams import HParams
 from dcase2018.store import Store
 from dcase2018.windows import Windows
 
 store = Store(pathlib.Path(sys.argv[1]))
 n = len(store)
-batches = Batches(Windows(store, np.arange(n), 25, 12), np.zeros((n, 41), "f4"), np.ones(n, "f4"), 64, 0)
+windows = Windows(store, np.arange(n), 25, 12)
+plain = Augmentation(HParams(), store.recipe)
+batches = Batches(windows, Epochs(5, len(windows), 0), plain, np.zeros((n, 41), "f4"), np.ones(n, "f4"), 64)
 for item in range(400):
     batches[item]
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))

@@ -20,9 +20,11 @@ COMMANDS = [
     "extract",
     "info",
     "fit",
+    "tune",
     "evaluate",
     "predict",
     "plot",
+    "relabel",
 ]
 
 

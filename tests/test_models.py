@@ -1,13 +1,16 @@
 """The networks against the reference's table."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
-from dcase2018.hparams import HParams
+from dcase2018.hparams import MODEL_NAMES, PRESETS, HParams
+from dcase2018.models import MODELS, kernel_weights, multiplies
 from dcase2018.models import build as build_network
-from dcase2018.models import kernel_weights, multiplies
-from dcase2018.objective import compile_model, learning_rate
+from dcase2018.objective import compile_model
+from dcase2018.recipe import RECIPES
 
 SHAPE = (25, 64)
 
@@ -86,16 +89,6 @@ def test_mlp_has_nl_layers_of_nh_units() -> None:
     assert multiplies(model) == 1600 * 17 + 2 * 17 * 17 + 17 * 41
 
 
-def test_a_cosine_rises_and_falls() -> None:
-    hparams = HParams(lr=0.5, schedule="cosine", warmup_epochs=2)
-    rate = learning_rate(hparams, epoch_steps=10, epochs=12)
-    values = [float(rate(step)) for step in range(121)]
-    np.testing.assert_allclose(values[:21], np.linspace(0, 0.5, 21), atol=1e-6)
-    np.testing.assert_allclose(values[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 101))), atol=1e-6)
-    falling = learning_rate(HParams(lr=0.5, schedule="cosine"), epoch_steps=10, epochs=1)
-    assert [float(falling(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
-
-
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_computes_in_halves_and_scores_in_float32(precision: str) -> None:
     model = build("mlp", SHAPE, 41, HParams(precision=precision, weights_init_stddev=0.1))
@@ -106,3 +99,41 @@ def test_mixed_precision_computes_in_halves_and_scores_in_float32(precision: str
     examples = np.random.default_rng(0).standard_normal((8, *SHAPE)).astype(np.float32)
     losses = [float(model.train_on_batch(examples, np.eye(41)[:8])) for _ in range(20)]
     assert losses[-1] < losses[0]
+
+
+def test_the_names_are_those_of_the_command_line() -> None:
+    assert tuple(MODELS) == MODEL_NAMES
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+@pytest.mark.parametrize("shape", [(128, 96), (77, 40)])
+def test_every_network_takes_examples_of_any_shape(name: str, shape: tuple[int, int], tmp_path: Path) -> None:
+    mean, variance = np.full(shape[1], 5.0), np.full(shape[1], 4.0)
+    hparams = HParams(dropout=0.2, weights_init_stddev=0.05, nh=16)
+    model = build_network(name, shape, 5, hparams, (mean, variance))
+    examples = np.random.default_rng(0).normal(5, 2, (3, *shape)).astype(np.float32)
+    scores = keras.ops.convert_to_numpy(model(examples))
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+    plain = build_network(name, shape, 5, hparams)
+    plain.set_weights(
+        [w for w in model.get_weights() if w.shape != mean.shape or not np.array_equal(w, mean)]
+    )
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(plain((examples - 5) / 2)), scores, atol=1e-4)
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(restored(examples)), scores)
+
+
+def test_the_compact_preset_keeps_its_budget() -> None:
+    recipe, hparams = RECIPES["wide"], PRESETS["compact"].hparams
+    model = build_network("compact", (hparams.example_window(recipe), recipe.width), 41, hparams)
+    assert model.count_params() <= 658_100
+    examples_a_second = 1 / (hparams.score_hop(recipe) * recipe.stft_hop_seconds)
+    assert multiplies(model) * examples_a_second <= 162e6
+
+
+def test_multiplies_of_recurrent_and_one_dimensional_networks() -> None:
+    crnn = build_network("crnn", (128, 96), 41, HParams())
+    recurrent = 2 * 16 * (192 * 3 * 96 + 96 * 3 * 96)  # both directions, 16 steps, three gates
+    convolutions = 128 * 96 * 9 * 32 + 64 * 24 * 9 * 32 * 64 + 32 * 6 * 9 * 64 * 96
+    assert multiplies(crnn) == recurrent + convolutions + 384 * 41

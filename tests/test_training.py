@@ -1,5 +1,6 @@
 """Training on a store made by hand: reproducible, resumed exactly, and honest about a lost cause."""
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -15,6 +16,7 @@ from dcase2018 import training
 from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.experiment import Experiment
 from dcase2018.hparams import HParams, Preset
+from dcase2018.models import MODELS
 from dcase2018.run import Run
 from dcase2018.signals import StoppedError
 from dcase2018.state import Limits
@@ -70,21 +72,23 @@ def test_the_same_seed_gives_the_same_weights(store: Store) -> None:
     assert (weights(a.run)[0] != weights(c.run)[0]).any()
 
 
-def noisy_network(shape: tuple[int, int], n_classes: int, hparams: HParams) -> keras.Model:
+def noisy_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     """A network with everything that has a state: dropout, batch normalisation, noise."""
-    inputs = keras.Input(shape)
-    x = keras.layers.GaussianNoise(0.1)(keras.layers.Flatten()(inputs))
+    x = keras.layers.GaussianNoise(0.1)(keras.layers.Flatten()(x))
     x = keras.layers.BatchNormalization()(keras.layers.Dense(16)(x))
-    x = keras.layers.Dropout(0.5)(x)
-    return keras.Model(inputs, keras.layers.Dense(n_classes, activation="softmax")(x))
+    return keras.layers.Dropout(0.5)(x)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_training_that_is_stopped_again_and_again_ends_the_same(
     store: Store, schedule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(training.build.__globals__["MODELS"], "noisy", noisy_network)
-    preset = Preset("noisy", HParams(batch_size=8, lr=0.01, schedule=schedule, warmup_epochs=1), epochs=4)
+    monkeypatch.setitem(MODELS, "noisy", noisy_network)
+    hparams = HParams(
+        batch_size=8, lr=0.01, schedule=schedule, warmup_epochs=1, mixup=0.3, time_mask=0.2, loss_mask=2,
+        dropout=0.2, weight_decay=0.01, standardize="bands",
+    )  # fmt: skip
+    preset = Preset("noisy", hparams, epochs=4)
     whole = plan(store, "whole", preset, validation=labels(range(3, 12)))
     fit(whole)
     parts = plan(store, "parts", preset, validation=labels(range(3, 12)))
@@ -203,6 +207,28 @@ def test_weights_that_are_no_numbers_are_not_kept(store: Store, monkeypatch: pyt
     with pytest.raises(Dcase2018Error, match=r"weights became NaN or infinite .* the state after step 14 is"):
         fit(experiment, checkpoint_steps=7)
     assert experiment.run.checkpoints == [7, 14]
+
+
+def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
+    first = plan(store, "first")
+    fit(first)
+    other = labels()
+    other["label"] = [f"class {i % 2}" for i in range(30)]  # two classes: the output layer does not fit
+    settings = dataclasses.replace(PRESET.hparams, freeze="features")
+    experiment = Experiment.plan(
+        store.path.with_name("second"), Preset("mlp", settings, 2), store, other,
+        initial=first.run.model_file(),
+    )  # fmt: skip
+    fit(experiment)
+    learned, begun = weights(experiment.run), weights(first.run)
+    assert [w.shape for w in learned] == [(1600, 16), (16,), (16, 16), (16,), (16, 2), (2,)]
+    for mine, theirs in zip(learned[:4], begun[:4], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    fresh = Experiment.plan(store.path.with_name("second"), Preset("mlp", settings, 2), store, other)
+    with pytest.raises(InputError, match=r"holds another run \(init_from=, not [0-9a-f]+\)"):
+        fit(fresh)
+    with pytest.raises(InputError, match="has no layer that fits the network; give the --model of that run"):
+        fit(plan(store, "third", Preset("cnn", PRESET.hparams, 1), initial=first.run.model_file()))
 
 
 def test_two_trainings_of_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Commands on feature stores; none of them loads Keras."""
+"""The command that makes feature stores; it never loads Keras."""
 
 import dataclasses
 from pathlib import Path
@@ -80,24 +80,3 @@ def extract(
         click.echo(f"set aside: {fname}: {reason}")
     if summary.set_aside:
         context.exit(SET_ASIDE)
-
-
-@click.command(cls=Command, epilog="Example:\n  dcase2018 info features/train.h5")
-@click.argument("store", type=INPUT)
-@click.option("--verify", is_flag=True, help="Read everything and compare all checksums.")
-def info(store: Path, verify: bool) -> None:
-    """Tell what is in a STORE."""
-    from dcase2018.store import Store
-
-    opened = Store(store)
-    seconds = opened.lengths.sum() * opened.recipe.stft_hop_seconds
-    click.echo(f"{store}: written by {opened.writer}, {store.stat().st_size / 1e6:.1f} MB")
-    click.echo(f"clips    {len(opened)} with {opened.lengths.sum()} frames ({seconds / 3600:.2f} h)")
-    for name, value in dataclasses.asdict(opened.recipe).items():
-        click.echo(f"recipe   {name} = {value}")
-    for fname, problem in zip(opened.fnames, opened.problems, strict=True):
-        if problem:
-            click.echo(f"problem  {fname}: {problem}")
-    if verify:
-        opened.verify()
-        click.echo("verified all checksums hold")

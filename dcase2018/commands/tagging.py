@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcase2018.errors import InputError
-from dcase2018.hparams import PRESETS, HParams
+from dcase2018.hparams import MODEL_NAMES, PRESETS, HParams, Preset
 from dcase2018.program import (
     FILE,
     FOLDER,
@@ -27,6 +27,38 @@ from dcase2018.settings import override
 if TYPE_CHECKING:
     from dcase2018.prediction import Tagger
     from dcase2018.run import Member
+
+
+def preset_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of all commands that train."""
+    for option in (
+        click.option(
+            "--epochs", type=click.IntRange(1), help="Times to see all examples.  [default: the preset's]"
+        ),
+        click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
+        click.option("--model", type=click.Choice(MODEL_NAMES), help="Network.  [default: the preset's]"),
+        click.option(
+            "--preset",
+            type=click.Choice(list(PRESETS)),
+            default="baseline",
+            show_default=True,
+            help="Network, hyperparameters and epochs in one word.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) -> Preset:
+    """Apply the options to the preset."""
+    elsewhere = {
+        field.name: f"it is fixed in the store; run dcase2018 extract --hparams {field.name}=..."
+        for field in dataclasses.fields(Recipe)
+    }
+    chosen = PRESETS[preset]
+    return Preset(
+        model or chosen.model, override(chosen.hparams, hparams, elsewhere), epochs or chosen.epochs
+    )
 
 
 class Checkpoint(click.ParamType):
@@ -94,17 +126,17 @@ def _load_taggers(
 @click.argument("store", type=INPUT)
 @click.argument("labels_csv", type=INPUT)
 @click.argument("run", type=FOLDER_TO_MAKE)
-@click.option(
-    "--preset",
-    type=click.Choice(list(PRESETS)),
-    default="baseline",
-    show_default=True,
-    help="Network, hyperparameters and epochs in one word.",
-)
-@click.option("--model", type=click.Choice(["cnn", "mlp"]), help="Network.  [default: the preset's]")
-@click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below.")
-@click.option("--epochs", type=click.IntRange(1), help="Times to see all examples.  [default: the preset's]")
+@preset_options
 @click.option("--validation", type=INPUT, help="Score the clips of this label file after each epoch.")
+@click.option(
+    "--init-from",
+    "initial",
+    type=FOLDER,
+    metavar="RUN",
+    help="Begin with the layers of another run that fit; the classes may be others.",
+)
+@click.option("--folds", type=click.IntRange(2), help="Train a network for each of so many folds.")
+@click.option("--fold", type=click.IntRange(1), help="Of --folds, train this one alone.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop after this many steps.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long.")
 @click.option(
@@ -126,6 +158,7 @@ def _load_taggers(
     type=click.IntRange(1),
     help="Steps from one checkpoint to the next, beside those at epochs' ends; the last 30 are kept.",
 )
+@click.option("--scheduler", metavar="ADDRESS", help="Train the folds on this Dask cluster.")
 @seed_option
 @click.option("--force", is_flag=True, help="Remove another run that RUN holds.")
 def fit(
@@ -137,11 +170,15 @@ def fit(
     hparams: str,
     epochs: int | None,
     validation: Path | None,
+    initial: Path | None,
+    folds: int | None,
+    fold: int | None,
     max_steps: int | None,
     max_minutes: float | None,
     patience: int | None,
     class_map_csv: Path | None,
     checkpoint_steps: int,
+    scheduler: str | None,
     seed: int,
     force: bool,
 ) -> None:
@@ -151,29 +188,34 @@ def fit(
     checkpoints, history.csv and TensorBoard's events/ on the way. The same command goes on with a training
     that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
     """
-    if patience and not validation:
-        raise InputError("--patience waits for a better validation score; give --validation too")
-    from dcase2018.dataset import class_names, read_class_map, read_labels
+    _check_choice(validation, initial, folds, fold, patience, scheduler)
+    from dcase2018.dataset import class_names, read_class_map, read_labels, write_table
     from dcase2018.experiment import Experiment
+    from dcase2018.parallel import workers
+    from dcase2018.run import Run
     from dcase2018.state import Limits
     from dcase2018.store import Store
 
-    elsewhere = {
-        field.name: f"it is fixed in the store; run dcase2018 extract --hparams {field.name}=..."
-        for field in dataclasses.fields(Recipe)
-    }
-    chosen = PRESETS[preset]
-    chosen = dataclasses.replace(
-        chosen,
-        model=model or chosen.model,
-        hparams=override(chosen.hparams, hparams, elsewhere),
-        epochs=epochs or chosen.epochs,
-    )
+    chosen = _choose(preset, model, hparams, epochs)
     classes = read_class_map(class_map_csv) if class_map_csv else None
     labels = read_labels(labels_csv, classes)
     held_out = read_labels(validation, classes or class_names(labels)) if validation else None
-    experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed)
     limits = Limits(max_steps, max_minutes, patience)
+    if folds:
+        modules = with_keras("dcase2018.folds")
+        planned = modules.plan_folds(run, folds, chosen, Store(store), labels, classes, seed)
+        with workers(1, scheduler) as pool:
+            modules.fit_folds(
+                planned[fold - 1 : fold] if fold else planned, limits, checkpoint_steps, force, pool
+            )
+        if not fold:
+            table = modules.out_of_fold(planned)
+            write_table(run / "out_of_fold.csv", table)
+            score = modules.verified_score(table)
+            click.echo(f"{run}: {folds} folds, MAP@3 {score:.4f} on clips not learned from, verified ones")
+        return
+    model_file = Run.load(initial).model_file() if initial else None
+    experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed, model_file)
     over = experiment.over(limits) if experiment.run.is_begun(force) else ""
     if over:
         os.utime(run / "model.keras")  # for make: it is up to date
@@ -181,6 +223,88 @@ def fit(
         return
     over = with_keras("dcase2018.training").fit(experiment, limits, checkpoint_steps, force)
     click.echo(f"{run}: trained {chosen.model}: {over}")
+
+
+def _check_choice(
+    validation: Path | None,
+    initial: Path | None,
+    folds: int | None,
+    fold: int | None,
+    patience: int | None,
+    scheduler: str | None,
+) -> None:
+    """Refuse options that do not go together."""
+    if folds and (validation or initial):
+        raise InputError("--folds holds clips out by itself; leave --validation and --init-from away")
+    if (fold or scheduler) and not folds:
+        raise InputError(f"{'--fold' if fold else '--scheduler'} needs --folds")
+    if fold and folds and fold > folds:
+        raise InputError(f"--fold {fold} is not among the {folds} folds")
+    if patience and not (validation or folds):
+        raise InputError("--patience waits for a better validation score; give --validation too")
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n  dcase2018 tune train.h5 splits/train.csv studies/first --validation"
+    ' splits/validation.csv \\\n      --preset compact --epochs 20 --search "lr=1e-4:1e-2,mixup=0:0.5"',
+)
+@click.argument("store", type=INPUT)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("study", type=FOLDER_TO_MAKE)
+@click.option("--validation", type=INPUT, required=True, help="Score the clips of this label file.")
+@click.option(
+    "--search",
+    required=True,
+    metavar="LIST",
+    help="What to search: name=low:high or name=this|that, parted by commas.",
+)
+@click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trainings in all.")
+@preset_options
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop a training after so long.")
+@seed_option
+def tune(
+    store: Path,
+    labels_csv: Path,
+    study: Path,
+    validation: Path,
+    search: str,
+    trials: int,
+    preset: str,
+    model: str | None,
+    hparams: str,
+    epochs: int | None,
+    max_minutes: float | None,
+    seed: int,
+) -> None:
+    """Search hyperparameters by validation MAP@3, and keep all trainings in the folder STUDY.
+
+    The trainings learn the clips of LABELS_CSV, whose features are in STORE; one that does worse than
+    most is broken off. The same command goes on with a study that was stopped; more --trials add to it.
+    """
+    chosen = _choose(preset, model, hparams, epochs)
+    from dcase2018.dataset import class_names, read_labels
+    from dcase2018.experiment import Experiment
+    from dcase2018.state import Limits
+    from dcase2018.store import Store
+
+    labels = read_labels(labels_csv)
+    held_out = read_labels(validation, class_names(labels))
+    opened = Store(store)
+
+    def plan(run: Path, settings: HParams) -> Experiment:
+        trial = dataclasses.replace(chosen, hparams=settings)
+        return Experiment.plan(run, trial, opened, labels, held_out, seed=seed)
+
+    plan(study / "trial", chosen.hparams)  # what is wrong with the data is said before the wait for Keras
+    try:
+        tuning = with_keras("dcase2018.tuning")
+    except ImportError:
+        raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
+    space = tuning.parse_search(search)
+    limits = Limits(max_minutes=max_minutes)
+    score, best = tuning.tune(study, space, chosen.hparams, plan, trials, limits, seed)
+    click.echo(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")
 
 
 @click.command(
@@ -276,3 +400,38 @@ def plot(run: Path) -> None:
     from dcase2018.run import Run
 
     click.echo(plot_history(Run.load(run)))
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n"
+    "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
+    "  dcase2018 relabel train.csv runs/folds/out_of_fold.csv relabelled.csv",
+)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("scores_csv", type=INPUT)
+@click.argument("new_labels_csv", type=FILE)
+@click.option(
+    "--confidence",
+    default=0.7,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Score from which on the networks are believed.",
+)
+def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
+    """Propose corrected labels for the unverified clips of LABELS_CSV.
+
+    SCORES_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
+    writes them. NEW_LABELS_CSV gets all clips, some with another label; NEW_LABELS_CSV with the suffix
+    .changes.csv lists those, with the scores of both labels. LABELS_CSV stays as it is.
+    """
+    changes_csv = new_labels_csv.with_suffix(".changes.csv")
+    keep_apart(new_labels_csv, labels_csv, scores_csv)
+    keep_apart(changes_csv, labels_csv, scores_csv)
+    from dcase2018.dataset import read_labels, write_table
+    from dcase2018.relabelling import read_scores, relabel
+
+    proposal = relabel(read_labels(labels_csv), read_scores(scores_csv), confidence)
+    write_table(new_labels_csv, proposal.labels)
+    write_table(changes_csv, proposal.changes)
+    click.echo(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")

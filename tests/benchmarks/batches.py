@@ -6,7 +6,10 @@ import h5py
 import numpy as np
 from comparison import Corpus, Row, compare
 
+from dcase2018.augment import Augmentation
 from dcase2018.batches import Batches
+from dcase2018.epochs import Epochs
+from dcase2018.hparams import HParams
 from dcase2018.store import Store
 from dcase2018.windows import Windows
 
@@ -19,7 +22,9 @@ def measure(corpus: Corpus, rounds: int = 5) -> list[Row]:
     rows = np.arange(len(store))
     windows = Windows(store, rows, 25, 12)
     targets = np.eye(41, dtype=np.float32)[rows % 41]
-    batches = Batches(windows, targets, np.ones(len(rows), np.float32), BATCH, seed=0)
+    plain = Augmentation(HParams(), store.recipe)
+    weights = np.ones(len(rows), np.float32)
+    batches = Batches(windows, Epochs(5, len(windows), seed=0), plain, targets, weights, BATCH)
     np.asarray(store.frames).sum()  # into the page cache
     batches[0]
     source = batches[0][0]
@@ -29,7 +34,7 @@ def measure(corpus: Corpus, rounds: int = 5) -> list[Row]:
 
     def one_by_one(number: int) -> None:
         frames = file["frames"]
-        examples = batches.examples(number)
+        examples, _ = batches.epochs.batch(number, BATCH)
         starts = store.offsets[windows.clip[examples]]  # of the clips: as many bytes from as many places
         np.stack([frames[start : start + 25] for start in starts])
 

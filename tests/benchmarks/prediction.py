@@ -9,7 +9,7 @@ from comparison import Corpus, Row, compare
 
 from dcase2018.experiment import Experiment
 from dcase2018.hparams import PRESETS
-from dcase2018.models import CNN_LAYERS, cnn
+from dcase2018.models import CNN_LAYERS, build
 from dcase2018.prediction import EXAMPLES_AT_ONCE, Tagger
 from dcase2018.store import Store
 from dcase2018.windows import Windows
@@ -21,7 +21,7 @@ def measure(corpus: Corpus, rounds: int = 3) -> list[Row]:
     store = Store(corpus.store)
     preset = PRESETS["baseline"]
     run = Experiment.plan(Path("none"), preset, store, corpus.labels).run
-    model = cnn((25, 64), 41, preset.hparams)
+    model = build("cnn", (25, 64), 41, preset.hparams)
     rows = np.arange(N_CLIPS)
     windows = Windows(store, rows, 25, 12)
     examples = windows.cut(np.arange(len(windows)))

@@ -1,0 +1,74 @@
+"""Commands that tell what is in a file or folder of ours."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from dcase2018.errors import InputError
+from dcase2018.program import Command, with_keras
+
+STORE_OR_RUN = click.Path(exists=True, path_type=Path)
+
+
+@click.command(
+    cls=Command, epilog="Example:\n  dcase2018 info features/train.h5\n  dcase2018 info runs/first"
+)
+@click.argument("store_or_run", type=STORE_OR_RUN)
+@click.option("--verify", is_flag=True, help="Read all of a store and compare its checksums.")
+def info(store_or_run: Path, verify: bool) -> None:
+    """Tell what is in STORE_OR_RUN: clips and recipe, or network, size and progress."""
+    if not store_or_run.is_dir():
+        _tell_store(store_or_run, verify)
+    elif verify:
+        raise InputError(f"--verify reads the checksums of a store, and {store_or_run} is a folder")
+    else:
+        _tell_run(store_or_run)
+
+
+def _tell_store(path: Path, verify: bool) -> None:
+    from dcase2018.store import Store
+
+    store = Store(path)
+    seconds = store.lengths.sum() * store.recipe.stft_hop_seconds
+    click.echo(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
+    _tell_settings("recipe", store.recipe)
+    for fname, problem in zip(store.fnames, store.problems, strict=True):
+        if problem:
+            click.echo(f"problem  {fname}: {problem}")
+    if verify:
+        store.verify()
+        click.echo("verified all checksums hold")
+
+
+def _tell_run(path: Path) -> None:
+    from dcase2018.run import Run
+
+    run = Run.load(path)
+    state = run.state()
+    click.echo(
+        f"{path}: {run.model}, {len(state.history)} of {run.epochs} epochs,"
+        f" {state.step} steps in {state.seconds:.0f} s"
+    )
+    if state.best:
+        click.echo(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
+    model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
+    models = with_keras("dcase2018.models")
+    from dcase2018.run import load_model
+
+    network = load_model(model, compiled=False)
+    hop = run.hparams.score_hop(run.recipe) * run.recipe.stft_hop_seconds
+    products = models.multiplies(network)
+    click.echo(f"weights  {network.count_params():,}, of which {models.kernel_weights(network):,} multiply")
+    click.echo(
+        f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
+    )
+    click.echo(f"classes  {len(run.classes)} in {sum(run.class_clips)} training clips")
+    _tell_settings("hparams", run.hparams)
+    _tell_settings("recipe", run.recipe)
+
+
+def _tell_settings(title: str, settings: object) -> None:
+    for name, value in dataclasses.asdict(settings).items():  # type: ignore[call-overload]
+        click.echo(f"{title:8} {name} = {value}")

@@ -1,0 +1,75 @@
+"""Which examples an epoch consists of, and in which order: a function of (seed, epoch) alone."""
+
+import numpy as np
+
+
+class Epochs:
+    """The epochs of a training, laid end to end as one stream of examples.
+
+    Parameters
+    ----------
+    count
+        Number of epochs.
+    examples
+        Number of examples to learn from.
+    last
+        Numbers of the examples of the last `last_count` epochs; all, if None.
+    odds
+        How often to draw each example, relative to the others, (examples,): an epoch is then drawn with
+        replacement. If None, each comes once an epoch.
+
+    Attributes
+    ----------
+    ends : ndarray
+        Examples served when each epoch is complete, int64, (count,).
+    """
+
+    def __init__(
+        self,
+        count: int,
+        examples: int,
+        seed: int,
+        last: np.ndarray | None = None,
+        last_count: int = 0,
+        odds: np.ndarray | None = None,
+    ) -> None:
+        self.seed, self.odds = seed, odds
+        self.everything = np.arange(examples)
+        self.last = self.everything if last is None else last
+        self.first_of_last = max(0, count - last_count)
+        self.lengths = np.array([len(self._pool(epoch)) for epoch in range(count)])
+        self.ends = np.cumsum(self.lengths)
+        self._orders: dict[int, np.ndarray] = {}
+
+    def batch(self, number: int, batch_size: int) -> tuple[np.ndarray, int]:
+        """Numbers of the examples of a batch, int (batch_size,), and the epoch that it begins in.
+
+        Beyond the last epoch the stream begins again: it may be read ahead of its end.
+        """
+        places = np.arange(number * batch_size, (number + 1) * batch_size) % self.ends[-1]
+        epochs = np.searchsorted(self.ends, places, side="right")
+        examples = np.empty(batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            start = self.ends[epoch] - self.lengths[epoch]
+            examples[here] = self.order(int(epoch))[places[here] - start]
+        return examples, int(epochs[0])
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Numbers of the examples of an epoch, in its order."""
+        orders = self._orders
+        if epoch not in orders:
+            kept = {near: orders[near] for near in (epoch - 1, epoch + 1) if near in orders}
+            orders = self._orders = {epoch: self._draw(epoch)} | kept  # one assignment: safe in threads
+        return orders[epoch]
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, epoch])
+        pool = self._pool(epoch)
+        if self.odds is None:
+            return rng.permutation(pool)
+        odds = self.odds[pool]
+        return rng.choice(pool, len(pool), p=odds / odds.sum())
+
+    def _pool(self, epoch: int) -> np.ndarray:
+        return self.everything if epoch < self.first_of_last else self.last

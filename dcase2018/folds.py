@@ -1,0 +1,97 @@
+"""Cross-validation: a run a fold, and every clip scored by the network that has not learned it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from dcase2018.clips import LabelledClips
+from dcase2018.dataset import class_names, folds
+from dcase2018.experiment import Experiment
+from dcase2018.hparams import Preset
+from dcase2018.metrics import average_precision
+from dcase2018.prediction import Tagger
+from dcase2018.state import Limits
+from dcase2018.store import Store
+from dcase2018.training import fit
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The training of one fold's network, and all clips that it does not learn from."""
+
+    experiment: Experiment
+    held_out: LabelledClips
+
+
+def plan_folds(
+    path: Path,
+    count: int,
+    preset: Preset,
+    store: Store,
+    labels: pd.DataFrame,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+) -> list[Fold]:
+    """Part the clips into folds, stratified on label and `manually_verified`, and plan a run for each.
+
+    A fold's network is scored on the way by the fold's verified clips. Its run is `path`/fold-N, N from 1.
+
+    Raises
+    ------
+    InputError
+        If a clip is not in the store.
+    """
+    classes = list(classes or class_names(labels))
+    number = folds(labels, count, seed)
+    planned = []
+    for fold in range(count):
+        held_out = labels[number == fold]
+        checked = held_out
+        if "manually_verified" in held_out:
+            checked = held_out[held_out["manually_verified"] == "1"]
+        experiment = Experiment.plan(
+            path / f"fold-{fold + 1}", preset, store, labels[number != fold], checked, classes, seed
+        )
+        planned.append(Fold(experiment, LabelledClips.find(store, held_out, classes)))
+    return planned
+
+
+def fit_folds(
+    chosen: Iterable[Fold], limits: Limits, checkpoint_steps: int, force: bool, workers: joblib.Parallel
+) -> None:
+    """Train the networks of some folds (see `dcase2018.training.fit`)."""
+    tasks = (joblib.delayed(fit)(fold.experiment, limits, checkpoint_steps, force) for fold in chosen)
+    for _ in workers(tasks):
+        pass
+
+
+def out_of_fold(chosen: Sequence[Fold]) -> pd.DataFrame:
+    """Score every clip by the network of its fold.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip, sorted by `fname`: its columns are `fname`, `label`, `verified`, and a class each.
+    """
+    parts = []
+    for fold in chosen:
+        run, clips = fold.experiment.run, fold.held_out
+        scores = Tagger(run, run.load_model(), clips.store).scores(clips.rows)
+        part = pd.DataFrame(scores, columns=run.classes)
+        part.insert(0, "fname", [clips.store.fnames[row] for row in clips.rows])
+        part.insert(1, "label", np.array(run.classes, object)[clips.truth])
+        part.insert(2, "verified", clips.verified)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True).sort_values("fname", ignore_index=True)
+
+
+def verified_score(table: pd.DataFrame) -> float:
+    """MAP@3 of the verified clips in a table of `out_of_fold`."""
+    rows = table[table["verified"]]
+    classes = list(table.columns[3:])
+    truth = np.array([classes.index(label) for label in rows["label"]])
+    return float(average_precision(rows[classes].to_numpy(float), truth).mean())
