@@ -3,8 +3,9 @@
 # demo (synthesized), fsdkaggle2018 (downloaded), or a folder in Kaggle's or Zenodo's layout; a path
 # without spaces.
 DATASET ?= demo
-# baseline is the reference to the letter; quick learns the demo in seconds.
-PRESET ?= $(if $(filter demo,$(DATASET)),quick,baseline)
+# compact is the small tagger of our own, large one for a GPU; baseline is the reference to the letter;
+# quick learns the demo in seconds.
+PRESET ?= compact
 SEED ?= 0
 # More options for fit, such as FIT_FLAGS="--epochs 1".
 FIT_FLAGS ?=

@@ -40,6 +40,6 @@ The map, leaves first; a module imports only from lines above its own:
     evaluation    scores against labels
     relabelling   corrected labels for unverified clips
     program       what all commands have in common
-    commands      the commands: on data, on features, on runs, and what tells
+    commands      the commands: data, features, training, scoring, inspection
     cli           the command line
 """

@@ -6,7 +6,7 @@ Results go to standard output, progress and errors to standard error.
 
 import click
 
-from dcase2018.commands import data, features, inspection, tagging
+from dcase2018.commands import data, features, inspection, scoring, training
 from dcase2018.program import Program
 
 
@@ -30,11 +30,11 @@ for command in (
     data.split,
     features.extract,
     inspection.info,
-    tagging.fit,
-    tagging.tune,
-    tagging.evaluate,
-    tagging.predict,
-    tagging.plot,
-    tagging.relabel,
+    training.fit,
+    training.tune,
+    scoring.evaluate,
+    scoring.predict,
+    inspection.plot,
+    data.relabel,
 ):
     main.add_command(command)

@@ -63,8 +63,12 @@ class Experiment:
         Raises
         ------
         InputError
-            If a clip is not in the store, or none has frames.
+            If a clip is not in the store, none has frames, or random layers would be frozen.
         """
+        if preset.hparams.freeze != "none" and not initial:
+            raise InputError(
+                f"freeze={preset.hparams.freeze} keeps layers as they are; say whose: --init-from RUN"
+            )
         classes = list(classes or class_names(labels))
         training = LabelledClips.find(store, labels, classes).audible()
         held_out = None if validation is None else LabelledClips.find(store, validation, classes)

@@ -10,13 +10,13 @@ from dcase2018.hparams import HParams
 
 
 def learning_rate(
-    hparams: HParams, epoch_steps: float, epochs: int
+    hparams: HParams, epoch_steps: float, total_steps: int
 ) -> float | schedules.LearningRateSchedule:
     """The rate for each step: constant, or a linear rise and then half a cosine down to 0."""
     if hparams.schedule == "constant":
         return hparams.lr
-    rising = round(min(hparams.warmup_epochs, epochs) * epoch_steps)
-    falling = max(1, round(epochs * epoch_steps) - rising)
+    rising = min(round(hparams.warmup_epochs * epoch_steps), total_steps)
+    falling = max(1, total_steps - rising)
     return schedules.CosineDecay(
         0.0 if rising else hparams.lr,
         decay_steps=falling,
@@ -68,10 +68,10 @@ def loss(hparams: HParams) -> keras.losses.Loss:
     return kinds[hparams.classifier](label_smoothing=hparams.label_smoothing)
 
 
-def compile_model(model: keras.Model, hparams: HParams, epoch_steps: float, epochs: int) -> None:
+def compile_model(model: keras.Model, hparams: HParams, epoch_steps: float, total_steps: int) -> None:
     """Give a network its loss and its optimizer, Adam, whose weight decay is decoupled (AdamW)."""
     optimizer = keras.optimizers.Adam(
-        learning_rate(hparams, epoch_steps, epochs),
+        learning_rate(hparams, epoch_steps, total_steps),
         epsilon=hparams.adam_eps,
         weight_decay=hparams.weight_decay or None,
     )

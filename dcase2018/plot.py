@@ -35,15 +35,12 @@ def plot_history(run: Run) -> Path:
         if name == "val_map3":
             best = history.loc[history[name].idxmax()]
             axes.plot(best["epoch"], best[name], "o", color="C1")
-            axes.annotate(
-                f"{best[name]:.4f} in epoch {best['epoch']:.0f}",
-                (best["epoch"], best[name]),
-                xytext=(0, -14),
-                textcoords="offset points",
-                ha="right" if best["epoch"] > history["epoch"].median() else "left",
+            axes.set_title(
+                f"best {best[name]:.4f} in epoch {best['epoch']:.0f}", loc="right", fontsize="small"
             )
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.align_ylabels()
     figure.suptitle(f"{run.path.name}: {run.model}")
     target = run.path / "history.png"
     with published(target) as partial:

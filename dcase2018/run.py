@@ -81,8 +81,11 @@ class Run:
             raise InputError(f"{path / 'run.json'} is damaged: {error}") from None
         if values.pop("format", None) != FORMAT:
             raise InputError(f"{path / 'run.json'} is not of run format {FORMAT}; fit it again with --force")
-        values["hparams"] = from_dict(HParams, values["hparams"])
-        values["recipe"] = from_dict(Recipe, values["recipe"])
+        try:
+            values["hparams"] = from_dict(HParams, values["hparams"])
+            values["recipe"] = from_dict(Recipe, values["recipe"])
+        except InputError as error:
+            raise InputError(f"{path / 'run.json'} has {error}; fit it again with --force") from None
         return cls(path, **values)
 
     def save(self) -> None:

@@ -76,13 +76,18 @@ def fit(
         If a signal came; the step was finished and the state is kept.
     """
     limits = limits or Limits()
-    with experiment.run.taken(force), wish_to_end() as wish:
-        state = experiment.run.state()
+    run = experiment.run
+    with run.taken(force), wish_to_end() as wish:
+        state = run.state()
         model = _model(experiment, state)
-        if not state.end(experiment.total_steps, limits):
-            _learn(experiment, model, state, limits, checkpoint_steps, wish, after_epoch)
-        _publish(experiment.run, model, limits)
-    return state.end(experiment.total_steps, limits)
+        trainer = Trainer(experiment, state, limits, checkpoint_steps, wish, after_epoch)
+        if not trainer.over:
+            _learn(experiment, model, trainer)
+        if not trainer.over:
+            message = f"stopped after step {state.step}; run the same command again to go on"
+            raise StoppedError(wish.number, message)
+        _publish(run, model, limits)
+    return trainer.over
 
 
 def _model(experiment: Experiment, state: State) -> keras.Model:
@@ -105,7 +110,7 @@ def _model(experiment: Experiment, state: State) -> keras.Model:
     if run.hparams.freeze == "features":
         for layer in model.layers[:-1]:
             layer.trainable = False
-    compile_model(model, run.hparams, experiment.epoch_steps, run.epochs)
+    compile_model(model, run.hparams, experiment.epoch_steps, experiment.total_steps)
     return model
 
 
@@ -128,15 +133,7 @@ def share_work_among_devices() -> None:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
-def _learn(
-    experiment: Experiment,
-    model: keras.Model,
-    state: State,
-    limits: Limits,
-    checkpoint_steps: int,
-    wish: Wish,
-    after_epoch: Callable[[dict[str, float]], None] | None,
-) -> None:
+def _learn(experiment: Experiment, model: keras.Model, trainer: "Trainer") -> None:
     """Take the steps that are left, as one call of Keras' `fit` in which `Trainer` marks the epochs."""
     run = experiment.run
     log.info(
@@ -151,11 +148,10 @@ def _learn(
         experiment.targets,
         experiment.weights,
         experiment.batch_size,
-        first=state.step,
+        first=trainer.state.step,
     )
-    with Progress("fit", experiment.total_steps, "steps", done=state.step) as progress:
-        trainer = Trainer(experiment, state, limits, checkpoint_steps, wish, progress, after_epoch)
-        steps = experiment.total_steps - state.step
+    steps = experiment.total_steps - trainer.state.step
+    with trainer:
         model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[trainer])
 
 
@@ -178,16 +174,28 @@ class Trainer(keras.callbacks.Callback):
         limits: Limits,
         checkpoint_steps: int,
         wish: Wish,
-        progress: Progress,
         after_epoch: Callable[[dict[str, float]], None] | None,
     ) -> None:
         super().__init__()
         self.experiment, self.run, self.state = experiment, experiment.run, state
         self.limits, self.checkpoint_steps = limits, checkpoint_steps
-        self.wish, self.progress, self.after_epoch = wish, progress, after_epoch
+        self.wish, self.after_epoch = wish, after_epoch
         self.seconds_before = state.seconds
         self.next_epoch_end = experiment.epoch_end(len(state.history) + 1)
-        self.events = Events(self.run.path / "events", state.step)
+
+    def __enter__(self) -> "Trainer":
+        self.events = Events(self.run.path / "events", self.state.step)
+        self.progress = Progress("fit", self.experiment.total_steps, "steps", done=self.state.step)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.close()
+        self.events.close()
+
+    @property
+    def over(self) -> str:
+        """Why training is over; "" if it is not."""
+        return self.state.end(self.experiment.total_steps, self.limits)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         state = self.state
@@ -201,22 +209,14 @@ class Trainer(keras.callbacks.Callback):
         self._tell(loss)
         if state.step == self.next_epoch_end:
             self._end_epoch()
-        over = bool(self.wish.number or state.end(self.experiment.total_steps, self.limits))
-        if over or state.step == self.run_epoch_start or state.step % self.checkpoint_steps == 0:
+        stop = bool(self.wish.number or self.over)
+        if stop or state.step == self.epoch_start or state.step % self.checkpoint_steps == 0:
             self._checkpoint()
-        if over:
+        if stop:
             self.model.stop_training = True
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self.events.close()
-        if self.wish.number and not self.state.end(self.experiment.total_steps, self.limits):
-            raise StoppedError(
-                self.wish.number,
-                f"stopped after step {self.state.step}; run the same command again to go on",
-            )
-
     @property
-    def run_epoch_start(self) -> int:
+    def epoch_start(self) -> int:
         """Step with which the epoch in progress began."""
         return self.experiment.epoch_end(len(self.state.history))
 

@@ -215,6 +215,16 @@ def test_an_ensemble_is_the_mean_of_members_of_any_recipe(toy: Toy, predicted: P
     pd.testing.assert_frame_equal(ab, (a + b) / 2)
 
 
+def test_info_tells_the_size_and_work_of_a_network(toy: Toy) -> None:
+    told = succeed("info", toy.run)
+    weights = 1600 * 256 + 256 * 256 + 256 * 41
+    assert f"weights  {weights + 256 + 256 + 41:,}, of which {weights:,} multiply\n" in told
+    assert f"work     {weights / 1e6:.1f}M multiplies an example, {weights / 0.12e6:.1f}M a second of" in told
+    assert f"{toy.run}: mlp, 5 of 5 epochs, " in told
+    assert "hparams  batch_size = 64\n" in told
+    assert "recipe   mel_bands = 64\n" in told
+
+
 def test_the_history_as_a_picture(toy: Toy, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(toy.run, run)

@@ -17,7 +17,7 @@ SHAPE = (25, 64)
 
 def build(name: str, shape: tuple[int, int], n_classes: int, hparams: HParams) -> keras.Model:
     model = build_network(name, shape, n_classes, hparams)
-    compile_model(model, hparams, epoch_steps=10, epochs=2)
+    compile_model(model, hparams, epoch_steps=10, total_steps=20)
     return model
 
 

@@ -10,11 +10,11 @@ from dcase2018.objective import MaskedLoss, compile_model, learning_rate, loss
 
 def test_a_cosine_rises_and_falls() -> None:
     hparams = HParams(lr=0.5, schedule="cosine", warmup_epochs=2)
-    rate = learning_rate(hparams, epoch_steps=10, epochs=12)
+    rate = learning_rate(hparams, epoch_steps=10, total_steps=120)
     values = [float(rate(step)) for step in range(121)]
     np.testing.assert_allclose(values[:21], np.linspace(0, 0.5, 21), atol=1e-6)
     np.testing.assert_allclose(values[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 101))), atol=1e-6)
-    falling = learning_rate(HParams(lr=0.5, schedule="cosine"), epoch_steps=10, epochs=1)
+    falling = learning_rate(HParams(lr=0.5, schedule="cosine"), epoch_steps=10, total_steps=10)
     assert [float(falling(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
 
 
@@ -52,7 +52,7 @@ def test_weight_decay_is_decoupled_from_the_gradient() -> None:
     inputs = keras.Input((3,))
     outputs = keras.layers.Dense(2, activation="softmax")(inputs)
     model = keras.Model(inputs, outputs)
-    compile_model(model, HParams(lr=0.1, weight_decay=0.5), epoch_steps=1, epochs=1)
+    compile_model(model, HParams(lr=0.1, weight_decay=0.5), epoch_steps=1, total_steps=1)
     kernel = keras.ops.convert_to_numpy(model.weights[0]).copy()
     model.train_on_batch(np.zeros((1, 3)), np.full((1, 2), 0.5))  # inputs of 0 give no gradient
     decayed = keras.ops.convert_to_numpy(model.weights[0])

@@ -224,9 +224,14 @@ def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
     assert [w.shape for w in learned] == [(1600, 16), (16,), (16, 16), (16,), (16, 2), (2,)]
     for mine, theirs in zip(learned[:4], begun[:4], strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    fresh = Experiment.plan(store.path.with_name("second"), Preset("mlp", settings, 2), store, other)
-    with pytest.raises(InputError, match=r"holds another run \(init_from=, not [0-9a-f]+\)"):
+    unfrozen = Preset("mlp", PRESET.hparams, 2)
+    fresh = Experiment.plan(store.path.with_name("second"), unfrozen, store, other)
+    with pytest.raises(InputError, match=r"holds another run \(init_from=, not [0-9a-f]+; freeze=none, not"):
         fit(fresh)
+    with pytest.raises(
+        InputError, match="freeze=features keeps layers as they are; say whose: --init-from RUN"
+    ):
+        Experiment.plan(store.path.with_name("second"), Preset("mlp", settings, 2), store, other)
     with pytest.raises(InputError, match="has no layer that fits the network; give the --model of that run"):
         fit(plan(store, "third", Preset("cnn", PRESET.hparams, 1), initial=first.run.model_file()))
 
@@ -234,9 +239,12 @@ def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
 def test_two_trainings_of_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = plan(store, "run")
 
+    learn = training._learn
+
     def second(*args: object) -> None:
         with pytest.raises(Dcase2018Error, match="run is being written by another process"):
             fit(experiment)
+        learn(*args)
 
     monkeypatch.setattr(training, "_learn", second)
     fit(experiment)

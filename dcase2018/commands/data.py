@@ -91,3 +91,38 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
         write_table(folder / "train.csv", labels[~held_out])
         write_table(folder / "validation.csv", labels[held_out])
         click.echo(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n"
+    "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
+    "  dcase2018 relabel train.csv runs/folds/out_of_fold.csv relabelled.csv",
+)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("scores_csv", type=INPUT)
+@click.argument("new_labels_csv", type=FILE)
+@click.option(
+    "--confidence",
+    default=0.7,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Score from which on the networks are believed.",
+)
+def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
+    """Propose corrected labels for the unverified clips of LABELS_CSV.
+
+    SCORES_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
+    writes them. NEW_LABELS_CSV gets all clips, some with another label; NEW_LABELS_CSV with the suffix
+    .changes.csv lists those, with the scores of both labels. LABELS_CSV stays as it is.
+    """
+    changes_csv = new_labels_csv.with_suffix(".changes.csv")
+    keep_apart(new_labels_csv, labels_csv, scores_csv)
+    keep_apart(changes_csv, labels_csv, scores_csv)
+    from dcase2018.dataset import read_labels, write_table
+    from dcase2018.relabelling import read_scores, relabel
+
+    proposal = relabel(read_labels(labels_csv), read_scores(scores_csv), confidence)
+    write_table(new_labels_csv, proposal.labels)
+    write_table(changes_csv, proposal.changes)
+    click.echo(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")

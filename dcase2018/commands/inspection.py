@@ -1,4 +1,4 @@
-"""Commands that tell what is in a file or folder of ours."""
+"""Commands that tell or show what is in a store or a run."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dcase2018.errors import InputError
-from dcase2018.program import Command, with_keras
+from dcase2018.program import FOLDER, Command, with_keras
 
 STORE_OR_RUN = click.Path(exists=True, path_type=Path)
 
@@ -72,3 +72,13 @@ def _tell_run(path: Path) -> None:
 def _tell_settings(title: str, settings: object) -> None:
     for name, value in dataclasses.asdict(settings).items():  # type: ignore[call-overload]
         click.echo(f"{title:8} {name} = {value}")
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")
+@click.argument("run", type=FOLDER)
+def plot(run: Path) -> None:
+    """Draw the history of RUN as history.png in it: loss, validation MAP@3 and learning rate by epoch."""
+    from dcase2018.plot import plot_history
+    from dcase2018.run import Run
+
+    click.echo(plot_history(Run.load(run)))

@@ -1,8 +1,8 @@
-"""Commands on runs: training, evaluation, prediction."""
+"""Commands that train."""
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,11 @@ import click
 from dcase2018.errors import InputError
 from dcase2018.hparams import MODEL_NAMES, PRESETS, HParams, Preset
 from dcase2018.program import (
-    FILE,
     FOLDER,
     FOLDER_TO_MAKE,
     INPUT,
     Command,
     hparams_help,
-    keep_apart,
     seed_option,
     with_keras,
 )
@@ -25,8 +23,7 @@ from dcase2018.recipe import Recipe
 from dcase2018.settings import override
 
 if TYPE_CHECKING:
-    from dcase2018.prediction import Tagger
-    from dcase2018.run import Member
+    from dcase2018.state import Limits
 
 
 def preset_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -59,63 +56,6 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     return Preset(
         model or chosen.model, override(chosen.hparams, hparams, elsewhere), epochs or chosen.epochs
     )
-
-
-class Checkpoint(click.ParamType):
-    """A step, or the word for the best epoch."""
-
-    name = "STEP|best"
-
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> int | str:
-        return value if value == "best" else click.INT.convert(value, parameter, context)
-
-
-def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options of all commands that score clips."""
-    for option in (
-        click.option(
-            "--mean",
-            "score_mean",
-            type=click.Choice(["arithmetic", "geometric"]),
-            help="Mean over a clip's examples.  [default: the run's score_mean]",
-        ),
-        click.option(
-            "--hop",
-            "score_hop_seconds",
-            type=click.FloatRange(0, 60, min_open=True),
-            metavar="SECONDS",
-            help="From one example to the next.  [default: the run's score_hop_seconds]",
-        ),
-        click.option(
-            "--store",
-            "more_stores",
-            type=INPUT,
-            multiple=True,
-            help="Another store of the same clips, for runs of another recipe.",
-        ),
-        click.option(
-            "--checkpoint",
-            type=Checkpoint(),
-            help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _load_taggers(
-    ensemble: Sequence["Member"],
-    fnames: Sequence[str],
-    checkpoint: int | str | None,
-    scoring: dict[str, object],
-) -> list["Tagger"]:
-    """Load the networks of an ensemble, if every member's store has all clips; `scoring` as given."""
-    for member in ensemble:
-        member.store.find(fnames)  # so that a missing clip is named before the wait for Keras
-    given = {name: value for name, value in scoring.items() if value is not None}
-    return with_keras("dcase2018.prediction").load_taggers(ensemble, checkpoint, **given)
 
 
 @click.command(
@@ -189,9 +129,8 @@ def fit(
     that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
     """
     _check_choice(validation, initial, folds, fold, patience, scheduler)
-    from dcase2018.dataset import class_names, read_class_map, read_labels, write_table
+    from dcase2018.dataset import class_names, read_class_map, read_labels
     from dcase2018.experiment import Experiment
-    from dcase2018.parallel import workers
     from dcase2018.run import Run
     from dcase2018.state import Limits
     from dcase2018.store import Store
@@ -202,17 +141,8 @@ def fit(
     held_out = read_labels(validation, classes or class_names(labels)) if validation else None
     limits = Limits(max_steps, max_minutes, patience)
     if folds:
-        modules = with_keras("dcase2018.folds")
-        planned = modules.plan_folds(run, folds, chosen, Store(store), labels, classes, seed)
-        with workers(1, scheduler) as pool:
-            modules.fit_folds(
-                planned[fold - 1 : fold] if fold else planned, limits, checkpoint_steps, force, pool
-            )
-        if not fold:
-            table = modules.out_of_fold(planned)
-            write_table(run / "out_of_fold.csv", table)
-            score = modules.verified_score(table)
-            click.echo(f"{run}: {folds} folds, MAP@3 {score:.4f} on clips not learned from, verified ones")
+        planned = (run, folds, chosen, Store(store), labels, classes, seed)
+        click.echo(_fit_folds(planned, fold, limits, checkpoint_steps, force, scheduler))
         return
     model_file = Run.load(initial).model_file() if initial else None
     experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed, model_file)
@@ -223,6 +153,32 @@ def fit(
         return
     over = with_keras("dcase2018.training").fit(experiment, limits, checkpoint_steps, force)
     click.echo(f"{run}: trained {chosen.model}: {over}")
+
+
+def _fit_folds(
+    plan: tuple[Any, ...],
+    only: int | None,
+    limits: "Limits",
+    checkpoint_steps: int,
+    force: bool,
+    scheduler: str | None,
+) -> str:
+    """Train all folds of a plan (arguments of `plan_folds`), or `only` one; say how well they do."""
+    from dcase2018.dataset import write_table
+    from dcase2018.parallel import workers
+
+    modules = with_keras("dcase2018.folds")
+    path, count = plan[:2]
+    planned = modules.plan_folds(*plan)
+    with workers(1, scheduler) as pool:
+        chosen = planned[only - 1 : only] if only else planned
+        modules.fit_folds(chosen, limits, checkpoint_steps, force, pool)
+    if only:
+        return f"{path}: trained fold {only} of {count}"
+    table = modules.out_of_fold(planned)
+    write_table(path / "out_of_fold.csv", table)
+    score = modules.verified_score(table)
+    return f"{path}: {count} folds; out-of-fold MAP@3 of verified clips {score:.4f}"
 
 
 def _check_choice(
@@ -305,133 +261,3 @@ def tune(
     limits = Limits(max_minutes=max_minutes)
     score, best = tuning.tune(study, space, chosen.hparams, plan, trials, limits, seed)
     click.echo(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")
-
-
-@click.command(
-    cls=Command,
-    epilog="Example:\n  dcase2018 evaluate features/test.h5 data/test_post_competition.csv runs/first",
-)
-@click.argument("store", type=INPUT)
-@click.argument("labels_csv", type=INPUT)
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
-@click.option("--output", type=FILE, help="Write the table to this .csv or .json too.")
-@scoring_options
-def evaluate(
-    store: Path,
-    labels_csv: Path,
-    runs: tuple[Path, ...],
-    output: Path | None,
-    checkpoint: int | str | None,
-    more_stores: tuple[Path, ...],
-    **scoring: object,
-) -> None:
-    """Print MAP@3 of RUNS by class and overall.
-
-    The clips are those of LABELS_CSV, their features in STORE. Several runs are scored as one ensemble,
-    by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are
-    also scored apart.
-    """
-    if output and output.suffix not in (".csv", ".json"):
-        raise InputError(f"--output {output} must end in .csv or .json")
-    keep_apart(output, labels_csv, store, *more_stores)
-    from dcase2018.dataset import read_labels
-    from dcase2018.run import open_ensemble
-    from dcase2018.store import Store
-
-    ensemble = open_ensemble(runs, [Store(path) for path in (store, *more_stores)], checkpoint)
-    labels = read_labels(labels_csv, ensemble[0].run.classes)
-    taggers = _load_taggers(ensemble, labels["fname"], checkpoint, scoring)
-    from dcase2018.evaluation import evaluate, render, write_evaluation
-
-    table = evaluate(labels, taggers)
-    click.echo(render(table))
-    if output:
-        write_evaluation(output, table)
-
-
-@click.command(cls=Command, epilog="Example:\n  dcase2018 predict features/test.h5 submission.csv runs/first")
-@click.argument("store", type=INPUT)
-@click.argument("submission_csv", type=FILE)
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
-@click.option("--sample", type=INPUT, help="Answer for the clips of this CSV, in its order.")
-@click.option("--scores", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
-@scoring_options
-def predict(
-    store: Path,
-    submission_csv: Path,
-    runs: tuple[Path, ...],
-    sample: Path | None,
-    scores_csv: Path | None,
-    checkpoint: int | str | None,
-    more_stores: tuple[Path, ...],
-    **scoring: object,
-) -> None:
-    """Write a Kaggle submission by RUNS.
-
-    SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores. The
-    rows are in order of name. A clip without samples gets the classes most frequent in training.
-    """
-    keep_apart(submission_csv, sample, store, *more_stores)
-    keep_apart(scores_csv, sample, store, *more_stores, submission_csv)
-    from dcase2018.dataset import read_names
-    from dcase2018.run import open_ensemble
-    from dcase2018.store import Store
-
-    stores = [Store(path) for path in (store, *more_stores)]
-    ensemble = open_ensemble(runs, stores, checkpoint)
-    fnames = read_names(sample) if sample else sorted(stores[0].fnames)
-    taggers = _load_taggers(ensemble, fnames, checkpoint, scoring)
-    from dcase2018.prediction import predict
-    from dcase2018.submission import write_scores, write_submission
-
-    scores = predict(taggers, fnames)
-    classes = taggers[0].run.classes
-    write_submission(submission_csv, fnames, scores, classes)
-    if scores_csv:
-        write_scores(scores_csv, fnames, scores, classes)
-    click.echo(f"{submission_csv}: {len(fnames)} clips")
-
-
-@click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")
-@click.argument("run", type=FOLDER)
-def plot(run: Path) -> None:
-    """Draw the history of RUN as history.png in it: loss, validation MAP@3 and learning rate by epoch."""
-    from dcase2018.plot import plot_history
-    from dcase2018.run import Run
-
-    click.echo(plot_history(Run.load(run)))
-
-
-@click.command(
-    cls=Command,
-    epilog="Example:\n"
-    "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
-    "  dcase2018 relabel train.csv runs/folds/out_of_fold.csv relabelled.csv",
-)
-@click.argument("labels_csv", type=INPUT)
-@click.argument("scores_csv", type=INPUT)
-@click.argument("new_labels_csv", type=FILE)
-@click.option(
-    "--confidence",
-    default=0.7,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Score from which on the networks are believed.",
-)
-def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
-    """Propose corrected labels for the unverified clips of LABELS_CSV.
-
-    SCORES_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
-    writes them. NEW_LABELS_CSV gets all clips, some with another label; NEW_LABELS_CSV with the suffix
-    .changes.csv lists those, with the scores of both labels. LABELS_CSV stays as it is.
-    """
-    changes_csv = new_labels_csv.with_suffix(".changes.csv")
-    keep_apart(new_labels_csv, labels_csv, scores_csv)
-    keep_apart(changes_csv, labels_csv, scores_csv)
-    from dcase2018.dataset import read_labels, write_table
-    from dcase2018.relabelling import read_scores, relabel
-
-    proposal = relabel(read_labels(labels_csv), read_scores(scores_csv), confidence)
-    write_table(new_labels_csv, proposal.labels)
-    write_table(changes_csv, proposal.changes)
-    click.echo(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")

@@ -1,0 +1,156 @@
+"""Commands that score clips by trained runs."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcase2018.errors import InputError
+from dcase2018.program import FILE, FOLDER, INPUT, Command, keep_apart, with_keras
+
+if TYPE_CHECKING:
+    from dcase2018.prediction import Tagger
+    from dcase2018.run import Member
+
+
+class Checkpoint(click.ParamType):
+    """A step, or the word for the best epoch."""
+
+    name = "STEP|best"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int | str:
+        return value if value == "best" else click.INT.convert(value, parameter, context)
+
+
+def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of all commands that score clips."""
+    for option in (
+        click.option(
+            "--mean",
+            "score_mean",
+            type=click.Choice(["arithmetic", "geometric"]),
+            help="Mean over a clip's examples.  [default: the run's score_mean]",
+        ),
+        click.option(
+            "--hop",
+            "score_hop_seconds",
+            type=click.FloatRange(0, 60, min_open=True),
+            metavar="SECONDS",
+            help="From one example to the next.  [default: the run's score_hop_seconds]",
+        ),
+        click.option(
+            "--store",
+            "more_stores",
+            type=INPUT,
+            multiple=True,
+            help="Another store of the same clips, for runs of another recipe.",
+        ),
+        click.option(
+            "--checkpoint",
+            type=Checkpoint(),
+            help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _load_taggers(
+    ensemble: Sequence["Member"],
+    fnames: Sequence[str],
+    checkpoint: int | str | None,
+    scoring: dict[str, object],
+) -> list["Tagger"]:
+    """Load the networks of an ensemble, if every member's store has all clips; `scoring` as given."""
+    for member in ensemble:
+        member.store.find(fnames)  # so that a missing clip is named before the wait for Keras
+    given = {name: value for name, value in scoring.items() if value is not None}
+    return with_keras("dcase2018.prediction").load_taggers(ensemble, checkpoint, **given)
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n  dcase2018 evaluate features/test.h5 data/test_post_competition.csv runs/first",
+)
+@click.argument("store", type=INPUT)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.option("--output", type=FILE, help="Write the table to this .csv or .json too.")
+@scoring_options
+def evaluate(
+    store: Path,
+    labels_csv: Path,
+    runs: tuple[Path, ...],
+    output: Path | None,
+    checkpoint: int | str | None,
+    more_stores: tuple[Path, ...],
+    **scoring: object,
+) -> None:
+    """Print MAP@3 of RUNS by class and overall.
+
+    The clips are those of LABELS_CSV, their features in STORE. Several runs are scored as one ensemble,
+    by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are
+    also scored apart.
+    """
+    if output and output.suffix not in (".csv", ".json"):
+        raise InputError(f"--output {output} must end in .csv or .json")
+    keep_apart(output, labels_csv, store, *more_stores)
+    from dcase2018.dataset import read_labels
+    from dcase2018.run import open_ensemble
+    from dcase2018.store import Store
+
+    ensemble = open_ensemble(runs, [Store(path) for path in (store, *more_stores)], checkpoint)
+    labels = read_labels(labels_csv, ensemble[0].run.classes)
+    taggers = _load_taggers(ensemble, labels["fname"], checkpoint, scoring)
+    from dcase2018.evaluation import evaluate, render, write_evaluation
+
+    table = evaluate(labels, taggers)
+    click.echo(render(table))
+    if output:
+        write_evaluation(output, table)
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 predict features/test.h5 submission.csv runs/first")
+@click.argument("store", type=INPUT)
+@click.argument("submission_csv", type=FILE)
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.option("--sample", type=INPUT, help="Answer for the clips of this CSV, in its order.")
+@click.option("--scores", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
+@scoring_options
+def predict(
+    store: Path,
+    submission_csv: Path,
+    runs: tuple[Path, ...],
+    sample: Path | None,
+    scores_csv: Path | None,
+    checkpoint: int | str | None,
+    more_stores: tuple[Path, ...],
+    **scoring: object,
+) -> None:
+    """Write a Kaggle submission by RUNS.
+
+    SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores. The
+    rows are in order of name. A clip without samples gets the classes most frequent in training.
+    """
+    keep_apart(submission_csv, sample, store, *more_stores)
+    keep_apart(scores_csv, sample, store, *more_stores, submission_csv)
+    from dcase2018.dataset import read_names
+    from dcase2018.run import open_ensemble
+    from dcase2018.store import Store
+
+    stores = [Store(path) for path in (store, *more_stores)]
+    ensemble = open_ensemble(runs, stores, checkpoint)
+    fnames = read_names(sample) if sample else sorted(stores[0].fnames)
+    taggers = _load_taggers(ensemble, fnames, checkpoint, scoring)
+    from dcase2018.prediction import predict
+    from dcase2018.submission import write_scores, write_submission
+
+    scores = predict(taggers, fnames)
+    classes = taggers[0].run.classes
+    write_submission(submission_csv, fnames, scores, classes)
+    if scores_csv:
+        write_scores(scores_csv, fnames, scores, classes)
+    click.echo(f"{submission_csv}: {len(fnames)} clips")
