@@ -46,14 +46,14 @@ class Epochs:
 
         Beyond the last epoch the stream begins again: it may be read ahead of its end.
         """
-        places = np.arange(number * batch_size, (number + 1) * batch_size) % self.ends[-1]
-        epochs = np.searchsorted(self.ends, places, side="right")
-        examples = np.empty(batch_size, np.int64)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            start = self.ends[epoch] - self.lengths[epoch]
-            examples[here] = self.order(int(epoch))[places[here] - start]
-        return examples, int(epochs[0])
+        place = number * batch_size % int(self.ends[-1])
+        first = epoch = int(np.searchsorted(self.ends, place, side="right"))
+        place -= int(self.ends[epoch] - self.lengths[epoch])
+        pieces = [self.order(epoch)[place : place + batch_size]]
+        while (left := batch_size - sum(map(len, pieces))) > 0:
+            epoch = (epoch + 1) % len(self.ends)
+            pieces.append(self.order(epoch)[:left])
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces), first
 
     def order(self, epoch: int) -> np.ndarray:
         """Numbers of the examples of an epoch, in its order."""

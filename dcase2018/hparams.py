@@ -80,7 +80,7 @@ class Preset:
 
 # What the systems that did well have in common.
 FIELD = HParams(
-    example_window_seconds=1.28,
+    example_window_seconds=1.6,
     batch_size=32,
     lr=2e-3,
     sampling="crops",
@@ -95,8 +95,8 @@ FIELD = HParams(
     time_mask=0.2,
     band_mask=0.2,
     unverified_weight=0.65,
-    verified_epochs=8,
-    score_hop_seconds=0.64,
+    verified_epochs=10,
+    score_hop_seconds=0.8,
     score_mean="geometric",
 )
 
@@ -106,7 +106,7 @@ PRESETS = {
     # For a first look: learns the demo corpus in seconds, and is no good match for real sounds.
     "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
     # Fewer weights than the reference and a tenth of its arithmetic, on a laptop.
-    "compact": Preset("compact", FIELD, epochs=80),
+    "compact": Preset("compact", FIELD, epochs=130),
     # For a GPU.
     "large": Preset("vgg", replace(FIELD, example_window_seconds=2.56, batch_size=64), epochs=100),
 }
