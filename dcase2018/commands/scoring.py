@@ -91,9 +91,9 @@ def evaluate(
 ) -> None:
     """Print MAP@3 of RUNS by class and overall.
 
-    The clips are those of LABELS_CSV, their features in STORE. Several runs are scored as one ensemble,
-    by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are
-    also scored apart.
+    The clips are those of LABELS_CSV, their features in STORE. Several runs, or the folds in a folder,
+    are scored as one ensemble, by the mean of their scores. Rows whose usage is Ignored do not count;
+    Public and Private ones are also scored apart.
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
@@ -132,8 +132,9 @@ def predict(
 ) -> None:
     """Write a Kaggle submission by RUNS.
 
-    SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores. The
-    rows are in order of name. A clip without samples gets the classes most frequent in training.
+    SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores (or
+    of the folds in a folder). The rows are in order of name. A clip without samples gets the classes most
+    frequent in training.
     """
     keep_apart(submission_csv, sample, store, *more_stores)
     keep_apart(scores_csv, sample, store, *more_stores, submission_csv)
