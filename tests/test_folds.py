@@ -74,6 +74,7 @@ def test_a_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> 
     np.testing.assert_allclose(whole, np.mean(members, axis=0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cluster_trains_the_same(
     trained: tuple[Path, list[Fold]], table: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -79,13 +79,12 @@ def noisy_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     return keras.layers.Dropout(0.5)(x)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_training_that_is_stopped_again_and_again_ends_the_same(
-    store: Store, schedule: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(MODELS, "noisy", noisy_network)
     hparams = HParams(
-        batch_size=8, lr=0.01, schedule=schedule, warmup_epochs=1, mixup=0.3, time_mask=0.2, loss_mask=2,
+        batch_size=8, lr=0.01, schedule="cosine", warmup_epochs=1, mixup=0.3, time_mask=0.2, loss_mask=2,
         dropout=0.2, weight_decay=0.01, standardize="bands",
     )  # fmt: skip
     preset = Preset("noisy", hparams, epochs=4)

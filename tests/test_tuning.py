@@ -32,6 +32,7 @@ def test_ranges_and_choices() -> None:
             parse_search(text)
 
 
+@pytest.mark.slow
 def test_a_study_finds_what_learns_and_goes_on(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s.h5")
 
