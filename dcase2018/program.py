@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 MALLOPT = {M_MMAP_MAX: 0, M_ARENA_MAX: 1, M_TRIM_THRESHOLD: 2**31 - 1}
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER_TO_MAKE = click.Path(file_okay=False, path_type=Path)
@@ -95,6 +97,15 @@ def _set_level(level: int, context: click.Context, option: click.Parameter, give
 
 def _complain(message: str) -> None:
     click.echo(f"dcase2018: {message}", err=True)
+
+
+def options(*given: Callable[[Callable], Callable]) -> Callable[[Callable], Callable]:
+    """Join options that several commands share into one decorator; the help has them in this order."""
+
+    def decorate(command: Callable) -> Callable:
+        return functools.reduce(lambda decorated, option: option(decorated), reversed(given), command)
+
+    return decorate
 
 
 def keep_apart(output: Path | None, *inputs: Path | None) -> None:

@@ -19,23 +19,24 @@ from dcase2018.errors import Dcase2018Error
 
 @contextmanager
 def published(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Yield the path to write to; on leaving without an error it becomes `path`.
+    """Yield the path to write a file or a folder to; on leaving without an error it becomes `path`.
 
     What is not `durable` survives the death of the program, but perhaps not that of the machine.
 
     Raises
     ------
     OSError
-        If the file cannot be written; `path` is then what it was.
+        If it cannot be written; `path` is then what it was.
     """
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
         if durable:
-            sync(partial)
+            for written in (*partial.rglob("*"), partial):
+                sync(written)
         partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        remove(partial)
         raise
     if durable:
         sync(path.parent)
@@ -43,29 +44,25 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def published_folder(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Yield a new folder to fill; on leaving without an error it becomes `path`.
-
-    What is not `durable` survives the death of the program, but perhaps not that of the machine.
+    """Yield a new folder to fill; on leaving without an error it becomes `path` (see `published`).
 
     Raises
     ------
     OSError
         If it cannot be written, or `path` is there already and not empty.
     """
-    partial = path.with_name(f".partial-{path.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with published(path, durable) as partial:
+        remove(partial)  # of a writer that was killed
+        partial.mkdir(parents=True)
         yield partial
-        if durable:
-            for file in (*partial.rglob("*"), partial):
-                sync(file)
-        partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if durable:
-        sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -84,17 +84,25 @@ def override(settings: Settings, text: str, elsewhere: Mapping[str, str] | None 
             raise InputError(f"--hparams {name!r} is unknown; known here: {', '.join(known)}")
         if name in changes:
             raise InputError(f"--hparams {name} is given twice")
-        changes[name] = _parse(name, value, known[name])
+        changes[name] = parse(known[name], value)
     return dataclasses.replace(settings, **changes)  # type: ignore[type-var]
 
 
-def _parse(name: str, value: str, field: dataclasses.Field[Any]) -> Any:
+def parse(field: dataclasses.Field[Any], value: str) -> Any:
+    """Read a value of a field from text.
+
+    Raises
+    ------
+    InputError
+        If it is no number and the field is one.
+    """
     kind: type[Any] = type(field.default)
     try:
         return kind(value)
     except ValueError:
         number = "whole number" if kind is int else "number"
-        raise InputError(f"{name}={value} is no {number}: it must be {field.metadata['rule']}") from None
+        rule = field.metadata["rule"]
+        raise InputError(f"{field.name}={value} is no {number}: it must be {rule}") from None
 
 
 def from_dict(kind: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -86,11 +86,12 @@ class State:
 
     def end(self, total_steps: int, limits: Limits) -> str:
         """Say why training is over; "" if it is not."""
-        stale = len(self.history) - self.best["epoch"] if self.best else 0
         if self.step >= total_steps:
             return f"all {len(self.history)} epochs are done"
-        if limits.patience is not None and stale >= limits.patience:
-            return f"validation has not risen for {stale} epochs"
+        if limits.patience is not None and self.best:
+            stale = len(self.history) - self.best["epoch"]
+            if stale >= limits.patience:
+                return f"validation has not risen for {stale:g} epochs"
         if limits.max_steps is not None and self.step >= limits.max_steps:
             return f"{self.step} steps are done"
         if limits.max_minutes is not None and self.seconds >= 60 * limits.max_minutes:

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -11,7 +12,7 @@ from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.experiment import Experiment
 from dcase2018.hparams import HParams
 from dcase2018.progress import Progress
-from dcase2018.settings import knobs
+from dcase2018.settings import knobs, parse
 from dcase2018.signals import StoppedError
 from dcase2018.state import Limits
 from dcase2018.training import fit
@@ -21,7 +22,9 @@ log = logging.getLogger(__name__)
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 
 Plan = Callable[[Path, HParams], Experiment]
-Range = tuple[float, float] | list[str]
+Range = tuple[Any, Any] | list[str]  # from low to high, or one of these, as text
+
+KNOWN = {field.name: field for field, _ in knobs(HParams)}
 
 
 def parse_search(text: str) -> dict[str, Range]:
@@ -30,21 +33,23 @@ def parse_search(text: str) -> dict[str, Range]:
     Raises
     ------
     InputError
-        For a name that is unknown, and for a range that is none.
+        For a name that is unknown, a value that is not allowed, and a range that is none.
     """
-    known = {field.name: field for field, _ in knobs(HParams)}
     space: dict[str, Range] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
-        name, _, values = item.partition("=")
-        if name not in known:
-            raise InputError(f"--search {name!r} is unknown; known here: {', '.join(known)}")
-        low, colon, high = values.partition(":")
-        try:
-            space[name] = (float(low), float(high)) if colon else values.split("|")
-        except ValueError:
-            raise InputError(f"--search {item!r} is not name=low:high or name=this|that") from None
-        if colon and not float(low) < float(high):
-            raise InputError(f"--search {item!r}: {low} is not below {high}")
+        name, equals, values = item.partition("=")
+        if name not in KNOWN:
+            raise InputError(f"--search {name!r} is unknown; known here: {', '.join(KNOWN)}")
+        if not equals:
+            raise InputError(f"--search {item!r} is not name=low:high or name=this|that")
+        is_range = ":" in values
+        texts = values.split(":", 1) if is_range else values.split("|")
+        read = [parse(KNOWN[name], value) for value in texts]
+        for value in read:
+            dataclasses.replace(HParams(), **{name: value})  # refuses what is not allowed
+        if is_range and not read[0] < read[1]:
+            raise InputError(f"--search {item!r}: {texts[0]} is not below {texts[1]}")
+        space[name] = (read[0], read[1]) if is_range else texts
     if not space:
         raise InputError("--search names nothing to search; try lr=1e-4:1e-2")
     return space
@@ -53,17 +58,13 @@ def parse_search(text: str) -> dict[str, Range]:
 def suggest(trial: optuna.Trial, space: dict[str, Range], start: HParams) -> HParams:
     """Draw hyperparameters; a range that spans a factor of ten is searched on a logarithmic scale."""
     chosen: dict[str, object] = {}
-    kinds: dict[str, type] = {field.name: type(field.default) for field, _ in knobs(HParams)}
     for name, values in space.items():
         if isinstance(values, list):
-            chosen[name] = kinds[name](trial.suggest_categorical(name, values))
+            chosen[name] = parse(KNOWN[name], trial.suggest_categorical(name, values))
             continue
         low, high = values
-        logarithmic = low > 0 and high >= 10 * low
-        if kinds[name] is int:
-            chosen[name] = trial.suggest_int(name, int(low), int(high), log=logarithmic)
-        else:
-            chosen[name] = trial.suggest_float(name, low, high, log=logarithmic)
+        draw = trial.suggest_int if isinstance(low, int) else trial.suggest_float
+        chosen[name] = draw(name, low, high, log=low > 0 and high >= 10 * low)
     return dataclasses.replace(start, **chosen)  # type: ignore[arg-type]
 
 

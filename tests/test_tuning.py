@@ -24,7 +24,12 @@ def test_ranges_and_choices() -> None:
     assert not trial.distributions["nh"].log
     for text, message in (
         ("rate=1:2", "'rate' is unknown; known here: example_window_seconds, "),
-        ("lr=1:fast", "'lr=1:fast' is not name=low:high or name=this|that"),
+        ("lr", "'lr' is not name=low:high or name=this|that"),
+        ("lr=1:fast", "lr=fast is no number: it must be > 0 and <= 10"),
+        ("nh=8:9.5", "nh=9.5 is no whole number"),
+        ("batch_size=8|many", "batch_size=many is no whole number"),
+        ("dropout=0:2", "dropout=2.0 is not allowed: it must be >= 0 and <= 0.95"),
+        ("score_mean=geometric|median", "score_mean=median is not allowed: it must be one of arithmetic"),
         ("lr=2:1", "2 is not below 1"),
         ("", "names nothing to search"),
     ):

@@ -6,15 +6,13 @@ from pathlib import Path
 import click
 
 from dcase2018.errors import InputError
-from dcase2018.program import FOLDER, Command, with_keras
-
-STORE_OR_RUN = click.Path(exists=True, path_type=Path)
+from dcase2018.program import EXISTING, FOLDER, Command, with_keras
 
 
 @click.command(
     cls=Command, epilog="Example:\n  dcase2018 info features/train.h5\n  dcase2018 info runs/first"
 )
-@click.argument("store_or_run", type=STORE_OR_RUN)
+@click.argument("store_or_run", type=EXISTING)
 @click.option("--verify", is_flag=True, help="Read all of a store and compare its checksums.")
 def info(store_or_run: Path, verify: bool) -> None:
     """Tell what is in STORE_OR_RUN: clips and recipe, or network, size and progress."""
@@ -64,7 +62,7 @@ def _tell_run(path: Path) -> None:
     click.echo(
         f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
     )
-    click.echo(f"classes  {len(run.classes)} in {sum(run.class_clips)} training clips")
+    click.echo(f"classes  {len(run.classes)} with {sum(run.class_clips)} labels of training clips")
     _tell_settings("hparams", run.hparams)
     _tell_settings("recipe", run.recipe)
 

@@ -1,13 +1,13 @@
 """Commands that score clips by trained runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcase2018.errors import InputError
-from dcase2018.program import FILE, FOLDER, INPUT, Command, keep_apart, with_keras
+from dcase2018.program import FILE, FOLDER, INPUT, Command, keep_apart, options, with_keras
 
 if TYPE_CHECKING:
     from dcase2018.prediction import Tagger
@@ -25,37 +25,33 @@ class Checkpoint(click.ParamType):
         return value if value == "best" else click.INT.convert(value, parameter, context)
 
 
-def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options of all commands that score clips."""
-    for option in (
-        click.option(
-            "--mean",
-            "score_mean",
-            type=click.Choice(["arithmetic", "geometric"]),
-            help="Mean over a clip's examples.  [default: the run's score_mean]",
-        ),
-        click.option(
-            "--hop",
-            "score_hop_seconds",
-            type=click.FloatRange(0, 60, min_open=True),
-            metavar="SECONDS",
-            help="From one example to the next.  [default: the run's score_hop_seconds]",
-        ),
-        click.option(
-            "--store",
-            "more_stores",
-            type=INPUT,
-            multiple=True,
-            help="Another store of the same clips, for runs of another recipe.",
-        ),
-        click.option(
-            "--checkpoint",
-            type=Checkpoint(),
-            help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
-        ),
-    ):
-        command = option(command)
-    return command
+scoring_options = options(
+    click.option(
+        "--checkpoint",
+        type=Checkpoint(),
+        help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
+    ),
+    click.option(
+        "--store",
+        "more_stores",
+        type=INPUT,
+        multiple=True,
+        help="Another store of the same clips, for runs of another recipe.",
+    ),
+    click.option(
+        "--hop",
+        "score_hop_seconds",
+        type=click.FloatRange(0, 60, min_open=True),
+        metavar="SECONDS",
+        help="From one example to the next.  [default: the run's score_hop_seconds]",
+    ),
+    click.option(
+        "--mean",
+        "score_mean",
+        type=click.Choice(["arithmetic", "geometric"]),
+        help="Mean over a clip's examples.  [default: the run's score_mean]",
+    ),
+)
 
 
 def _load_taggers(
@@ -89,7 +85,7 @@ def evaluate(
     more_stores: tuple[Path, ...],
     **scoring: object,
 ) -> None:
-    """Print MAP@3 of RUNS by class and overall.
+    """Print MAP@3 of RUNS by class and overall, and mAP and lwlrap of clips with several labels.
 
     The clips are those of LABELS_CSV, their features in STORE. Several runs, or the folds in a folder,
     are scored as one ensemble, by the mean of their scores. Rows whose usage is Ignored do not count;

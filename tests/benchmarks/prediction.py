@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from comparison import Corpus, Row, compare
+from training import convolution_operands
 
 from dcase2018.experiment import Experiment
 from dcase2018.hparams import PRESETS
-from dcase2018.models import CNN_LAYERS, build
+from dcase2018.models import build
 from dcase2018.prediction import EXAMPLES_AT_ONCE, Tagger
 from dcase2018.store import Store
 from dcase2018.windows import Windows
@@ -30,12 +31,7 @@ def measure(corpus: Corpus, rounds: int = 3) -> list[Row]:
     def convolutions(inputs: list[tf.Tensor], kernels: list[tf.Tensor]) -> list[tf.Tensor]:
         return [tf.nn.conv2d(x, k, 1, "SAME") for x, k in zip(inputs, kernels, strict=True)]
 
-    shapes = [(25, 64, 1), (13, 32, 100), (7, 16, 150)]
-    inputs = [tf.random.normal((EXAMPLES_AT_ONCE, *shape)) for shape in shapes]
-    kernels = [
-        tf.random.normal((size, size, shape[-1], maps))
-        for (size, maps), shape in zip(CNN_LAYERS, shapes, strict=True)
-    ]
+    inputs, kernels = convolution_operands(EXAMPLES_AT_ONCE)
 
     def limit() -> None:
         for _ in range(len(windows) // EXAMPLES_AT_ONCE):

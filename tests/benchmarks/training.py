@@ -59,14 +59,20 @@ def reference(corpus: Corpus) -> Callable[[], None]:
     return lambda: float(step(*next(batches))) and None
 
 
-def convolutions() -> Callable[[], None]:
-    """The three convolutions of the cnn and their gradients, and nothing else."""
+def convolution_operands(batch_size: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Inputs and kernels of the cnn's three convolutions."""
     shapes = [(25, 64, 1), (13, 32, 100), (7, 16, 150)]
-    inputs = [tf.random.normal((64, *shape)) for shape in shapes]
+    inputs = [tf.random.normal((batch_size, *shape)) for shape in shapes]
     kernels = [
         tf.random.normal((size, size, shape[-1], maps))
         for (size, maps), shape in zip(CNN_LAYERS, shapes, strict=True)
     ]
+    return inputs, kernels
+
+
+def convolutions() -> Callable[[], None]:
+    """The three convolutions of the cnn and their gradients, and nothing else."""
+    inputs, kernels = convolution_operands(64)
 
     @tf.function
     def step() -> list[tf.Tensor]:
