@@ -4,7 +4,7 @@
 # without spaces.
 DATASET ?= demo
 # compact is the small tagger of our own, large one for a GPU; baseline is the reference to the letter;
-# quick learns the demo in seconds.
+# quick learns the demo in seconds; yamnet is for fine-tuning: FIT_FLAGS="--init-from yamnet.h5".
 PRESET ?= compact
 SEED ?= 0
 # More options for fit, such as FIT_FLAGS="--epochs 1".
@@ -36,6 +36,7 @@ RECIPE_baseline = baseline
 RECIPE_quick = baseline
 RECIPE_compact = wide
 RECIPE_large = wide
+RECIPE_yamnet = yamnet
 RECIPE = $(RECIPE_$(PRESET))
 
 FEATURES = features/$(NAME)/$(RECIPE)
@@ -47,7 +48,7 @@ EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) "$$@" || [ $$? -eq 3 ]
 .PHONY: help venv data features train submission test test-slow bench lint format clean
 
 help: ## print the targets
-	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick] [SEED=0] [FIT_FLAGS=...]"
+	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick|yamnet] [SEED=0] [FIT_FLAGS=...]"
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 
 venv: $(VENV)/.installed ## make the virtual environment

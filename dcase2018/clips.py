@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dcase2018.dataset import class_indices
+from dcase2018.dataset import class_truth, verified
 from dcase2018.errors import InputError
 from dcase2018.store import Store
 
@@ -24,7 +24,7 @@ class LabelledClips:
     rows
         The clips' rows in the store, int64, (clips,).
     truth
-        Index in `classes` of each clip's label, int64, (clips,).
+        Which of `classes` each clip bears, bool, (clips, classes).
     verified
         Whether a person has checked the label, bool, (clips,); all, if the label file does not tell.
     """
@@ -44,10 +44,8 @@ class LabelledClips:
         InputError
             If a clip is not in the store.
         """
-        verified = np.ones(len(labels), bool)
-        if "manually_verified" in labels:
-            verified = (labels["manually_verified"] == "1").to_numpy(bool)
-        return cls(store, classes, store.find(labels["fname"]), class_indices(labels, classes), verified)
+        rows = store.find(labels["fname"])
+        return cls(store, classes, rows, class_truth(labels, classes), verified(labels))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,7 +73,7 @@ class LabelledClips:
             "\0".join(self.store.fnames[row] for row in self.rows).encode("utf-8", "surrogateescape")
         )
         digest.update(self.store.crc32[self.rows].tobytes())
-        digest.update(self.truth.tobytes())
+        digest.update(np.packbits(self.truth, axis=1).tobytes())
         digest.update(self.verified.tobytes())
         return digest.hexdigest()[:16]
 

@@ -1,12 +1,14 @@
 """Label files, class maps and splits: the CSV side of the data.
 
 A label file has a header naming at least `fname` and `label`; Kaggle's and Zenodo's also bear
-`manually_verified` (train) or `usage` (test: Public, Private or Ignored). It is read as text, so that
-the label `None` stays a word and extra columns survive a split.
+`manually_verified` (train) or `usage` (test: Public, Private or Ignored). One that names `labels` instead,
+as FSD50K's do, has one or more of them a clip, parted by commas, and may leave `.wav` out of the names.
+It is read as text, so that the label `None` stays a word and extra columns survive a split.
 """
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from dcase2018.errors import InputError
 from dcase2018.publish import open_text, published_text
 
 MOST_ERRORS_SHOWN = 20
+
+ONE, SEVERAL = "label", "labels"  # the column of a file with one label a clip, or with several
 
 
 def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFrame:
@@ -38,7 +42,7 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFram
     """
     errors: list[str] = []
     rows: list[list[str]] = []
-    header, lines = _clips(path, ("fname", "label"), errors)
+    header, lines = _clips(path, ("fname", ONE), errors)
     for line, fields in lines:
         row = dict(zip(header, fields, strict=True))
         if row.get("usage") != "Ignored":
@@ -47,7 +51,10 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFram
     if not rows and not errors:
         errors.append("no clip is labelled")
     _raise_errors(path, errors)
-    return pd.DataFrame(rows, columns=header, dtype=object)
+    labels = pd.DataFrame(rows, columns=header, dtype=object)
+    if is_multi_label(labels):
+        labels["fname"] = [name if Path(name).suffix else f"{name}.wav" for name in labels["fname"]]
+    return labels
 
 
 def read_names(path: Path) -> list[str]:
@@ -65,7 +72,8 @@ def _clips(
     """Read the header, which must name `columns`, and walk the rows, a clip each."""
     lines = _records(path)
     header = next(lines, (1, []))[1]
-    missing = [name for name in columns if name not in header]
+    named = {*header, ONE} if SEVERAL in header else {*header}
+    missing = [name for name in columns if name not in named]
     if missing:
         raise InputError(
             f"{path}: line 1: the header must name {' and '.join(columns)};"
@@ -107,12 +115,13 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
     if not row["fname"]:
         yield "fname is empty"
-    if not row["label"]:
-        yield "label is empty"
-    elif row["label"] == "None":
-        yield "label 'None' is no class"
-    elif classes is not None and row["label"] not in classes:
-        yield f"label {row['label']!r} is not among the {len(classes)} classes"
+    for label in [row[ONE]] if ONE in row else row[SEVERAL].split(","):
+        if not label:
+            yield "label is empty"
+        elif label == "None":
+            yield "label 'None' is no class"
+        elif classes is not None and label not in classes:
+            yield f"label {label!r} is not among the {len(classes)} classes"
     if row.get("manually_verified", "0") not in ("0", "1"):
         yield f"manually_verified is {row['manually_verified']!r}, not 0 or 1"
 
@@ -127,15 +136,37 @@ def _raise_errors(path: Path, errors: list[str]) -> None:
     raise InputError(f"{path}: {number}: " + "\n  ".join(shown))
 
 
+def is_multi_label(labels: pd.DataFrame) -> bool:
+    """Whether clips may have several labels."""
+    return ONE not in labels
+
+
+def label_lists(labels: pd.DataFrame) -> list[list[str]]:
+    """Labels of each clip."""
+    if is_multi_label(labels):
+        return [several.split(",") for several in labels[SEVERAL]]
+    return [[label] for label in labels[ONE]]
+
+
 def class_names(labels: pd.DataFrame) -> list[str]:
     """Name the classes of a label file, in ascending order."""
-    return sorted(set(labels["label"]))
+    return sorted(set(chain.from_iterable(label_lists(labels))))
 
 
-def class_indices(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Index in `classes` of each clip's label: int64, (clips,)."""
+def class_truth(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Which of `classes` each clip bears: bool, (clips, classes)."""
     index = {name: number for number, name in enumerate(classes)}
-    return np.array([index[label] for label in labels["label"]], np.int64)
+    truth = np.zeros((len(labels), len(classes)), bool)
+    for row, names in enumerate(label_lists(labels)):
+        truth[row, [index[name] for name in names]] = True
+    return truth
+
+
+def verified(labels: pd.DataFrame) -> np.ndarray:
+    """Whether a person has checked each clip's label: bool, (clips,); all, if the file does not tell."""
+    if "manually_verified" not in labels:
+        return np.ones(len(labels), bool)
+    return (labels["manually_verified"] == "1").to_numpy(bool)
 
 
 def write_class_map(path: Path, classes: Sequence[str]) -> None:
@@ -161,7 +192,7 @@ def read_class_map(path: Path) -> list[str]:
 def hold_out(labels: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
     """Draw the rows of a validation set: bool, (rows,).
 
-    Every stratum (label and `manually_verified` together) gives its share, to within one row.
+    Every stratum (label, or all labels, and `manually_verified` together) gives its share, to within one row.
     """
     order = _stratified_order(labels, seed)
     shares = np.floor(np.arange(len(order) + 1) * fraction + 0.5)
@@ -180,7 +211,7 @@ def folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
 
 def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
     """Row numbers, shuffled, then sorted by stratum: every k-th of them is a stratified draw."""
-    keys = ["label", "manually_verified"] if "manually_verified" in labels else ["label"]
+    keys = [name for name in (ONE, SEVERAL, "manually_verified") if name in labels]
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     strata = labels[keys].iloc[shuffled].agg("\t".join, axis=1)
     return shuffled[np.argsort(strata.to_numpy(dtype=str), kind="stable")]

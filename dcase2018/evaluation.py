@@ -1,4 +1,4 @@
-"""Scores against labels: MAP@3 by class and overall, for each part of the leaderboard."""
+"""Scores against labels, by class and overall, for each part of the leaderboard."""
 
 import json
 from collections.abc import Sequence
@@ -7,8 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.dataset import class_indices, write_table
-from dcase2018.metrics import average_precision, class_means
+from dcase2018.dataset import class_truth, is_multi_label, write_table
+from dcase2018.metrics import (
+    average_precision,
+    class_average_precision,
+    class_means,
+    label_precision,
+    lwlrap,
+)
 from dcase2018.prediction import Tagger, iter_scores
 from dcase2018.progress import Progress
 from dcase2018.publish import published_text
@@ -27,31 +33,38 @@ def evaluate(labels: pd.DataFrame, taggers: Sequence[Tagger]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a class and a last one `overall`; columns `clips` and `MAP@3`, and the same for each
-        `usage` that the labels name (Private, Public). A class without clips has NaN.
+        One row a class and a last one `overall`; columns `clips` and `MAP@3`, where clips have several
+        labels also `mAP` and `lwlrap`, and the same for each `usage` that the labels name (Private,
+        Public). A class without clips has NaN.
     """
     classes = list(taggers[0].run.classes)
-    truth = class_indices(labels, classes)
-    precision = np.zeros(len(labels))
+    truth = class_truth(labels, classes)
+    scores, precision = np.zeros(truth.shape), np.zeros(len(labels))
     with Progress("evaluate", len(labels), "clips") as progress:
-        for clip, scores in enumerate(iter_scores(taggers, labels["fname"])):
-            precision[clip] = average_precision(scores[None], truth[clip : clip + 1])[0]
+        for clip, score in enumerate(iter_scores(taggers, labels["fname"])):
+            scores[clip] = score
+            precision[clip] = average_precision(score[None], truth[clip : clip + 1])[0]
             progress.update(1, **{"MAP@3": f"{precision[: clip + 1].mean():.4f}"})
-    table = _table(precision, truth, classes, "")
+    several = is_multi_label(labels)
+    table = _table(scores, truth, classes, several)
     usage = labels["usage"].to_numpy(dtype=str) if "usage" in labels else np.zeros(0, str)
     for name in sorted(set(usage)):
         chosen = usage == name
-        table = table.join(_table(precision[chosen], truth[chosen], classes, f"{name} "))
+        part = _table(scores[chosen], truth[chosen], classes, several)
+        table = table.join(part.add_prefix(f"{name} "))
     return table
 
 
-def _table(precision: np.ndarray, truth: np.ndarray, classes: Sequence[str], prefix: str) -> pd.DataFrame:
-    clips = np.bincount(truth, minlength=len(classes))
-    means = class_means(precision, truth, len(classes))
+def _table(scores: np.ndarray, truth: np.ndarray, classes: Sequence[str], several: bool) -> pd.DataFrame:
+    precision = average_precision(scores, truth)
     columns = {
-        f"{prefix}clips": [*clips, len(truth)],
-        f"{prefix}MAP@3": [*means, precision.mean()],
+        "clips": [*truth.sum(axis=0), len(truth)],
+        "MAP@3": [*class_means(precision, truth), precision.mean()],
     }
+    if several:
+        by_class = class_average_precision(scores, truth)
+        columns["mAP"] = [*by_class, np.nanmean(by_class)]
+        columns["lwlrap"] = [*class_means(label_precision(scores, truth), truth), lwlrap(scores, truth)]
     return pd.DataFrame(columns, index=pd.Index([*classes, OVERALL], name="label"))
 
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import importlib.metadata
+import logging
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,56 @@ from dcase2018.clips import LabelledClips
 from dcase2018.dataset import class_names
 from dcase2018.epochs import Epochs
 from dcase2018.errors import InputError
-from dcase2018.hparams import Preset
+from dcase2018.hparams import HParams, Preset
+from dcase2018.recipe import RECIPES, Recipe
 from dcase2018.run import Run
+from dcase2018.settings import differences
 from dcase2018.state import Limits
 from dcase2018.store import Store
 from dcase2018.windows import Crops, Windows
 
+log = logging.getLogger(__name__)
+
 LIBRARIES = ("dcase2018", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
+
+
+@dataclass(frozen=True)
+class Initial:
+    """A network whose layers a training begins with.
+
+    Attributes
+    ----------
+    path
+        A `.keras` file, or the `.h5` of weights that the authors of YAMNet publish.
+    recipe
+        Of the features that it has learned from.
+    classes
+        Those that it tells apart; none, where they have no names here.
+    """
+
+    path: Path
+    recipe: Recipe
+    classes: Sequence[str]
+
+    @classmethod
+    def find(cls, path: Path) -> "Initial":
+        """Look up the trained network of a run, or take a file as YAMNet's weights.
+
+        Raises
+        ------
+        InputError
+            If it is neither.
+        """
+        if path.is_dir():
+            run = Run.load(path)
+            return cls(run.model_file(), run.recipe, run.classes)
+        if path.suffix != ".h5":
+            raise InputError(f"--init-from {path} is neither a run's folder nor YAMNet's weights (.h5)")
+        return cls(path, RECIPES["yamnet"], ())
+
+    def digest(self) -> str:
+        """Digest of the file: the same for the same network."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -33,7 +77,7 @@ class Experiment:
     run: Run
     training: LabelledClips
     validation: LabelledClips | None
-    initial: Path | None
+    initial: Initial | None
 
     @classmethod
     def plan(
@@ -45,7 +89,7 @@ class Experiment:
         validation: pd.DataFrame | None = None,
         classes: Sequence[str] | None = None,
         seed: int = 0,
-        initial: Path | None = None,
+        initial: Initial | None = None,
     ) -> "Experiment":
         """Plan a run.
 
@@ -58,19 +102,16 @@ class Experiment:
         classes
             Order of the classes; those of `labels`, ascending, if None.
         initial
-            A `.keras` file whose layers to begin with, where they fit; random weights, if None.
+            Layers to begin with, where they fit; random weights, if None.
 
         Raises
         ------
         InputError
-            If a clip is not in the store, none has frames, or random layers would be frozen.
+            If a clip is not in the store, none has frames, or the hyperparameters do not go with the rest.
         """
-        if preset.hparams.freeze != "none" and not initial:
-            raise InputError(
-                f"freeze={preset.hparams.freeze} keeps layers as they are; say whose: --init-from RUN"
-            )
         classes = list(classes or class_names(labels))
         training = LabelledClips.find(store, labels, classes).audible()
+        _check(preset.hparams, training, initial)
         held_out = None if validation is None else LabelledClips.find(store, validation, classes)
         run = Run(
             path=path,
@@ -78,12 +119,12 @@ class Experiment:
             hparams=preset.hparams,
             recipe=store.recipe,
             classes=classes,
-            class_clips=np.bincount(training.truth, minlength=len(classes)).tolist(),
+            class_clips=training.truth.sum(axis=0).tolist(),
             epochs=preset.epochs,
             seed=seed,
             training_data=training.fingerprint(),
             validation_data=held_out.fingerprint() if held_out else "",
-            init_from=hashlib.sha256(initial.read_bytes()).hexdigest()[:16] if initial else "",
+            init_from=initial.digest() if initial else "",
             made=origin() | {"store": str(store.path)},
         )
         return cls(run, training, held_out, initial)
@@ -101,24 +142,20 @@ class Experiment:
     def epochs(self) -> Epochs:
         """Which examples each epoch has: all, and in the last ones those of verified clips, if so asked."""
         hparams, clips = self.run.hparams, self.training
-        verified = np.flatnonzero(clips.verified[self.examples.clip])
-        if hparams.verified_epochs and not len(verified):
-            raise InputError(
-                "verified_epochs needs a label file that names verified clips (manually_verified)"
-            )
         return Epochs(
             self.run.epochs,
             len(self.examples),
             self.run.seed,
-            last=verified,
+            last=np.flatnonzero(clips.verified[self.examples.clip]),
             last_count=hparams.verified_epochs,
             odds=self._rarity[self.examples.clip] if hparams.balance == "sampling" else None,
         )
 
     @property
     def _rarity(self) -> np.ndarray:
-        """One over the number of clips of each clip's class, on average 1: float64, (clips,)."""
-        rarity = 1 / np.bincount(self.training.truth)[self.training.truth]
+        """One over the number of clips of each clip's class (or the mean of that), on average 1: (clips,)."""
+        truth = self.training.truth
+        rarity = (truth / np.maximum(truth.sum(axis=0), 1)).sum(axis=1) / truth.sum(axis=1)
         return rarity / rarity.mean()
 
     @property
@@ -127,7 +164,7 @@ class Experiment:
 
         Where losses are masked, one more column tells the unverified clips by 1.
         """
-        targets = np.eye(len(self.run.classes), dtype=np.float32)[self.training.truth]
+        targets = self.training.truth.astype(np.float32)
         if not self.run.hparams.loss_mask:
             return targets
         return np.column_stack([targets, ~self.training.verified]).astype(np.float32)
@@ -167,6 +204,25 @@ class Experiment:
         return self.run.state().end(self.total_steps, limits) if finished else ""
 
 
+def _check(hparams: HParams, training: LabelledClips, initial: Initial | None) -> None:
+    """Refuse hyperparameters that need what is not there."""
+    if hparams.freeze != "none" and not initial:
+        raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --init-from RUN")
+    if hparams.verified_epochs and not training.verified.any():
+        raise InputError(
+            "verified_epochs needs a label file that names verified clips (manually_verified);"
+            " learn without: --hparams verified_epochs=0"
+        )
+    if hparams.classifier == "softmax" and (training.truth.sum(axis=1) > 1).any():
+        raise InputError(
+            "classifier=softmax tells one label a clip, and some have several; --hparams classifier=logistic"
+        )
+    strange = differences(training.store.recipe, initial.recipe) if initial else []
+    if strange:
+        log.warning("--init-from has learned from other features; here %s", "; ".join(strange))
+
+
+@cache
 def origin() -> dict[str, object]:
     """Tell what makes a run: the command, the versions at work, and the state of the source code."""
     return {

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import joblib
-import numpy as np
 import pandas as pd
 
 from dcase2018.clips import LabelledClips
-from dcase2018.dataset import class_names, folds
+from dcase2018.dataset import SEVERAL, class_names, class_truth, folds, verified
 from dcase2018.experiment import Experiment
 from dcase2018.hparams import Preset
 from dcase2018.metrics import average_precision
@@ -49,12 +49,10 @@ def plan_folds(
     number = folds(labels, count, seed)
     planned = []
     for fold in range(count):
-        held_out = labels[number == fold]
-        checked = held_out
-        if "manually_verified" in held_out:
-            checked = held_out[held_out["manually_verified"] == "1"]
+        held_out, learned = labels[number == fold], labels[number != fold]
+        checked = held_out[verified(held_out)]
         experiment = Experiment.plan(
-            path / f"fold-{fold + 1}", preset, store, labels[number != fold], checked, classes, seed
+            path / f"fold-{fold + 1}", preset, store, learned, checked, classes, seed
         )
         planned.append(Fold(experiment, LabelledClips.find(store, held_out, classes)))
     return planned
@@ -75,7 +73,8 @@ def out_of_fold(chosen: Sequence[Fold]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a clip, sorted by `fname`: its columns are `fname`, `label`, `verified`, and a class each.
+        A row a clip, sorted by `fname`: its columns are `fname`, `labels` (parted by commas), `verified`,
+        and a class each.
     """
     parts = []
     for fold in chosen:
@@ -83,7 +82,7 @@ def out_of_fold(chosen: Sequence[Fold]) -> pd.DataFrame:
         scores = Tagger(run, run.load_model(), clips.store).scores(clips.rows)
         part = pd.DataFrame(scores, columns=run.classes)
         part.insert(0, "fname", [clips.store.fnames[row] for row in clips.rows])
-        part.insert(1, "label", np.array(run.classes, object)[clips.truth])
+        part.insert(1, SEVERAL, [",".join(compress(run.classes, true)) for true in clips.truth])
         part.insert(2, "verified", clips.verified)
         parts.append(part)
     return pd.concat(parts, ignore_index=True).sort_values("fname", ignore_index=True)
@@ -93,5 +92,4 @@ def verified_score(table: pd.DataFrame) -> float:
     """MAP@3 of the verified clips in a table of `out_of_fold`."""
     rows = table[table["verified"]]
     classes = list(table.columns[3:])
-    truth = np.array([classes.index(label) for label in rows["label"]])
-    return float(average_precision(rows[classes].to_numpy(float), truth).mean())
+    return float(average_precision(rows[classes].to_numpy(float), class_truth(rows, classes)).mean())

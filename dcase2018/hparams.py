@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dcase2018.recipe import Recipe
 from dcase2018.settings import check, knob
 
-MODEL_NAMES = ("cnn", "mlp", "compact", "vgg", "resnet", "crnn", "wave")  # of dcase2018.models
+MODEL_NAMES = ("cnn", "mlp", "compact", "vgg", "resnet", "crnn", "wave", "yamnet")  # of dcase2018.models
 
 
 @dataclass(frozen=True)
@@ -109,4 +109,10 @@ PRESETS = {
     "compact": Preset("compact", FIELD, epochs=130),
     # For a GPU.
     "large": Preset("vgg", replace(FIELD, example_window_seconds=2.56, batch_size=64), epochs=100),
+    # For fine-tuning the weights that YAMNet's authors publish, whose features are not standardized.
+    "yamnet": Preset(
+        "yamnet",
+        replace(FIELD, example_window_seconds=0.96, score_hop_seconds=0.48, standardize="none", lr=1e-3),
+        epochs=60,
+    ),
 }

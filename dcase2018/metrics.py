@@ -1,8 +1,8 @@
 """Scores of ranked predictions, in NumPy.
 
-Conventions: `scores` has shape (clips, classes); `truth` holds class indices, (clips,). Ties are
-broken by the lower class index, which in a class map is the alphabetically earlier class, so that
-a score and a submission made from the same numbers always agree.
+Conventions: `scores` has shape (clips, classes); `truth` tells which classes each clip bears, bool,
+(clips, classes). Ties are broken by the lower class index, which in a class map is the alphabetically
+earlier class, so that a score and a submission made from the same numbers always agree.
 """
 
 import numpy as np
@@ -10,9 +10,14 @@ import numpy as np
 TOP = 3
 
 
+def ranking(scores: np.ndarray) -> np.ndarray:
+    """Classes of each clip, best first: int, (clips, classes)."""
+    return np.argsort(-scores, axis=1, kind="stable")
+
+
 def top_classes(scores: np.ndarray, k: int = TOP) -> np.ndarray:
     """Rank the `k` best classes of each clip, best first: int, (clips, min(k, classes))."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return ranking(scores)[:, :k]
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray, k: int = TOP) -> np.ndarray:
@@ -21,12 +26,40 @@ def average_precision(scores: np.ndarray, truth: np.ndarray, k: int = TOP) -> np
     With one true class a clip, this is 1 / rank where the class is among the top `k`, else 0
     (the measure of DCASE 2018 Task 2, with k = 3).
     """
-    hits = top_classes(scores, k) == np.asarray(truth)[:, None]
-    return (hits / np.arange(1, hits.shape[1] + 1)).sum(axis=1)
+    hits = np.take_along_axis(truth, top_classes(scores, k), axis=1)
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    return (hits * precision).sum(axis=1) / np.clip(truth.sum(axis=1), 1, k)
 
 
-def class_means(values: np.ndarray, truth: np.ndarray, n_classes: int) -> np.ndarray:
-    """Mean of `values` over the clips of each class, (n_classes,); NaN for a class without clips."""
-    counts = np.bincount(truth, minlength=n_classes)
-    sums = np.bincount(truth, weights=values, minlength=n_classes)
-    return np.divide(sums, counts, out=np.full(n_classes, np.nan), where=counts > 0)
+def label_precision(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Precision of each clip's ranking down to each of its true classes, 0 at others: (clips, classes)."""
+    order = ranking(scores)
+    hits = np.take_along_axis(truth, order, axis=1)
+    precision = np.zeros(truth.shape)
+    ranked = hits * np.cumsum(hits, axis=1) / np.arange(1, truth.shape[1] + 1)
+    np.put_along_axis(precision, order, ranked, axis=1)
+    return precision
+
+
+def lwlrap(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Label-weighted label-ranking average precision: the mean of `label_precision` over all true labels.
+
+    The measure of DCASE 2019 Task 2.
+    """
+    return float(label_precision(scores, truth).sum() / truth.sum())
+
+
+def class_average_precision(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Average precision of each class's ranking of the clips, (classes,); NaN for a class without clips.
+
+    Their mean is mAP, the measure of AudioSet and FSD50K.
+    """
+    return class_means(label_precision(scores.T, truth.T).T, truth)
+
+
+def class_means(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean of `values`, (clips,) or (clips, classes), over the clips of each class, (classes,), or NaN."""
+    values = values if values.ndim == 2 else values[:, None]
+    counts = truth.sum(axis=0)
+    sums = np.where(truth, values, 0).sum(axis=0)
+    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)

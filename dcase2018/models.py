@@ -7,17 +7,25 @@ frames and bands but for `mlp`, and nothing here belongs to one backend.
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
 
+from dcase2018.errors import InputError
 from dcase2018.hparams import HParams
 
 Network = Callable[[keras.KerasTensor, HParams], keras.KerasTensor]
 
 # The reference's convolutions: (kernel size, feature maps); 3x3 max-pooling of stride 2 between them.
 CNN_LAYERS = ((7, 100), (5, 150), (3, 200))
+
+# YAMNet's separable convolutions: (stride, feature maps).
+YAMNET_LAYERS = (
+    (1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024),
+)  # fmt: skip
+YAMNET_SHAPE, YAMNET_CLASSES = (96, 64), 521
 
 
 def cnn(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
@@ -88,6 +96,15 @@ def wave(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     return layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
 
 
+def yamnet(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
+    """YAMNet of Plakal & Ellis: MobileNet v1, each 3x3 convolution parted into one a map and a 1x1 one."""
+    x = _unscaled(layers.Conv2D(32, 3, 2, padding="same", use_bias=False)(_as_image(x)))  # (48, 32, 32)
+    for strides, maps in YAMNET_LAYERS:
+        x = _unscaled(layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False)(x))
+        x = _unscaled(layers.Conv2D(maps, 1, use_bias=False)(x))
+    return layers.GlobalAveragePooling2D()(x)  # of (3, 2, 1024): (1024,)
+
+
 MODELS: dict[str, Network] = {
     "cnn": cnn,
     "mlp": mlp,
@@ -96,6 +113,7 @@ MODELS: dict[str, Network] = {
     "resnet": resnet,
     "crnn": crnn,
     "wave": wave,
+    "yamnet": yamnet,
 }
 
 
@@ -115,6 +133,11 @@ def _conv(
 def _conv1d(x: keras.KerasTensor, maps: int, size: int, strides: int = 1) -> keras.KerasTensor:
     x = layers.Conv1D(maps, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
     return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+
+
+def _unscaled(x: keras.KerasTensor) -> keras.KerasTensor:
+    """YAMNet's batch normalisation, without a factor to learn, and ReLU."""
+    return layers.ReLU()(layers.BatchNormalization(scale=False, epsilon=1e-4)(x))
 
 
 def _pool(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -168,8 +191,30 @@ def build(
         keras.config.set_dtype_policy(policy)
 
 
-def take_over(model: keras.Model, source: keras.Model) -> list[str]:
+def load_yamnet(path: Path) -> keras.Model:
+    """Load YAMNet with the weights that its authors publish, `yamnet.h5` (Keras 2's HDF5 of weights).
+
+    Raises
+    ------
+    InputError
+        If the file holds other weights, or none.
+    """
+    model = build("yamnet", YAMNET_SHAPE, YAMNET_CLASSES, HParams(classifier="logistic"))
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} does not hold the weights of YAMNet ({reason})") from None
+    return model
+
+
+def take_over(model: keras.Model, source: keras.Model, classifier: bool = True) -> list[str]:
     """Copy the weights of every layer of `source` that fits: the layers in order, where shapes agree.
+
+    Parameters
+    ----------
+    classifier
+        Whether to copy the last layer too: the classes are the same.
 
     Returns
     -------
@@ -180,7 +225,8 @@ def take_over(model: keras.Model, source: keras.Model) -> list[str]:
     fitting = [
         (mine, theirs)
         for mine, theirs in pairs
-        if [weight.shape for weight in mine.weights] == [weight.shape for weight in theirs.weights]
+        if (classifier or mine is not model.layers[-1])
+        and [weight.shape for weight in mine.weights] == [weight.shape for weight in theirs.weights]
     ]
     for mine, theirs in fitting:
         mine.set_weights(theirs.get_weights())

@@ -86,6 +86,8 @@ RECIPES = {
     "wide": Recipe(
         trim_db=60, normalize="peak", mel_bands=96, mel_min_hz=40, mel_max_hz=16000, dtype="float16"
     ),
+    # What YAMNet has learned from.
+    "yamnet": Recipe(sample_rate=16000),
     # The samples themselves, 10 ms a row, for networks on raw audio.
     "waveform": Recipe(feature="waveform", sample_rate=16000, trim_db=60, normalize="peak", dtype="float16"),
 }

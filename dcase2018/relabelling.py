@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dcase2018.dataset import SEVERAL, is_multi_label, verified
 from dcase2018.errors import InputError
 
 
@@ -33,10 +34,10 @@ def read_scores(path: Path) -> pd.DataFrame:
     InputError
         If it is no such table.
     """
-    table = pd.read_csv(path, dtype={"fname": str, "label": str}, keep_default_na=False)
-    if list(table.columns[:3]) != ["fname", "label", "verified"]:
+    table = pd.read_csv(path, dtype={"fname": str, SEVERAL: str}, keep_default_na=False)
+    if list(table.columns[:3]) != ["fname", SEVERAL, "verified"]:
         raise InputError(f"{path} is no out_of_fold.csv; dcase2018 fit --folds writes one")
-    return table.drop(columns=["label", "verified"]).set_index("fname")
+    return table.drop(columns=[SEVERAL, "verified"]).set_index("fname")
 
 
 def relabel(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> Proposal:
@@ -52,8 +53,10 @@ def relabel(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> Pr
     Raises
     ------
     InputError
-        If the labels do not tell what is verified, or a clip or label has no score.
+        If the labels do not tell what is verified, a clip has several, or a clip or label has no score.
     """
+    if is_multi_label(labels):
+        raise InputError("relabel corrects files with one label a clip (a column `label`)")
     if "manually_verified" not in labels:
         raise InputError("the label file does not tell which clips are verified (manually_verified)")
     missing = [fname for fname in labels["fname"] if fname not in scores.index]
@@ -67,8 +70,7 @@ def relabel(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> Pr
     best = values.argmax(axis=1)
     own = scores.columns.get_indexer(labels["label"])
     clips = np.arange(len(labels))
-    unverified = (labels["manually_verified"] == "0").to_numpy(bool)
-    wrong = unverified & (best != own) & (values[clips, best] >= confidence)
+    wrong = ~verified(labels) & (best != own) & (values[clips, best] >= confidence)
     changes = pd.DataFrame(
         {
             "fname": labels["fname"][wrong],

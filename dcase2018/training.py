@@ -22,9 +22,9 @@ from dcase2018.clips import LabelledClips
 from dcase2018.dataset import write_table
 from dcase2018.errors import Dcase2018Error, InputError
 from dcase2018.events import Events
-from dcase2018.experiment import Experiment
+from dcase2018.experiment import Experiment, Initial
 from dcase2018.metrics import average_precision
-from dcase2018.models import build, take_over
+from dcase2018.models import build, load_yamnet, take_over
 from dcase2018.objective import compile_model
 from dcase2018.prediction import Tagger
 from dcase2018.progress import Progress
@@ -106,7 +106,7 @@ def _model(experiment: Experiment, state: State) -> keras.Model:
     statistics = experiment.training.statistics() if run.hparams.standardize == "bands" else None
     model = build(run.model, run.example_shape, len(run.classes), run.hparams, statistics)
     if experiment.initial:
-        _begin_with(model, experiment.initial)
+        _begin_with(model, run, experiment.initial)
     if run.hparams.freeze == "features":
         for layer in model.layers[:-1]:
             layer.trainable = False
@@ -114,10 +114,12 @@ def _model(experiment: Experiment, state: State) -> keras.Model:
     return model
 
 
-def _begin_with(model: keras.Model, path: Path) -> None:
-    taken = take_over(model, load_model(path, compiled=False))
+def _begin_with(model: keras.Model, run: Run, initial: Initial) -> None:
+    path = initial.path
+    source = load_yamnet(path) if path.suffix == ".h5" else load_model(path, compiled=False)
+    taken = take_over(model, source, classifier=list(run.classes) == list(initial.classes))
     if not taken:
-        raise InputError(f"{path} has no layer that fits the network; give the --model of that run")
+        raise InputError(f"{path} has no layer that fits the network; give the --model that it is of")
     log.info("%d layers begin as those of %s: %s", len(taken), path, ", ".join(taken))
 
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcase2018.dataset import (
-    class_indices,
     class_names,
+    class_truth,
     folds,
     hold_out,
+    label_lists,
     read_class_map,
     read_labels,
     read_names,
@@ -58,9 +59,9 @@ def test_real_label_files(name: str, rows: int, first: tuple[str, str]) -> None:
     labels = read_labels(DATA / name, CLASSES)
     assert len(labels) == rows  # the ignored ones are left out
     assert tuple(labels.iloc[0][["fname", "label"]]) == first
-    np.testing.assert_array_equal(
-        [CLASSES[index] for index in class_indices(labels, CLASSES)], labels["label"]
-    )
+    truth = class_truth(labels, CLASSES)
+    assert (truth.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(np.array(CLASSES)[truth.argmax(axis=1)], labels["label"])
 
 
 def test_a_sample_submission_is_no_truth() -> None:
@@ -82,6 +83,29 @@ def test_a_sample_submission_is_no_truth() -> None:
 def test_forms_of_a_csv(tmp_path: Path, text: str) -> None:
     labels = read_labels(write(tmp_path / "l.csv", text))
     assert labels[["fname", "label"]].to_numpy().tolist() == [["a.wav", "Bark"], ["b.wav", "Bus"]]
+
+
+def test_several_labels_a_clip(tmp_path: Path) -> None:
+    text = 'fname,labels,split\n64760,"Bark,Bus",train\nb.flac,Bus,val\nc.d.wav,"Cough,Bark,Bark",train\n'
+    labels = read_labels(write(tmp_path / "l.csv", text))
+    assert labels["fname"].tolist() == ["64760.wav", "b.flac", "c.d.wav"]
+    assert label_lists(labels) == [["Bark", "Bus"], ["Bus"], ["Cough", "Bark", "Bark"]]
+    assert class_names(labels) == ["Bark", "Bus", "Cough"]
+    assert class_truth(labels, ["Bus", "Cough", "Bark"]).astype(int).tolist() == [
+        [1, 0, 1],
+        [1, 0, 0],
+        [0, 1, 1],
+    ]
+    text = 'fname,labels\na,"Bark,,Bus"\nb,"Bark,Barks"\nc,\nd,"None,Bark"\na,Bus\n'
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text), CLASSES)
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 5 errors: line 2: label is empty",
+        "line 3: label 'Barks' is not among the 41 classes",
+        "line 4: label is empty",
+        "line 5: label 'None' is no class",
+        "line 6: 'a' stands already in line 2",
+    ]
 
 
 def test_all_errors_are_told_at_once_with_their_lines(tmp_path: Path) -> None:

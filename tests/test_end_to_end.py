@@ -14,7 +14,7 @@ from conftest import Toy, refuse, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_dataset import CLASSES
 
-from dcase2018.dataset import read_labels
+from dcase2018.dataset import class_truth, read_labels
 from dcase2018.extraction import extract
 from dcase2018.metrics import average_precision
 from dcase2018.prediction import Tagger
@@ -153,7 +153,7 @@ def test_history_and_validation(toy: Toy) -> None:
     assert history["loss"].iloc[-1] < history["loss"][0] / 2
 
     held_out = read_labels(toy.validation)
-    truth = [CLASSES.index(label) for label in held_out["label"]]
+    truth = class_truth(held_out, CLASSES)
     for which, expected in ((None, history["val_map3"].iloc[-1]), ("best", history["val_map3"].max())):
         scores = Tagger(run, run.load_model(which), store).scores(store.find(held_out["fname"]))
         assert average_precision(scores, truth).mean() == pytest.approx(expected)

@@ -59,7 +59,7 @@ def test_out_of_fold_scores_are_those_of_the_network_that_did_not_learn_the_clip
         mine = scores.set_index("fname").loc[fnames, taggers[0].run.classes]
         np.testing.assert_allclose(mine, predict(taggers, fnames), rtol=1e-5)
     rows = scores[scores["verified"]]
-    ranks = [1 + (row[taggers[0].run.classes] > row[row["label"]]).sum() for _, row in rows.iterrows()]
+    ranks = [1 + (row[taggers[0].run.classes] > row[row["labels"]]).sum() for _, row in rows.iterrows()]
     assert verified_score(scores) == pytest.approx(np.mean([1 / rank for rank in ranks]))
     assert verified_score(scores) > 0.75  # by chance, three classes give 0.61
 

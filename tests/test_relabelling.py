@@ -56,7 +56,7 @@ def test_the_command_writes_beside_and_changes_nothing(tmp_path: Path) -> None:
     labels, scores, _ = corpus(100)
     labels.to_csv(tmp_path / "train.csv", index=False)
     table = scores.reset_index()
-    table.insert(1, "label", labels["label"])
+    table.insert(1, "labels", labels["label"])
     table.insert(2, "verified", labels["manually_verified"] == "1")
     table.to_csv(tmp_path / "out_of_fold.csv", index=False)
     before = (tmp_path / "train.csv").read_bytes()
@@ -79,3 +79,5 @@ def test_what_has_no_scores_is_named() -> None:
         relabel(labels, scores.drop(columns="Oboe"), 0.8)
     with pytest.raises(InputError, match="does not tell which clips are verified"):
         relabel(labels.drop(columns="manually_verified"), scores, 0.8)
+    with pytest.raises(InputError, match="relabel corrects files with one label a clip"):
+        relabel(labels.rename(columns={"label": "labels"}), scores, 0.8)

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dcase2018 import training
 from dcase2018.errors import Dcase2018Error, InputError
-from dcase2018.experiment import Experiment
+from dcase2018.experiment import Experiment, Initial
 from dcase2018.hparams import HParams, Preset
 from dcase2018.models import MODELS
 from dcase2018.run import Run
@@ -216,7 +216,7 @@ def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
     settings = dataclasses.replace(PRESET.hparams, freeze="features")
     experiment = Experiment.plan(
         store.path.with_name("second"), Preset("mlp", settings, 2), store, other,
-        initial=first.run.model_file(),
+        initial=Initial.find(first.run.path),
     )  # fmt: skip
     fit(experiment)
     learned, begun = weights(experiment.run), weights(first.run)
@@ -231,8 +231,10 @@ def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
         InputError, match="freeze=features keeps layers as they are; say whose: --init-from RUN"
     ):
         Experiment.plan(store.path.with_name("second"), Preset("mlp", settings, 2), store, other)
-    with pytest.raises(InputError, match="has no layer that fits the network; give the --model of that run"):
-        fit(plan(store, "third", Preset("cnn", PRESET.hparams, 1), initial=first.run.model_file()))
+    with pytest.raises(
+        InputError, match="has no layer that fits the network; give the --model that it is of"
+    ):
+        fit(plan(store, "third", Preset("cnn", PRESET.hparams, 1), initial=Initial.find(first.run.path)))
 
 
 def test_two_trainings_of_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,21 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dcase2018.errors import InputError
 from dcase2018.hparams import MODEL_NAMES, PRESETS, HParams, Preset
 from dcase2018.program import (
-    FOLDER,
+    EXISTING,
     FOLDER_TO_MAKE,
     INPUT,
     Command,
     hparams_help,
+    options,
     seed_option,
     with_keras,
 )
@@ -23,27 +24,24 @@ from dcase2018.recipe import Recipe
 from dcase2018.settings import override
 
 if TYPE_CHECKING:
+    from dcase2018.folds import Fold
     from dcase2018.state import Limits
 
 
-def preset_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options of all commands that train."""
-    for option in (
-        click.option(
-            "--epochs", type=click.IntRange(1), help="Times to see all examples.  [default: the preset's]"
-        ),
-        click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
-        click.option("--model", type=click.Choice(MODEL_NAMES), help="Network.  [default: the preset's]"),
-        click.option(
-            "--preset",
-            type=click.Choice(list(PRESETS)),
-            default="baseline",
-            show_default=True,
-            help="Network, hyperparameters and epochs in one word.",
-        ),
-    ):
-        command = option(command)
-    return command
+preset_options = options(
+    click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        default="baseline",
+        show_default=True,
+        help="Network, hyperparameters and epochs in one word.",
+    ),
+    click.option("--model", type=click.Choice(MODEL_NAMES), help="Network.  [default: the preset's]"),
+    click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
+    click.option(
+        "--epochs", type=click.IntRange(1), help="Times to see all examples.  [default: the preset's]"
+    ),
+)
 
 
 def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) -> Preset:
@@ -71,9 +69,9 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
 @click.option(
     "--init-from",
     "initial",
-    type=FOLDER,
-    metavar="RUN",
-    help="Begin with the layers of another run that fit; the classes may be others.",
+    type=EXISTING,
+    metavar="RUN|YAMNET.H5",
+    help="Begin with the layers that fit of another run, or of YAMNet's weights; the classes may be others.",
 )
 @click.option("--folds", type=click.IntRange(2), help="Train a network for each of so many folds.")
 @click.option("--fold", type=click.IntRange(1), help="Of --folds, train this one alone.")
@@ -130,8 +128,7 @@ def fit(
     """
     _check_choice(validation, initial, folds, fold, patience, scheduler)
     from dcase2018.dataset import class_names, read_class_map, read_labels
-    from dcase2018.experiment import Experiment
-    from dcase2018.run import Run
+    from dcase2018.experiment import Experiment, Initial
     from dcase2018.state import Limits
     from dcase2018.store import Store
 
@@ -141,11 +138,12 @@ def fit(
     held_out = read_labels(validation, classes or class_names(labels)) if validation else None
     limits = Limits(max_steps, max_minutes, patience)
     if folds:
-        planned = (run, folds, chosen, Store(store), labels, classes, seed)
-        click.echo(_fit_folds(planned, fold, limits, checkpoint_steps, force, scheduler))
+        modules = with_keras("dcase2018.folds")
+        planned = modules.plan_folds(run, folds, chosen, Store(store), labels, classes, seed)
+        click.echo(_fit_folds(run, planned, fold, limits, checkpoint_steps, force, scheduler))
         return
-    model_file = Run.load(initial).model_file() if initial else None
-    experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed, model_file)
+    begin = Initial.find(initial) if initial else None
+    experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed, begin)
     over = experiment.over(limits) if experiment.run.is_begun(force) else ""
     if over:
         os.utime(run / "model.keras")  # for make: it is up to date
@@ -156,29 +154,27 @@ def fit(
 
 
 def _fit_folds(
-    plan: tuple[Any, ...],
+    path: Path,
+    planned: Sequence["Fold"],
     only: int | None,
     limits: "Limits",
     checkpoint_steps: int,
     force: bool,
     scheduler: str | None,
 ) -> str:
-    """Train all folds of a plan (arguments of `plan_folds`), or `only` one; say how well they do."""
+    """Train all planned folds, or `only` one; say how well they do."""
     from dcase2018.dataset import write_table
+    from dcase2018.folds import fit_folds, out_of_fold, verified_score
     from dcase2018.parallel import workers
 
-    modules = with_keras("dcase2018.folds")
-    path, count = plan[:2]
-    planned = modules.plan_folds(*plan)
     with workers(1, scheduler) as pool:
         chosen = planned[only - 1 : only] if only else planned
-        modules.fit_folds(chosen, limits, checkpoint_steps, force, pool)
+        fit_folds(chosen, limits, checkpoint_steps, force, pool)
     if only:
-        return f"{path}: trained fold {only} of {count}"
-    table = modules.out_of_fold(planned)
+        return f"{path}: trained fold {only} of {len(planned)}"
+    table = out_of_fold(planned)
     write_table(path / "out_of_fold.csv", table)
-    score = modules.verified_score(table)
-    return f"{path}: {count} folds; out-of-fold MAP@3 of verified clips {score:.4f}"
+    return f"{path}: {len(planned)} folds; out-of-fold MAP@3 of verified clips {verified_score(table):.4f}"
 
 
 def _check_choice(

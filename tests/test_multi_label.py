@@ -1,0 +1,112 @@
+"""Clips with several labels: scored as such, and a first stage for a tagger of clips with one."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import BASELINE, refuse, succeed
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
+
+from dcase2018.dataset import class_truth, label_lists, read_labels
+from dcase2018.experiment import Experiment, Initial
+from dcase2018.folds import fit_folds, out_of_fold, plan_folds, verified_score
+from dcase2018.hparams import HParams, Preset
+from dcase2018.parallel import workers
+from dcase2018.prediction import load_taggers, predict
+from dcase2018.run import Run, open_ensemble
+from dcase2018.state import Limits
+from dcase2018.store import Entry, Store, checksum, write_store
+from dcase2018.training import fit
+
+CLASSES = ["high", "low", "middle"]
+BANDS = {"low": slice(0, 20), "middle": slice(22, 42), "high": slice(44, 64)}
+PRESET = Preset(
+    "mlp", HParams(classifier="logistic", batch_size=16, nh=32, lr=0.003, weights_init_stddev=0.05), epochs=10
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise in one to three parts of the range; files with all labels of a clip, and with its first."""
+    root = tmp_path_factory.mktemp("several")
+    rng = np.random.default_rng(0)
+    frames, sets = [], []
+    for _ in range(80):
+        sets.append(sorted(rng.choice(CLASSES, rng.integers(1, 4), replace=False)))
+        clip = rng.standard_normal((61, 64)).astype(np.float32)
+        for name in sets[-1]:
+            clip[:, BANDS[name]] += rng.uniform(0.3, 1.5)
+        frames.append(clip)
+    entries = [Entry(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(root / "s.h5", BASELINE, entries, frames)
+    names = [str(i) for i in range(80)]
+    several = pd.DataFrame({"fname": names, "labels": [",".join(labels) for labels in sets]})
+    several[:60].to_csv(root / "dev.csv", index=False)
+    several[60:].to_csv(root / "eval.csv", index=False)
+    one = pd.DataFrame({"fname": [f"{i}.wav" for i in range(80)], "label": [labels[0] for labels in sets]})
+    one.to_csv(root / "one.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(corpus: Path) -> Path:
+    succeed(
+        "fit", corpus / "s.h5", corpus / "dev.csv", corpus / "run", "--model", "mlp", "--epochs", 10,
+        "--hparams", "classifier=logistic,batch_size=16,nh=32,lr=0.003,weights_init_stddev=0.05",
+    )  # fmt: skip
+    return corpus / "run"
+
+
+def test_it_learns_to_tell_them_apart(corpus: Path, run: Path) -> None:
+    said = succeed("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
+    labels = read_labels(corpus / "eval.csv")
+    truth = class_truth(labels, CLASSES)
+    scores = predict(load_taggers(open_ensemble([run], [Store(corpus / "s.h5")])), labels["fname"])
+    table = json.loads((corpus / "t.json").read_text())
+    assert table["overall"]["clips"] == 20
+    assert table["low"]["clips"] == truth[:, 1].sum()
+    assert table["low"]["mAP"] == pytest.approx(average_precision_score(truth[:, 1], scores[:, 1]))
+    assert table["overall"]["mAP"] == pytest.approx(average_precision_score(truth, scores))
+    weighted = label_ranking_average_precision_score(truth, scores, sample_weight=truth.sum(axis=1))
+    assert table["overall"]["lwlrap"] == pytest.approx(weighted)
+    assert table["overall"]["mAP"] > 0.9  # by chance about two thirds
+    assert said.splitlines()[0].split() == ["clips", "MAP@3", "mAP", "lwlrap"]
+
+
+def test_a_softmax_is_refused(corpus: Path) -> None:
+    message = refuse(2, "fit", corpus / "s.h5", corpus / "dev.csv", corpus / "none", "--model", "mlp")
+    assert "classifier=softmax tells one label a clip, and some have several" in message
+    assert "--hparams classifier=logistic" in message
+    assert not (corpus / "none").exists()
+
+
+def test_folds(corpus: Path) -> None:
+    labels = read_labels(corpus / "dev.csv")
+    planned = plan_folds(corpus / "folds", 2, PRESET, Store(corpus / "s.h5"), labels)
+    with workers(1) as pool:
+        fit_folds(planned, Limits(), 250, False, pool)
+    table = out_of_fold(planned)
+    assert verified_score(table) > 0.8
+    given = dict(zip(labels["fname"], label_lists(labels), strict=True))
+    kept = dict(zip(table["fname"], label_lists(table), strict=True))
+    assert {name: set(names) for name, names in kept.items()} == {
+        name: set(names) for name, names in given.items()
+    }
+
+
+@pytest.mark.parametrize("third", ["middle", "treble"])
+def test_a_first_stage_for_clips_with_one_label(corpus: Path, run: Path, third: str) -> None:
+    labels = read_labels(corpus / "one.csv").replace("middle", third)
+    hparams = dataclasses.replace(PRESET.hparams, classifier="softmax", freeze="features", lr=1e-4)
+    preset = Preset("mlp", hparams, 1)
+    store, path = Store(corpus / "s.h5"), corpus / f"first, then {third}"
+    experiment = Experiment.plan(path, preset, store, labels, initial=Initial.find(run))
+    fit(experiment, Limits(max_steps=1))
+    first, second = (Run.load(folder).load_model().get_weights() for folder in (run, path))
+    for mine, theirs in zip(second[:-2], first[:-2], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    # The classifier is taken over by the same classes only.
+    assert (np.abs(second[-2] - first[-2]).max() < 2e-4) == (third == "middle")
