@@ -147,7 +147,7 @@ class Experiment:
             len(self.examples),
             self.run.seed,
             last=np.flatnonzero(clips.verified[self.examples.clip]),
-            last_count=hparams.verified_epochs,
+            last_count=round(hparams.verified_stretch * self.run.epochs),
             odds=self._rarity[self.examples.clip] if hparams.balance == "sampling" else None,
         )
 
@@ -208,10 +208,10 @@ def _check(hparams: HParams, training: LabelledClips, initial: Initial | None) -
     """Refuse hyperparameters that need what is not there."""
     if hparams.freeze != "none" and not initial:
         raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --init-from RUN")
-    if hparams.verified_epochs and not training.verified.any():
+    if hparams.verified_stretch and not training.verified.any():
         raise InputError(
-            "verified_epochs needs a label file that names verified clips (manually_verified);"
-            " learn without: --hparams verified_epochs=0"
+            "verified_stretch needs a label file that names verified clips (manually_verified);"
+            " learn without: --hparams verified_stretch=0"
         )
     if hparams.classifier == "softmax" and (training.truth.sum(axis=1) > 1).any():
         raise InputError(

@@ -44,7 +44,9 @@ class HParams:
         least=0, most=10,
     )  # fmt: skip
     balance: str = knob("none", "make up for rare classes", choices=("none", "weights", "sampling"))
-    verified_epochs: int = knob(0, "last epochs, on verified clips without mixup", least=0, most=10000)
+    verified_stretch: float = knob(
+        0.0, "share of the epochs, the last ones, on verified clips without mixup", least=0, most=1
+    )
     freeze: str = knob("none", "layers that do not learn, beside --init-from", choices=("none", "features"))
     precision: str = knob(
         "float32", "numbers to compute in", choices=("float32", "mixed_float16", "mixed_bfloat16")
@@ -95,7 +97,7 @@ FIELD = HParams(
     time_mask=0.2,
     band_mask=0.2,
     unverified_weight=0.65,
-    verified_epochs=10,
+    verified_stretch=0.25,
     score_hop_seconds=0.8,
     score_mean="geometric",
 )
@@ -106,7 +108,7 @@ PRESETS = {
     # For a first look: learns the demo corpus in seconds, and is no good match for real sounds.
     "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
     # Fewer weights than the reference and a tenth of its arithmetic, on a laptop.
-    "compact": Preset("compact", FIELD, epochs=130),
+    "compact": Preset("compact", FIELD, epochs=150),
     # For a GPU.
     "large": Preset("vgg", replace(FIELD, example_window_seconds=2.56, batch_size=64), epochs=100),
     # For fine-tuning the weights that YAMNet's authors publish, whose features are not standardized.

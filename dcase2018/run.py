@@ -145,8 +145,8 @@ class Run:
     def _differences(self, held: "Run") -> list[str]:
         """Say in what this run differs from the one that its folder holds, as `name=mine, not theirs`."""
         names = ["model", "seed", "training_data", "validation_data", "init_from"]
-        if self.hparams.schedule != "constant":
-            names.append("epochs")  # the learning rate depends on it
+        if self.hparams.schedule != "constant" or self.hparams.verified_stretch:
+            names.append("epochs")  # learning rate or examples depend on it
         differing = [
             f"{name}={getattr(self, name)}, not {getattr(held, name)}"
             for name in names

@@ -48,18 +48,18 @@ def test_masked_losses_are_told_who_is_unverified(store: Store) -> None:
 
 
 def test_a_last_stretch_on_verified_clips(store: Store) -> None:
-    experiment = plan(store, verified_epochs=1, sampling="crops")
+    experiment = plan(store, verified_stretch=1 / 3, sampling="crops")
     assert experiment.epochs.ends.tolist() == [4, 8, 10]
     assert sorted(experiment.epochs.order(2)) == [0, 2]
     assert [experiment.epoch_end(epoch) for epoch in (0, 1, 2, 3)] == [0, 1, 2, 2]
-    windows = plan(store, verified_epochs=1)
+    windows = plan(store, verified_stretch=1 / 3)
     assert set(windows.examples.clip[windows.epochs.order(2)]) == {0, 2}
 
 
 def test_a_last_stretch_needs_verified_clips(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{__name__}.VERIFIED", ["0"] * 4)
-    with pytest.raises(InputError, match="verified_epochs needs a label file that names verified clips"):
-        plan(store, verified_epochs=1)
+    with pytest.raises(InputError, match="verified_stretch needs a label file that names verified clips"):
+        plan(store, verified_stretch=1 / 3)
 
 
 def test_statistics_are_those_of_all_frames(store: Store) -> None:

@@ -104,17 +104,20 @@ def test_a_training_that_is_stopped_again_and_again_ends_the_same(
     assert [event.step for event in events.Scalars("val_map3")] == [15, 30, 45, 60]
 
 
-def test_more_epochs_go_on_but_not_on_a_schedule(store: Store) -> None:
+def test_more_epochs_go_on_if_nothing_depends_on_their_number(store: Store) -> None:
     whole = plan(store, "whole")
     fit(whole)
     short = Preset("mlp", PRESET.hparams, epochs=2)
     fit(plan(store, "parts", short))
     fit(plan(store, "parts"))
     assert_same(whole.run, plan(store, "parts").run)
-    cosine = HParams(schedule="cosine")
-    fit(plan(store, "cosine", Preset("mlp", cosine, epochs=1)))
-    with pytest.raises(InputError, match="holds another run \\(epochs=2, not 1\\)"):
-        fit(plan(store, "cosine", Preset("mlp", cosine, epochs=2)))
+    for name, hparams in (
+        ("cosine", HParams(schedule="cosine")),
+        ("stretch", HParams(verified_stretch=0.5)),
+    ):
+        fit(plan(store, name, Preset("mlp", hparams, epochs=1)))
+        with pytest.raises(InputError, match="holds another run \\(epochs=2, not 1\\)"):
+            fit(plan(store, name, Preset("mlp", hparams, epochs=2)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -103,7 +103,7 @@ def store(tmp_path: Path) -> Store:
 def test_fine_tuning(weights_file: Path, store: Store) -> None:
     labels, run = store.path.with_name("train.csv"), store.path.with_name("run")
     options = ("--preset", "yamnet", "--init-from", weights_file, "--max-steps", 1)
-    hparams = "freeze=features,verified_epochs=0"
+    hparams = "freeze=features,verified_stretch=0"
     succeed("fit", store.path, labels, run, *options, "--hparams", hparams)
     published, tuned = load_yamnet(weights_file), Run.load(run).load_model()
     assert tuned.output.shape == (None, 2)
