@@ -51,10 +51,7 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFram
     if not rows and not errors:
         errors.append("no clip is labelled")
     _raise_errors(path, errors)
-    labels = pd.DataFrame(rows, columns=header, dtype=object)
-    if is_multi_label(labels):
-        labels["fname"] = [name if Path(name).suffix else f"{name}.wav" for name in labels["fname"]]
-    return labels
+    return pd.DataFrame(rows, columns=header, dtype=object)
 
 
 def read_names(path: Path) -> list[str]:
@@ -85,13 +82,15 @@ def _clips(
 def _well_formed(
     lines: Iterator[tuple[int, list[str]]], header: Sequence[str], errors: list[str]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Leave out rows that do not fit the header, and tell `errors` of those and of clips named twice."""
+    """Complete names, leave out rows that do not fit the header, and tell `errors` of those and doubles."""
     column = header.index("fname")
     seen: dict[str, int] = {}
     for line, fields in lines:
         if len(fields) != len(header):
             errors.append(f"line {line}: {len(fields)} fields, not {len(header)}")
             continue
+        if SEVERAL in header and fields[column] and not Path(fields[column]).suffix:
+            fields[column] += ".wav"
         first = seen.setdefault(fields[column], line)
         if first != line:
             errors.append(f"line {line}: {fields[column]!r} stands already in line {first}")
@@ -115,7 +114,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
     if not row["fname"]:
         yield "fname is empty"
-    for label in [row[ONE]] if ONE in row else row[SEVERAL].split(","):
+    for label in [row[ONE]] if ONE in row else _parted(row[SEVERAL]):
         if not label:
             yield "label is empty"
         elif label == "None":
@@ -144,8 +143,12 @@ def is_multi_label(labels: pd.DataFrame) -> bool:
 def label_lists(labels: pd.DataFrame) -> list[list[str]]:
     """Labels of each clip."""
     if is_multi_label(labels):
-        return [several.split(",") for several in labels[SEVERAL]]
+        return [_parted(several) for several in labels[SEVERAL]]
     return [[label] for label in labels[ONE]]
+
+
+def _parted(several: str) -> list[str]:
+    return [label.strip() for label in several.split(",")]
 
 
 def class_names(labels: pd.DataFrame) -> list[str]:

@@ -86,9 +86,10 @@ def test_forms_of_a_csv(tmp_path: Path, text: str) -> None:
 
 
 def test_several_labels_a_clip(tmp_path: Path) -> None:
-    text = 'fname,labels,split\n64760,"Bark,Bus",train\nb.flac,Bus,val\nc.d.wav,"Cough,Bark,Bark",train\n'
+    text = 'fname,labels,split\n64760,"Bark,Bus",train\nb.flac,Bus,val\nc.d.wav,"Cough, Bark,Bark",train\n'
     labels = read_labels(write(tmp_path / "l.csv", text))
     assert labels["fname"].tolist() == ["64760.wav", "b.flac", "c.d.wav"]
+    assert read_names(tmp_path / "l.csv") == labels["fname"].tolist()
     assert label_lists(labels) == [["Bark", "Bus"], ["Bus"], ["Cough", "Bark", "Bark"]]
     assert class_names(labels) == ["Bark", "Bus", "Cough"]
     assert class_truth(labels, ["Bus", "Cough", "Bark"]).astype(int).tolist() == [
@@ -104,7 +105,7 @@ def test_several_labels_a_clip(tmp_path: Path) -> None:
         "line 3: label 'Barks' is not among the 41 classes",
         "line 4: label is empty",
         "line 5: label 'None' is no class",
-        "line 6: 'a' stands already in line 2",
+        "line 6: 'a.wav' stands already in line 2",
     ]
 
 
