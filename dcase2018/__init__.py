@@ -30,6 +30,7 @@ The map, leaves first; a module imports only from lines above its own:
     download      FSDKaggle2018 from Zenodo
     extraction    clips to store
     prediction    scores of clips
+    origin        where a run comes from
     experiment    a training that is planned
     events        scalars for TensorBoard
     signals       Ctrl-C and SIGTERM as a wish to end in order

@@ -1,14 +1,10 @@
 """A training that is planned: everything but the network, checked before Keras is loaded."""
 
 import hashlib
-import importlib.metadata
 import logging
-import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ from dcase2018.dataset import class_names
 from dcase2018.epochs import Epochs
 from dcase2018.errors import InputError
 from dcase2018.hparams import HParams, Preset
+from dcase2018.origin import origin
 from dcase2018.recipe import RECIPES, Recipe
 from dcase2018.run import Run
 from dcase2018.settings import differences
@@ -27,8 +24,6 @@ from dcase2018.store import Store
 from dcase2018.windows import Crops, Windows
 
 log = logging.getLogger(__name__)
-
-LIBRARIES = ("dcase2018", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
 
 
 @dataclass(frozen=True)
@@ -220,35 +215,3 @@ def _check(hparams: HParams, training: LabelledClips, initial: Initial | None) -
     strange = differences(training.store.recipe, initial.recipe) if initial else []
     if strange:
         log.warning("--init-from has learned from other features; here %s", "; ".join(strange))
-
-
-@cache
-def origin() -> dict[str, object]:
-    """Tell what makes a run: the command, the versions at work, and the state of the source code."""
-    return {
-        "command": shlex.join(sys.argv),
-        "versions": {"python": sys.version.split()[0]} | dict(_versions()),
-        "source": _source(),
-    }
-
-
-def _versions() -> list[tuple[str, str]]:
-    found = []
-    for name in LIBRARIES:
-        try:
-            found.append((name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _source() -> str:
-    """Commit that this package is checked out at, with `-dirty` if it was changed; "" if it is installed."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return ""
-    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
