@@ -147,6 +147,7 @@ def with_keras(module: str) -> ModuleType:
             import keras
 
             keras.ops.zeros(())  # the devices greet when they are first used
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice is for who writes networks
             return importlib.import_module(module)
         finally:
             os.dup2(terminal, 2)
