@@ -200,7 +200,7 @@ class Experiment:
 
 
 def _check(hparams: HParams, training: LabelledClips, initial: Initial | None) -> None:
-    """Refuse hyperparameters that need what is not there."""
+    """Refuse hyperparameters that need what is not there; warn of layers that learned from other features."""
     if hparams.freeze != "none" and not initial:
         raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --init-from RUN")
     if hparams.verified_stretch and not training.verified.any():

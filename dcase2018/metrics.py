@@ -26,18 +26,21 @@ def average_precision(scores: np.ndarray, truth: np.ndarray, k: int = TOP) -> np
     With one true class a clip, this is 1 / rank where the class is among the top `k`, else 0
     (the measure of DCASE 2018 Task 2, with k = 3).
     """
-    hits = np.take_along_axis(truth, top_classes(scores, k), axis=1)
-    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
-    return (hits * precision).sum(axis=1) / np.clip(truth.sum(axis=1), 1, k)
+    precision = _precision_at_hits(top_classes(scores, k), truth)
+    return precision.sum(axis=1) / np.clip(truth.sum(axis=1), 1, k)
+
+
+def _precision_at_hits(ranked: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Precision down to each rank that is a true class, 0 at others, the shape of `ranked`."""
+    hits = np.take_along_axis(truth, ranked, axis=1)
+    return hits * np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
 
 
 def label_precision(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Precision of each clip's ranking down to each of its true classes, 0 at others: (clips, classes)."""
     order = ranking(scores)
-    hits = np.take_along_axis(truth, order, axis=1)
     precision = np.zeros(truth.shape)
-    ranked = hits * np.cumsum(hits, axis=1) / np.arange(1, truth.shape[1] + 1)
-    np.put_along_axis(precision, order, ranked, axis=1)
+    np.put_along_axis(precision, order, _precision_at_hits(order, truth), axis=1)
     return precision
 
 
