@@ -2,20 +2,17 @@
 
 import ctypes
 import functools
-import importlib
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
 
-from dcase2018.errors import Dcase2018Error, InputError
-from dcase2018.settings import describe
+from dcase2018.foundation import Dcase2018Error, InputError, describe
 
 log = logging.getLogger("dcase2018")
 
@@ -132,11 +129,11 @@ def keep_freed_memory() -> None:
             mallopt(parameter, value)
 
 
-def with_keras(module: str) -> ModuleType:
-    """Import a module that needs Keras, without the greetings that TensorFlow's C++ side prints."""
+def load_keras() -> None:
+    """Import Keras, without the greetings that TensorFlow's C++ side prints."""
     keep_freed_memory()
     if log.isEnabledFor(logging.DEBUG):
-        return importlib.import_module(module)
+        return
     log.info("loading Keras ...")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
@@ -148,7 +145,6 @@ def with_keras(module: str) -> ModuleType:
 
             keras.ops.zeros(())  # the devices greet when they are first used
             logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice is for who writes networks
-            return importlib.import_module(module)
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)

@@ -10,18 +10,17 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Toy, refuse, succeed
+from conftest import CLASSES, Toy, refuse, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_dataset import CLASSES
 
-from dcase2018.dataset import class_truth, read_labels
-from dcase2018.extraction import extract
-from dcase2018.metrics import average_precision
-from dcase2018.prediction import Tagger
-from dcase2018.recipe import Recipe
-from dcase2018.run import Run
-from dcase2018.store import Store
-from dcase2018.windows import Windows
+from dcase2018.corpus.labels import class_truth, read_labels
+from dcase2018.examples.windows import Windows
+from dcase2018.features.extraction import extract
+from dcase2018.features.recipe import Recipe
+from dcase2018.features.store import Store
+from dcase2018.runs.run import Run
+from dcase2018.scoring.metrics import average_precision
+from dcase2018.scoring.prediction import Tagger
 
 
 @pytest.fixture(scope="module")

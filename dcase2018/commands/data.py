@@ -18,7 +18,7 @@ def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int)
     It has Kaggle's layout: audio_train/, audio_test/, train.csv and sample_submission.csv, and the truth
     of the test clips in test_post_competition.csv. The same seed gives the same bytes.
     """
-    from dcase2018.synthetic import synthesize
+    from dcase2018.corpus import synthesize
 
     synthesize(data, train_per_class, test_per_class, seed)
 
@@ -32,7 +32,7 @@ def download(data: Path, mirror: str | None) -> None:
     Archives are checked, unpacked and removed; folders that are there already are skipped. It takes
     an estimated 10 GB while it works.
     """
-    from dcase2018.download import ZENODO, download
+    from dcase2018.corpus import ZENODO, download
 
     fetched = download(data, mirror or ZENODO)
     click.echo(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
@@ -46,7 +46,7 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
 
     Its rows are class_index,class_name, in ascending order of name, from 0, without a header.
     """
-    from dcase2018.dataset import class_names, read_labels, write_class_map
+    from dcase2018.corpus import class_names, read_labels, write_class_map
 
     keep_apart(class_map_csv, train_csv)
     classes = class_names(read_labels(train_csv))
@@ -77,7 +77,7 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     Each label's verified and unverified clips are parted in the same proportion. Headers and all
     columns are kept, and every row is in exactly one part (one fold's validation.csv).
     """
-    from dcase2018.dataset import folds, hold_out, read_labels, write_table
+    from dcase2018.corpus import folds, hold_out, read_labels, write_table
 
     labels = read_labels(train_csv)
     if n_folds is None:
@@ -119,8 +119,8 @@ def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence
     changes_csv = new_labels_csv.with_suffix(".changes.csv")
     keep_apart(new_labels_csv, labels_csv, scores_csv)
     keep_apart(changes_csv, labels_csv, scores_csv)
-    from dcase2018.dataset import read_labels, write_table
-    from dcase2018.relabelling import read_scores, relabel
+    from dcase2018.corpus import read_labels, write_table
+    from dcase2018.scoring import read_scores, relabel
 
     proposal = relabel(read_labels(labels_csv), read_scores(scores_csv), confidence)
     write_table(new_labels_csv, proposal.labels)

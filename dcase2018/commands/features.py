@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from dcase2018.hparams import HParams
+from dcase2018.features import RECIPES, Recipe
+from dcase2018.foundation import override
+from dcase2018.networks import HParams
 from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help
-from dcase2018.recipe import RECIPES, Recipe
-from dcase2018.settings import override
 
 
 @click.command(
@@ -63,11 +63,11 @@ def extract(
         "it belongs to training; give it to dcase2018 fit",
     )
     full_recipe = override(RECIPES[recipe], hparams, elsewhere)
-    from dcase2018.extraction import extract
+    from dcase2018.features import extract
 
     names = None
     if labels:
-        from dcase2018.dataset import read_names
+        from dcase2018.corpus import read_names
 
         names = read_names(labels)
     summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, scheduler)

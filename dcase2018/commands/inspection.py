@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from dcase2018.errors import InputError
-from dcase2018.program import EXISTING, FOLDER, Command, with_keras
+from dcase2018.foundation import InputError
+from dcase2018.program import EXISTING, FOLDER, Command, load_keras
 
 
 @click.command(
@@ -25,7 +25,7 @@ def info(store_or_run: Path, verify: bool) -> None:
 
 
 def _tell_store(path: Path, verify: bool) -> None:
-    from dcase2018.store import Store
+    from dcase2018.features import Store
 
     store = Store(path)
     seconds = store.lengths.sum() * store.recipe.stft_hop_seconds
@@ -41,7 +41,7 @@ def _tell_store(path: Path, verify: bool) -> None:
 
 
 def _tell_run(path: Path) -> None:
-    from dcase2018.run import Run
+    from dcase2018.runs import Run
 
     run = Run.load(path)
     state = run.state()
@@ -52,13 +52,14 @@ def _tell_run(path: Path) -> None:
     if state.best:
         click.echo(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
     model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
-    models = with_keras("dcase2018.models")
-    from dcase2018.run import load_model
+    load_keras()
+    from dcase2018.networks import kernel_weights, multiplies
+    from dcase2018.runs import load_model
 
     network = load_model(model, compiled=False)
     hop = run.hparams.score_hop(run.recipe) * run.recipe.stft_hop_seconds
-    products = models.multiplies(network)
-    click.echo(f"weights  {network.count_params():,}, of which {models.kernel_weights(network):,} multiply")
+    products = multiplies(network)
+    click.echo(f"weights  {network.count_params():,}, of which {kernel_weights(network):,} multiply")
     click.echo(
         f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
     )
@@ -76,7 +77,7 @@ def _tell_settings(title: str, settings: object) -> None:
 @click.argument("run", type=FOLDER)
 def plot(run: Path) -> None:
     """Draw the history of RUN as history.png in it: loss, validation MAP@3 and learning rate by epoch."""
-    from dcase2018.plot import plot_history
-    from dcase2018.run import Run
+    from dcase2018.reporting import plot_history
+    from dcase2018.runs import Run
 
     click.echo(plot_history(Run.load(run)))

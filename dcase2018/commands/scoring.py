@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcase2018.errors import InputError
-from dcase2018.program import FILE, FOLDER, INPUT, Command, keep_apart, options, with_keras
+from dcase2018.foundation import InputError
+from dcase2018.program import FILE, FOLDER, INPUT, Command, keep_apart, load_keras, options
 
 if TYPE_CHECKING:
-    from dcase2018.prediction import Tagger
-    from dcase2018.run import Member
+    from dcase2018.runs import Member
+    from dcase2018.scoring import Tagger
 
 
 class Checkpoint(click.ParamType):
@@ -64,7 +64,10 @@ def _load_taggers(
     for member in ensemble:
         member.store.find(fnames)  # so that a missing clip is named before the wait for Keras
     given = {name: value for name, value in scoring.items() if value is not None}
-    return with_keras("dcase2018.prediction").load_taggers(ensemble, checkpoint, **given)
+    load_keras()
+    from dcase2018.scoring import load_taggers
+
+    return load_taggers(ensemble, checkpoint, **given)
 
 
 @click.command(
@@ -94,14 +97,14 @@ def evaluate(
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
     keep_apart(output, labels_csv, store, *more_stores)
-    from dcase2018.dataset import read_labels
-    from dcase2018.run import open_ensemble
-    from dcase2018.store import Store
+    from dcase2018.corpus import read_labels
+    from dcase2018.features import Store
+    from dcase2018.runs import open_ensemble
 
     ensemble = open_ensemble(runs, [Store(path) for path in (store, *more_stores)], checkpoint)
     labels = read_labels(labels_csv, ensemble[0].run.classes)
     taggers = _load_taggers(ensemble, labels["fname"], checkpoint, scoring)
-    from dcase2018.evaluation import evaluate, render, write_evaluation
+    from dcase2018.scoring import evaluate, render, write_evaluation
 
     table = evaluate(labels, taggers)
     click.echo(render(table))
@@ -134,16 +137,15 @@ def predict(
     """
     keep_apart(submission_csv, sample, store, *more_stores)
     keep_apart(scores_csv, sample, store, *more_stores, submission_csv)
-    from dcase2018.dataset import read_names
-    from dcase2018.run import open_ensemble
-    from dcase2018.store import Store
+    from dcase2018.corpus import read_names
+    from dcase2018.features import Store
+    from dcase2018.runs import open_ensemble
 
     stores = [Store(path) for path in (store, *more_stores)]
     ensemble = open_ensemble(runs, stores, checkpoint)
     fnames = read_names(sample) if sample else sorted(stores[0].fnames)
     taggers = _load_taggers(ensemble, fnames, checkpoint, scoring)
-    from dcase2018.prediction import predict
-    from dcase2018.submission import write_scores, write_submission
+    from dcase2018.scoring import predict, write_scores, write_submission
 
     scores = predict(taggers, fnames)
     classes = taggers[0].run.classes

@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcase2018.errors import InputError
-from dcase2018.hparams import MODEL_NAMES, PRESETS, HParams, Preset
+from dcase2018.features import Recipe
+from dcase2018.foundation import InputError, override
+from dcase2018.networks import MODEL_NAMES, PRESETS, HParams, Preset
 from dcase2018.program import (
     EXISTING,
     FOLDER_TO_MAKE,
     INPUT,
     Command,
     hparams_help,
+    load_keras,
     options,
     seed_option,
-    with_keras,
 )
-from dcase2018.recipe import Recipe
-from dcase2018.settings import override
 
 if TYPE_CHECKING:
-    from dcase2018.folds import Fold
-    from dcase2018.state import Limits
+    from dcase2018.runs import Limits
+    from dcase2018.training import Fold
 
 
 preset_options = options(
@@ -127,10 +126,10 @@ def fit(
     that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
     """
     _check_choice(validation, initial, folds, fold, patience, scheduler)
-    from dcase2018.dataset import class_names, read_class_map, read_labels
-    from dcase2018.experiment import Experiment, Initial
-    from dcase2018.state import Limits
-    from dcase2018.store import Store
+    from dcase2018.corpus import class_names, read_class_map, read_labels
+    from dcase2018.features import Store
+    from dcase2018.runs import Limits
+    from dcase2018.training import Experiment, Initial
 
     chosen = _choose(preset, model, hparams, epochs)
     classes = read_class_map(class_map_csv) if class_map_csv else None
@@ -138,8 +137,10 @@ def fit(
     held_out = read_labels(validation, classes or class_names(labels)) if validation else None
     limits = Limits(max_steps, max_minutes, patience)
     if folds:
-        modules = with_keras("dcase2018.folds")
-        planned = modules.plan_folds(run, folds, chosen, Store(store), labels, classes, seed)
+        load_keras()
+        from dcase2018.training import plan_folds
+
+        planned = plan_folds(run, folds, chosen, Store(store), labels, classes, seed)
         click.echo(_fit_folds(run, planned, fold, limits, checkpoint_steps, force, scheduler))
         return
     begin = Initial.find(initial) if initial else None
@@ -149,7 +150,10 @@ def fit(
         os.utime(run / "model.keras")  # for make: it is up to date
         click.echo(f"{run}: nothing to do: {over}")
         return
-    over = with_keras("dcase2018.training").fit(experiment, limits, checkpoint_steps, force)
+    load_keras()
+    from dcase2018.training import fit
+
+    over = fit(experiment, limits, checkpoint_steps, force)
     click.echo(f"{run}: trained {chosen.model}: {over}")
 
 
@@ -163,9 +167,9 @@ def _fit_folds(
     scheduler: str | None,
 ) -> str:
     """Train all planned folds, or `only` one; say how well they do."""
-    from dcase2018.dataset import write_table
-    from dcase2018.folds import fit_folds, out_of_fold, verified_score
-    from dcase2018.parallel import workers
+    from dcase2018.corpus import write_table
+    from dcase2018.foundation import workers
+    from dcase2018.training import fit_folds, out_of_fold, verified_score
 
     with workers(1, scheduler) as pool:
         chosen = planned[only - 1 : only] if only else planned
@@ -235,10 +239,10 @@ def tune(
     most is broken off. The same command goes on with a study that was stopped; more --trials add to it.
     """
     chosen = _choose(preset, model, hparams, epochs)
-    from dcase2018.dataset import class_names, read_labels
-    from dcase2018.experiment import Experiment
-    from dcase2018.state import Limits
-    from dcase2018.store import Store
+    from dcase2018.corpus import class_names, read_labels
+    from dcase2018.features import Store
+    from dcase2018.runs import Limits
+    from dcase2018.training import Experiment
 
     labels = read_labels(labels_csv)
     held_out = read_labels(validation, class_names(labels))
@@ -249,11 +253,12 @@ def tune(
         return Experiment.plan(run, trial, opened, labels, held_out, seed=seed)
 
     plan(study / "trial", chosen.hparams)  # what is wrong with the data is said before the wait for Keras
+    load_keras()
     try:
-        tuning = with_keras("dcase2018.tuning")
+        from dcase2018.training import parse_search, tune
     except ImportError:
         raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
-    space = tuning.parse_search(search)
+    space = parse_search(search)
     limits = Limits(max_minutes=max_minutes)
-    score, best = tuning.tune(study, space, chosen.hparams, plan, trials, limits, seed)
+    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed)
     click.echo(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

@@ -9,12 +9,13 @@ import h5py
 import numpy as np
 from comparison import Corpus, Row, compare
 
-from dcase2018.augment import Augmentation
-from dcase2018.batches import Batches
-from dcase2018.epochs import Epochs
-from dcase2018.hparams import HParams
-from dcase2018.store import Store, write_store
-from dcase2018.windows import Windows
+from dcase2018.examples.augment import Augmentation
+from dcase2018.examples.batches import Batches
+from dcase2018.examples.epochs import Epochs
+from dcase2018.examples.windows import Windows
+from dcase2018.features.store import Store
+from dcase2018.features.writing import write_store
+from dcase2018.networks.hparams import HParams
 
 N_BATCHES = 400
 BATCH = 64

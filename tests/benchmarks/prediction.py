@@ -8,12 +8,12 @@ import tensorflow as tf
 from comparison import Corpus, Row, compare
 from training import convolution_operands
 
-from dcase2018.experiment import Experiment
-from dcase2018.hparams import PRESETS
-from dcase2018.models import build
-from dcase2018.prediction import EXAMPLES_AT_ONCE, Tagger
-from dcase2018.store import Store
-from dcase2018.windows import Windows
+from dcase2018.examples.windows import Windows
+from dcase2018.features.store import Store
+from dcase2018.networks.hparams import PRESETS
+from dcase2018.networks.models import build
+from dcase2018.scoring.prediction import EXAMPLES_AT_ONCE, Tagger
+from dcase2018.training.experiment import Experiment
 
 N_CLIPS = 60
 

@@ -17,8 +17,8 @@ import prediction
 import training
 from comparison import make_corpus
 
-from dcase2018.extraction import extract
-from dcase2018.recipe import RECIPES
+from dcase2018.features.extraction import extract
+from dcase2018.features.recipe import RECIPES
 
 PARTS = {"extraction": extraction, "batches": batches, "fit": training, "predict": prediction}
 

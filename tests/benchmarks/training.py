@@ -13,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 from comparison import Corpus, Row, compare
 
-from dcase2018.experiment import Experiment
-from dcase2018.hparams import PRESETS
-from dcase2018.models import CNN_LAYERS, build
+from dcase2018.features.store import Store
+from dcase2018.networks.hparams import PRESETS
+from dcase2018.networks.models import CNN_LAYERS, build
 from dcase2018.program import keep_freed_memory
-from dcase2018.state import Limits, State
-from dcase2018.store import Store
-from dcase2018.training import fit
+from dcase2018.runs.state import Limits, State
+from dcase2018.training.experiment import Experiment
+from dcase2018.training.fitting import fit
 
 STEPS = 30
 PRESET = PRESETS["baseline"]

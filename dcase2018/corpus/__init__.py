@@ -1,0 +1,14 @@
+"""What lies on a disk: clips, label files, and where they come from.
+
+    labels     label files, class maps, splits
+    audio      reading a clip, and what is wrong with a bad one
+    sources    which clips a folder holds
+    synthetic  the demo corpus
+    zenodo     FSDKaggle2018, downloaded
+
+It may import foundation.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,56 @@
+"""Which clips a folder holds: their files, and what would tell that one has changed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcase2018.corpus.audio import EXTENSIONS
+from dcase2018.foundation import InputError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip's file, and what would tell that it has changed."""
+
+    fname: str
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return self.fname, self.size, self.mtime_ns
+
+
+def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[Source]:
+    """Find the files of the clips, in order.
+
+    Raises
+    ------
+    InputError
+        If there are none, or a name is not in the folder or leads out of it.
+    """
+    if not audio_dir.is_dir():
+        raise InputError(f"{audio_dir} is no folder")
+    if names is None:
+        names = sorted(
+            entry.name
+            for entry in os.scandir(audio_dir)
+            if Path(entry.name).suffix.lower() in EXTENSIONS and not entry.name.startswith(".")
+        )
+    if not names:
+        raise InputError(f"{audio_dir} holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}")
+    root = audio_dir.resolve()
+    outside = [name for name in names if not (root / name).resolve().is_relative_to(root)]
+    if outside:
+        raise InputError(f"clip {outside[0]!r} leads out of {audio_dir}; clips must lie in the folder")
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        raise InputError(f"{len(missing)} of {len(names)} clips are not in {audio_dir}: {missing[0]!r} ...")
+    return [_source(name, root / name) for name in names]
+
+
+def _source(name: str, path: Path) -> Source:
+    status = path.stat()
+    return Source(name, path, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,86 @@
+"""Changes to examples that leave their label true, and mixtures of examples.
+
+Every function takes a batch of examples, float32 (batch, frames, width), and a generator of random
+numbers, and returns a new batch; what it draws depends on the generator alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcase2018.features import Recipe
+from dcase2018.networks import HParams
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # examples, targets, weights
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The changes that the hyperparameters ask for, one after the other."""
+
+    hparams: HParams
+    recipe: Recipe
+
+    def __call__(
+        self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray, rng: np.random.Generator, mixing: bool
+    ) -> Batch:
+        """Change a batch; `mixing` allows mixtures."""
+        asked = self.hparams
+        if asked.time_shift:
+            x = time_shift(x, rng, asked.time_shift)
+        if asked.gain_db:
+            x = gain(x, rng, asked.gain_db, self.recipe)
+        if asked.time_mask:
+            x = mask(x, rng, 1, asked.time_mask)
+        if asked.band_mask:
+            x = mask(x, rng, 2, asked.band_mask)
+        if asked.mixup and mixing:
+            return mixup(x, targets, weights, rng, asked.mixup)
+        return x, targets, weights
+
+
+def time_shift(x: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarray:
+    """Roll each example in time by up to a share `most` of its length, either way."""
+    n_frames = x.shape[1]
+    reach = round(most * n_frames)
+    shifts = rng.integers(-reach, reach + 1, len(x))
+    places = (np.arange(n_frames) - shifts[:, None]) % n_frames
+    return np.take_along_axis(x, places[:, :, None], axis=1)
+
+
+def gain(x: np.ndarray, rng: np.random.Generator, most_db: float, recipe: Recipe) -> np.ndarray:
+    """Make each example louder or softer by up to `most_db`, as if its samples had been scaled."""
+    factors = 10 ** (rng.uniform(-most_db, most_db, (len(x), 1, 1)) / 20)
+    if recipe.feature == "waveform":
+        return (x * factors).astype(np.float32)
+    mel = np.maximum(np.exp(x, dtype=np.float64) - recipe.mel_log_offset, 0)
+    return np.log(mel * factors + recipe.mel_log_offset).astype(np.float32)
+
+
+def mask(x: np.ndarray, rng: np.random.Generator, axis: int, most: float) -> np.ndarray:
+    """Cover a run of frames (axis 1) or bands (axis 2), up to a share `most`, with the example's mean."""
+    size = x.shape[axis]
+    lengths = rng.integers(0, round(most * size) + 1, len(x))
+    starts = rng.integers(0, size - lengths + 1)
+    places = np.arange(size)
+    covered = (places >= starts[:, None]) & (places < (starts + lengths)[:, None])
+    covered = np.expand_dims(covered, 3 - axis)  # (batch, size, 1) or (batch, 1, size)
+    return np.where(covered, x.mean(axis=(1, 2), keepdims=True), x)
+
+
+def mixup(
+    x: np.ndarray, targets: np.ndarray, weights: np.ndarray, rng: np.random.Generator, alpha: float
+) -> Batch:
+    """Mix each example with another of the batch, targets and weights alike (Zhang et al., 2018).
+
+    The share of the first is drawn from Beta(alpha, alpha), and is the larger one.
+    """
+    others = rng.permutation(len(x))
+    share = rng.beta(alpha, alpha, len(x)).astype(np.float32)
+    share = np.maximum(share, 1 - share)
+
+    def mixed(values: np.ndarray) -> np.ndarray:
+        own = share.reshape(-1, *[1] * (values.ndim - 1))
+        return own * values + (1 - own) * values[others]
+
+    return mixed(x), mixed(targets), mixed(weights)

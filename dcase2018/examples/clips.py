@@ -1,0 +1,89 @@
+"""Labelled clips: where a label file and a store meet, joined by name."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dcase2018.corpus import class_truth, verified
+from dcase2018.features import Store
+from dcase2018.foundation import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """Clips of a store and what they are.
+
+    Attributes
+    ----------
+    rows
+        The clips' rows in the store, int64, (clips,).
+    truth
+        Which of `classes` each clip bears, bool, (clips, classes).
+    verified
+        Whether a person has checked the label, bool, (clips,); all, if the label file does not tell.
+    """
+
+    store: Store
+    classes: Sequence[str]
+    rows: np.ndarray
+    truth: np.ndarray
+    verified: np.ndarray
+
+    @classmethod
+    def find(cls, store: Store, labels: pd.DataFrame, classes: Sequence[str]) -> "LabelledClips":
+        """Look up the clips of a label file (see `read_labels`) in a store.
+
+        Raises
+        ------
+        InputError
+            If a clip is not in the store.
+        """
+        rows = store.find(labels["fname"])
+        return cls(store, classes, rows, class_truth(labels, classes), verified(labels))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def audible(self) -> "LabelledClips":
+        """Those that have frames.
+
+        Raises
+        ------
+        InputError
+            If none has.
+        """
+        heard = self.store.lengths[self.rows] > 0
+        if not heard.any():
+            raise InputError(f"none of the labelled clips has frames in {self.store.path}")
+        if not heard.all():
+            log.warning("%d labelled clips have no frames and are left out", (~heard).sum())
+        return LabelledClips(
+            self.store, self.classes, self.rows[heard], self.truth[heard], self.verified[heard]
+        )
+
+    def fingerprint(self) -> str:
+        """Digest of names, frames and labels: the same for the same clips in the same order."""
+        digest = hashlib.sha256(
+            "\0".join(self.store.fnames[row] for row in self.rows).encode("utf-8", "surrogateescape")
+        )
+        digest.update(self.store.crc32[self.rows].tobytes())
+        digest.update(np.packbits(self.truth, axis=1).tobytes())
+        digest.update(self.verified.tobytes())
+        return digest.hexdigest()[:16]
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each value of a frame over all frames: two float64, (recipe.width,)."""
+        count, total, squares = 0, np.zeros(self.store.recipe.width), np.zeros(self.store.recipe.width)
+        for row in self.rows:
+            frames = self.store.clip(row).astype(np.float64)
+            count += len(frames)
+            total += frames.sum(axis=0)
+            squares += np.square(frames).sum(axis=0)
+        mean = total / count
+        return mean, np.maximum(squares / count - mean**2, 0)

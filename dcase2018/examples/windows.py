@@ -1,0 +1,90 @@
+"""Examples out of a store: windows of frames, cut where a rule or chance says.
+
+A clip shorter than an example is filled up to one: with silence, or with itself again and again.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dcase2018.features import Store
+
+
+def count_examples(lengths: np.ndarray, window: int, hop: int) -> np.ndarray:
+    """Examples of clips of these many frames: int64, the shape of `lengths`."""
+    return np.where(lengths > 0, 1 + np.maximum(0, lengths - window) // hop, 0)
+
+
+class Windows:
+    """All examples of some clips of a store, clip after clip.
+
+    An example is a window of `window` frames; a new one starts every `hop` frames of a clip, and frames
+    left over at its end are dropped.
+
+    Parameters
+    ----------
+    rows
+        The clips' rows in the store, (clips,).
+    window, hop
+        Frames in an example, and from one example's start to the next's.
+    short
+        What fills up a short clip: "pad" (silence) or "tile" (itself).
+
+    Attributes
+    ----------
+    counts : ndarray
+        Examples of each clip, int64, (clips,).
+    clip : ndarray
+        Position in `rows` of each example's clip, int32, (examples,).
+    """
+
+    def __init__(self, store: Store, rows: np.ndarray, window: int, hop: int, short: str = "pad") -> None:
+        self.store, self.rows, self.window, self.hop, self.short = store, rows, window, hop, short
+        self.counts = count_examples(store.lengths[rows], window, hop)
+        self.clip = np.repeat(np.arange(len(rows), dtype=np.int32), self.counts)
+        self._firsts = np.cumsum(self.counts) - self.counts  # example with which each clip begins
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def cut(self, examples: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Cut out examples by number: float32, (len(examples), window, recipe.width)."""
+        clips = self.clip[examples]
+        starts = (examples - self._firsts[clips]) * self.hop
+        return _cut(self.store, self.rows[clips], starts, self.window, self.short)
+
+
+class Crops:
+    """One example a clip, cut somewhere else each time; the attributes are those of `Windows`."""
+
+    def __init__(self, store: Store, rows: np.ndarray, window: int, short: str = "pad") -> None:
+        self.store, self.rows, self.window, self.short = store, rows, window, short
+        self.clip = np.flatnonzero(store.lengths[rows]).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def cut(self, examples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Cut out examples by number, at places that `rng` draws: float32, (len, window, recipe.width)."""
+        rows = self.rows[self.clip[examples]]
+        starts = rng.integers(0, np.maximum(self.store.lengths[rows] - self.window, 0) + 1)
+        return _cut(self.store, rows, starts, self.window, self.short)
+
+
+def _cut(store: Store, rows: np.ndarray, starts: np.ndarray, window: int, short: str) -> np.ndarray:
+    """Cut a window out of each clip, from a frame of the clip on, and fill up those of short clips."""
+    cut = store.cut(store.offsets[rows] + starts, window)
+    held = np.minimum(store.lengths[rows], window)  # frames that the clip itself fills
+    for i in np.flatnonzero(held < window):
+        if short == "tile":
+            cut[i] = np.resize(cut[i, : held[i]], cut[i].shape)
+        else:
+            cut[i, held[i] :] = store.recipe.silence
+    return cut
+
+
+def in_turn(windows: Windows, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Walk through all examples in order: batches `(examples, position of each one's clip)`."""
+    for start in range(0, len(windows), batch_size):
+        examples = np.arange(start, min(start + batch_size, len(windows)))
+        yield windows.cut(examples), windows.clip[examples]

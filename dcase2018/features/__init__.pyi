@@ -1,0 +1,4 @@
+from .extraction import extract as extract
+from .recipe import RECIPES as RECIPES
+from .recipe import Recipe as Recipe
+from .store import Store as Store

@@ -1,0 +1,288 @@
+"""Clips to store: parallel, resumable, and exact about every clip that cannot be used.
+
+The clips that the store lacks are cut into shards; each shard is computed by one task and committed as
+a small store of its own, in a hidden folder beside the target. When all are there, their clips are put
+together in order and published as one store. A run that follows a kill, or a change of some clips,
+knows what was committed by the name, size and time of the source files.
+"""
+
+import csv
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import joblib
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from dcase2018.corpus import BadClipError, Clip, Source, find_sources
+from dcase2018.features.frontend import FrontEnd
+from dcase2018.features.recipe import Recipe
+from dcase2018.features.store import NO_SAMPLES, Entry, Store, checksum
+from dcase2018.features.writing import write_store
+from dcase2018.foundation import (
+    Dcase2018Error,
+    InputError,
+    Progress,
+    ensure_writable,
+    only_writer,
+    published_text,
+    workers,
+)
+
+log = logging.getLogger(__name__)
+
+# A shard is some seconds of work, which is all that a kill can lose.
+SHARD_CLIPS = 256
+SHARD_BYTES = 16 << 20  # of source files
+
+UNREADABLE = "unreadable"  # which another run may find mended, though the file is the same
+
+# Where the frames of a clip are: the store or shard, and the row in it.
+Places = dict[tuple[str, int, int], tuple[Store, int]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A committed shard: its store, and what a task has to tell of it."""
+
+    path: Path
+    clips: int
+    seconds: float
+    converted: int
+    set_aside: list[Entry]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction did: clips in the store, computed now, converted, and set aside and why."""
+
+    clips: int
+    computed: int
+    converted: int
+    empty: list[str]
+    set_aside: dict[str, str]
+
+
+def extract(
+    audio_dir: Path,
+    store_path: Path,
+    recipe: Recipe,
+    names: Sequence[str] | None = None,
+    jobs: int = 1,
+    strict: bool = False,
+    scheduler: str | None = None,
+) -> Summary:
+    """Write the frames of the clips of a folder to a store.
+
+    Parameters
+    ----------
+    names
+        Which clips, in which order; all audio files of the folder in order of their names, if None.
+    jobs
+        Number of processes; -1 for as many as there are cores.
+    strict
+        Stop at the first clip that cannot be used, instead of setting it aside.
+    scheduler
+        Address of a Dask cluster to work on instead, which must see the same folders.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no audio, a name is not in it or leads out of it, most of its clips
+        cannot be used, or the store was made by another recipe.
+    Dcase2018Error
+        If another extraction is writing this store, or `strict` and a clip is bad.
+    OSError
+        If something cannot be read or written. What was committed is kept.
+    """
+    sources = find_sources(audio_dir, names)
+    ensure_writable(store_path.parent)
+    with _shards_folder(store_path) as folder:
+        kept = _kept(store_path, folder, recipe)
+        todo = [source for source in sources if source.key not in kept]
+        log.info("%s: %d clips, %d of them to extract", store_path, len(sources), len(todo))
+        with workers(jobs, scheduler) as pool:
+            shards = _compute(todo, len(kept), folder, FrontEnd(recipe), strict, pool)
+        places = kept | _places(Store(shard.path) for shard in shards)
+        merged = [places[source.key] for source in sources]
+        entries = [store.entry(row) for store, row in merged]
+        set_aside = {entry.fname: entry.problem for entry in entries if entry.is_set_aside}
+        _merge(store_path, recipe, entries, merged)
+        _list_set_aside(store_path, set_aside)
+    return Summary(
+        clips=len(sources),
+        computed=len(todo),
+        converted=sum(shard.converted for shard in shards),
+        empty=[entry.fname for entry in entries if entry.problem == NO_SAMPLES],
+        set_aside=set_aside,
+    )
+
+
+@contextmanager
+def _shards_folder(store_path: Path) -> Iterator[Path]:
+    """Hold the folder of a store's shards for this process.
+
+    It is removed when the store is done; if that fails, what was committed stays for the next run.
+    """
+    folder = store_path.absolute().with_name(f".{store_path.name}.shards")  # for other processes too
+    folder.mkdir(exist_ok=True)
+    with only_writer(folder, store_path):
+        done = False
+        try:
+            yield folder
+            done = True
+        finally:
+            if done or not any(folder.glob("[!.]*.h5")):
+                shutil.rmtree(folder, ignore_errors=not done)
+
+
+def _kept(store_path: Path, folder: Path, recipe: Recipe) -> Places:
+    """Find the sound clips that earlier runs committed, and drop shards that are of no use."""
+    stores = []
+    if store_path.exists():
+        stores.append(Store(store_path))
+        stores[0].check_recipe(recipe, "this extraction (remove it or name another store)")
+    for path in folder.iterdir():
+        shard = None if path.name.startswith(".partial-") else _open_shard(path, recipe)
+        if shard:
+            stores.append(shard)
+        else:
+            path.unlink()
+    return {
+        key: (store, row)
+        for key, (store, row) in _places(stores).items()
+        if store.is_sound(row) and not store.problems[row].startswith(UNREADABLE)
+    }
+
+
+def _open_shard(path: Path, recipe: Recipe) -> Store | None:
+    try:
+        shard = Store(path)
+    except InputError:
+        return None
+    return shard if shard.recipe == recipe else None
+
+
+def _places(stores: Iterable[Store]) -> Places:
+    places: Places = {}
+    for store in stores:
+        for row in range(len(store)):
+            places[store.entry(row).key] = store, row
+    return places
+
+
+def _compute(
+    todo: Sequence[Source],
+    n_kept: int,
+    folder: Path,
+    front_end: FrontEnd,
+    strict: bool,
+    pool: joblib.Parallel,
+) -> list[Shard]:
+    """Compute and commit the shards of the clips that are not kept."""
+    tasks = (
+        joblib.delayed(commit_shard)(sources, folder / f"{uuid.uuid4().hex}.h5", front_end, strict)
+        for sources in _cut(todo)
+    )
+    shards: list[Shard] = []
+    bad: list[Entry] = []
+    done = seconds = 0.0
+    with Progress("extract", len(todo), "clips") as progress:
+        for shard in pool(tasks):
+            shards.append(shard)
+            done += shard.clips
+            seconds += shard.seconds
+            bad += shard.set_aside
+            if len(bad) > max(8, n_kept + done - len(bad)) or len(bad) == n_kept + len(todo):
+                raise InputError(
+                    f"{len(bad)} of the first {done:.0f} clips cannot be used, such as"
+                    f" {bad[0].fname!r} ({bad[0].problem}); is it the right folder?"
+                )
+            rate = seconds / max(progress.elapsed, 1e-9)
+            progress.update(shard.clips, audio=f"{seconds:.0f} s", speed=f"{rate:.0f}x", bad=len(bad))
+    return shards
+
+
+def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
+    """Cut the clips into shards of bounded number and size."""
+    shard: list[Source] = []
+    size = 0
+    for source in sources:
+        if shard and (len(shard) == SHARD_CLIPS or size + source.size > SHARD_BYTES):
+            yield shard
+            shard, size = [], 0
+        shard.append(source)
+        size += source.size
+    if shard:
+        yield shard
+
+
+def commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
+    """Compute the frames of some clips and commit them as a store: the task of one worker."""
+    with threadpool_limits(1, "blas"):  # the matrices are small, and a job is one core
+        return _commit_shard(sources, path, front_end, strict)
+
+
+def _commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
+    frames: list[np.ndarray] = []
+    entries: list[Entry] = []
+    seconds = converted = 0.0
+    for source in sources:
+        problem = ""
+        try:
+            with Clip(source.path, front_end.recipe.sample_rate) as clip:
+                frames.append(front_end(clip))
+                seconds += clip.seconds
+                converted += clip.converted
+        except (BadClipError, OSError) as error:
+            problem = f"{UNREADABLE}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            if strict:
+                raise Dcase2018Error(f"clip {source.fname!r} cannot be used: {problem}") from None
+            frames.append(np.empty((0, front_end.recipe.width), front_end.recipe.dtype))
+        length = len(frames[-1])
+        problem = problem or ("" if length else NO_SAMPLES)
+        entries.append(
+            Entry(source.fname, length, checksum(frames[-1]), source.size, source.mtime_ns, problem)
+        )
+    write_store(path, front_end.recipe, entries, frames, durable=False)
+    set_aside = [entry for entry in entries if entry.is_set_aside]
+    return Shard(path, len(entries), seconds, int(converted), set_aside)
+
+
+def _merge(
+    store_path: Path, recipe: Recipe, entries: Sequence[Entry], places: Sequence[tuple[Store, int]]
+) -> None:
+    """Publish the store, unless it is there with these very clips."""
+    standing = places[0][0]
+    if standing.path == store_path and places == [(standing, row) for row in range(len(standing))]:
+        os.utime(store_path)
+        return
+    write_store(store_path, recipe, entries, _runs(places))
+
+
+def _runs(places: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:
+    """Frames of clips, joined where they lie one after the other already."""
+    ends = [
+        number for number, (last, place) in enumerate(pairwise(places), 1) if place != (last[0], last[1] + 1)
+    ]
+    for first, end in pairwise([0, *ends, len(places)]):
+        store, row = places[first]
+        stop = row + end - first - 1
+        yield store.frames[store.offsets[row] : store.offsets[stop] + store.lengths[stop]]
+
+
+def _list_set_aside(store_path: Path, problems: dict[str, str]) -> None:
+    """List the clips that could not be used in a CSV beside the store."""
+    path = store_path.with_suffix(".problems.csv")
+    if not problems:
+        path.unlink(missing_ok=True)
+        return
+    with published_text(path) as file:
+        csv.writer(file, lineterminator="\n").writerows([("fname", "problem"), *problems.items()])

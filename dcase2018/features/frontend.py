@@ -1,0 +1,106 @@
+"""A recipe at work: an open clip to frames, whatever the recipe's feature, trimming and scale.
+
+Clips are read in blocks, so that memory does not grow with them but for their frames. A recipe that trims
+or scales by the peak surveys the clip first, and reads it a second time.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+
+from dcase2018.corpus import BadClipError, Clip
+from dcase2018.features.logmel import LogMel
+from dcase2018.features.recipe import Recipe
+
+# Windows of samples (n_frames, frame_length) and what counts as 1 in them, to frames (n_frames, width).
+Transform = Callable[[np.ndarray, float], np.ndarray]
+
+
+def waveform(windows: np.ndarray, full_scale: float) -> np.ndarray:
+    """The samples themselves, float32 in [-1, 1]."""
+    return windows / np.float32(full_scale)
+
+
+class FrontEnd:
+    """Call it with a clip to get its frames. It travels between processes."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.transform: Transform = waveform if recipe.feature == "waveform" else LogMel(recipe)
+
+    def __call__(self, clip: Clip) -> np.ndarray:
+        """Compute the frames of a clip: (n_frames, recipe.width), of the recipe's dtype.
+
+        Raises
+        ------
+        BadClipError
+            If the clip cannot be decoded to its end, or it or its frames are not finite.
+        """
+        blocks, full_scale = clip.blocks(), clip.full_scale
+        if self.recipe.trim_db or self.recipe.normalize == "peak":
+            envelope = _envelope(blocks, self.recipe.hop_length)
+            blocks = _cut(clip.blocks(), *_loud_part(envelope, self.recipe))
+            peak = envelope.max(initial=0)
+            if self.recipe.normalize == "peak" and peak > 0:
+                full_scale = float(peak)
+        return self._frames(blocks, full_scale)
+
+    def samples(self, samples: np.ndarray) -> np.ndarray:
+        """Frames of samples in memory, neither trimmed nor scaled."""
+        return self._frames([samples], 1.0)
+
+    def _frames(self, blocks: Iterable[np.ndarray], full_scale: float) -> np.ndarray:
+        recipe = self.recipe
+        windows = framed(blocks, recipe.frame_length, recipe.hop_length)
+        pieces = [self.transform(some, full_scale).astype(recipe.dtype, copy=False) for some in windows]
+        if not pieces:
+            return np.empty((0, recipe.width), recipe.dtype)
+        frames = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if not np.isfinite(frames).all():
+            raise BadClipError("not finite: its samples are too large")
+        return frames
+
+
+def framed(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[np.ndarray]:
+    """Cut a stream of samples into windows: views of (some, length), `hop` samples apart.
+
+    Windows are whole; but samples too few for one are padded to one with zeros.
+    """
+    rest = np.zeros(0, np.int16)
+    shorter_than_one = True
+    for block in blocks:
+        samples = np.concatenate([rest, block]) if len(rest) else block
+        count = max(0, (len(samples) - length) // hop + 1)
+        if count:
+            shorter_than_one = False
+            yield np.lib.stride_tricks.sliding_window_view(samples, length)[: count * hop : hop]
+        rest = samples[count * hop :]
+    if shorter_than_one and len(rest):
+        yield np.pad(rest, (0, length - len(rest)))[None]
+
+
+def _envelope(blocks: Iterable[np.ndarray], hop: int) -> np.ndarray:
+    """Largest magnitude in each hop of samples, the last one padded: (ceil(n_samples / hop),)."""
+    whole = framed(chain(blocks, [np.zeros(hop - 1, np.int16)]), hop, hop)
+    maxima = [np.maximum(some.max(axis=1), -some.min(axis=1).astype(np.float32)) for some in whole]
+    return np.concatenate([np.zeros(0, np.float32), *maxima])
+
+
+def _loud_part(envelope: np.ndarray, recipe: Recipe) -> tuple[int, int]:
+    """First and last sample of what is left when quiet ends are cut; silence is left whole."""
+    threshold = envelope.max(initial=0) * 10 ** (-recipe.trim_db / 20) if recipe.trim_db else 0
+    loud = np.flatnonzero(envelope >= threshold)
+    if not len(loud):
+        return 0, 0
+    return int(loud[0]) * recipe.hop_length, int(loud[-1] + 1) * recipe.hop_length
+
+
+def _cut(blocks: Iterable[np.ndarray], start: int, stop: int) -> Iterator[np.ndarray]:
+    """Cut a stream of samples to those from `start` to `stop`."""
+    position = 0
+    for block in blocks:
+        part = block[max(0, start - position) : max(0, stop - position)]
+        position += len(block)
+        if len(part):
+            yield part

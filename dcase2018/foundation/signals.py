@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM as a wish to end in order."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from dcase2018.foundation.errors import Dcase2018Error
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedError(Dcase2018Error):
+    """A signal ended the work, and what it had done is kept."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+class Wish:
+    """The signal that has come, or 0."""
+
+    number = 0
+
+
+@contextmanager
+def wish_to_end() -> Iterator[Wish]:
+    """Note the first signal in a `Wish` instead of dying of it; a second one is not held back.
+
+    Outside the main thread, where signals do not arrive, nothing is noted.
+    """
+    wish = Wish()
+    if threading.current_thread() is not threading.main_thread():
+        yield wish
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        wish.number = number
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield wish
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

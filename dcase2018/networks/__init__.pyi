@@ -1,0 +1,10 @@
+from .hparams import MODEL_NAMES as MODEL_NAMES
+from .hparams import PRESETS as PRESETS
+from .hparams import HParams as HParams
+from .hparams import Preset as Preset
+from .models import build as build
+from .models import kernel_weights as kernel_weights
+from .models import load_yamnet as load_yamnet
+from .models import multiplies as multiplies
+from .models import take_over as take_over
+from .objective import compile_model as compile_model

@@ -1,0 +1,10 @@
+"""What people look at. It stands beside training, and never trains.
+
+    plot  the history of a run as a picture
+
+It may import foundation and runs.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+from .plot import plot_history as plot_history

@@ -1,0 +1,9 @@
+from .ensemble import Member as Member
+from .ensemble import open_ensemble as open_ensemble
+from .events import Events as Events
+from .provenance import origin as origin
+from .run import Run as Run
+from .run import load_model as load_model
+from .run import save_model as save_model
+from .state import Limits as Limits
+from .state import State as State

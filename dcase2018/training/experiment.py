@@ -1,0 +1,211 @@
+"""A training that is planned: everything but the network, checked before Keras is loaded."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dcase2018.corpus import class_names
+from dcase2018.examples import Crops, Epochs, LabelledClips, Windows
+from dcase2018.features import RECIPES, Recipe, Store
+from dcase2018.foundation import InputError, differences
+from dcase2018.networks import HParams, Preset
+from dcase2018.runs import Limits, Run, origin
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Initial:
+    """A network whose layers a training begins with.
+
+    Attributes
+    ----------
+    path
+        A `.keras` file, or the `.h5` of weights that the authors of YAMNet publish.
+    recipe
+        Of the features that it has learned from.
+    classes
+        Those that it tells apart; none, where they have no names here.
+    """
+
+    path: Path
+    recipe: Recipe
+    classes: Sequence[str]
+
+    @classmethod
+    def find(cls, path: Path) -> "Initial":
+        """Look up the trained network of a run, or take a file as YAMNet's weights.
+
+        Raises
+        ------
+        InputError
+            If it is neither.
+        """
+        if path.is_dir():
+            run = Run.load(path)
+            return cls(run.model_file(), run.recipe, run.classes)
+        if path.suffix != ".h5":
+            raise InputError(f"--init-from {path} is neither a run's folder nor YAMNet's weights (.h5)")
+        return cls(path, RECIPES["yamnet"], ())
+
+    def digest(self) -> str:
+        """Digest of the file: the same for the same network."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run, the clips to learn from, others to score after each epoch, and a network to begin with."""
+
+    run: Run
+    training: LabelledClips
+    validation: LabelledClips | None
+    initial: Initial | None
+
+    @classmethod
+    def plan(
+        cls,
+        path: Path,
+        preset: Preset,
+        store: Store,
+        labels: pd.DataFrame,
+        validation: pd.DataFrame | None = None,
+        classes: Sequence[str] | None = None,
+        seed: int = 0,
+        initial: Initial | None = None,
+    ) -> "Experiment":
+        """Plan a run.
+
+        Parameters
+        ----------
+        path
+            Folder of the run.
+        labels, validation
+            Clips of the store to learn from, and others to score after each epoch (see `read_labels`).
+        classes
+            Order of the classes; those of `labels`, ascending, if None.
+        initial
+            Layers to begin with, where they fit; random weights, if None.
+
+        Raises
+        ------
+        InputError
+            If a clip is not in the store, none has frames, or the hyperparameters do not go with the rest.
+        """
+        classes = list(classes or class_names(labels))
+        training = LabelledClips.find(store, labels, classes).audible()
+        _check(preset.hparams, training, initial)
+        held_out = None if validation is None else LabelledClips.find(store, validation, classes)
+        run = Run(
+            path=path,
+            model=preset.model,
+            hparams=preset.hparams,
+            recipe=store.recipe,
+            classes=classes,
+            class_clips=training.truth.sum(axis=0).tolist(),
+            epochs=preset.epochs,
+            seed=seed,
+            training_data=training.fingerprint(),
+            validation_data=held_out.fingerprint() if held_out else "",
+            init_from=initial.digest() if initial else "",
+            made=origin() | {"store": str(store.path)},
+        )
+        return cls(run, training, held_out, initial)
+
+    @cached_property
+    def examples(self) -> Windows | Crops:
+        """The examples to learn from."""
+        hparams, clips = self.run.hparams, self.training
+        window = hparams.example_window(self.run.recipe)
+        if hparams.sampling == "crops":
+            return Crops(clips.store, clips.rows, window, hparams.short)
+        return Windows(clips.store, clips.rows, window, hparams.example_hop(self.run.recipe), hparams.short)
+
+    @cached_property
+    def epochs(self) -> Epochs:
+        """Which examples each epoch has: all, and in the last ones those of verified clips, if so asked."""
+        hparams, clips = self.run.hparams, self.training
+        return Epochs(
+            self.run.epochs,
+            len(self.examples),
+            self.run.seed,
+            last=np.flatnonzero(clips.verified[self.examples.clip]),
+            last_count=round(hparams.verified_stretch * self.run.epochs),
+            odds=self._rarity[self.examples.clip] if hparams.balance == "sampling" else None,
+        )
+
+    @property
+    def _rarity(self) -> np.ndarray:
+        """One over the number of clips of each clip's class (or the mean of that), on average 1: (clips,)."""
+        truth = self.training.truth
+        rarity = (truth / np.maximum(truth.sum(axis=0), 1)).sum(axis=1) / truth.sum(axis=1)
+        return rarity / rarity.mean()
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What the network shall say of each clip, float32 (clips, classes).
+
+        Where losses are masked, one more column tells the unverified clips by 1.
+        """
+        targets = self.training.truth.astype(np.float32)
+        if not self.run.hparams.loss_mask:
+            return targets
+        return np.column_stack([targets, ~self.training.verified]).astype(np.float32)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """What each clip counts for in the loss, float32 (clips,)."""
+        hparams = self.run.hparams
+        weights = np.where(self.training.verified, 1.0, hparams.unverified_weight)
+        if hparams.balance == "weights":
+            weights *= self._rarity
+        return weights.astype(np.float32)
+
+    @property
+    def batch_size(self) -> int:
+        """Examples a step: those of the hyperparameters, or all if there are fewer."""
+        return min(self.run.hparams.batch_size, len(self.examples))
+
+    @property
+    def epoch_steps(self) -> float:
+        """Steps in which every example is seen once; a batch may end one epoch and begin the next."""
+        return len(self.examples) / self.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epoch_end(self.run.epochs)
+
+    def epoch_end(self, epoch: int) -> int:
+        """Step after which so many epochs are complete, but for what does not fill a batch."""
+        ends = self.epochs.ends
+        return int(ends[epoch - 1]) // self.batch_size if 0 < epoch <= len(ends) else 0
+
+    def over(self, limits: Limits) -> str:
+        """Say why nothing is left to do; "" if something is."""
+        finished = (self.run.path / "model.keras").is_file()
+        return self.run.state().end(self.total_steps, limits) if finished else ""
+
+
+def _check(hparams: HParams, training: LabelledClips, initial: Initial | None) -> None:
+    """Refuse hyperparameters that need what is not there; warn of layers that learned from other features."""
+    if hparams.freeze != "none" and not initial:
+        raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --init-from RUN")
+    if hparams.verified_stretch and not training.verified.any():
+        raise InputError(
+            "verified_stretch needs a label file that names verified clips (manually_verified);"
+            " learn without: --hparams verified_stretch=0"
+        )
+    if hparams.classifier == "softmax" and (training.truth.sum(axis=1) > 1).any():
+        raise InputError(
+            "classifier=softmax tells one label a clip, and some have several; --hparams classifier=logistic"
+        )
+    strange = differences(training.store.recipe, initial.recipe) if initial else []
+    if strange:
+        log.warning("--init-from has learned from other features; here %s", "; ".join(strange))

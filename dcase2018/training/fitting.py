@@ -1,0 +1,143 @@
+"""Training: a network learns from the examples of labelled clips, and a run folder keeps it.
+
+A training that was stopped, in order or by force, goes on from its last checkpoint to the very weights
+that it would have reached undisturbed: a batch is a function of its number, a checkpoint's network has its
+optimizer, and all else that changes on the way (random layers, what is counted) is in its `State`.
+"""
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from dcase2018.examples import Augmentation, Batches
+from dcase2018.foundation import InputError, StoppedError, published, wish_to_end
+from dcase2018.networks import build, compile_model, load_yamnet, take_over
+from dcase2018.runs import Limits, Run, State, load_model, save_model
+from dcase2018.training.experiment import Experiment, Initial
+from dcase2018.training.trainer import Trainer, random_states
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    experiment: Experiment,
+    limits: Limits | None = None,
+    checkpoint_steps: int = 250,
+    force: bool = False,
+    after_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> str:
+    """Train the network of an experiment and write its run; go on where an earlier call stopped.
+
+    Parameters
+    ----------
+    limits
+        What ends the training before its last epoch.
+    checkpoint_steps
+        Steps from one checkpoint to the next; each epoch ends with one too.
+    force
+        Remove another run that the folder holds.
+    after_epoch
+        Is given each epoch's row of the history; what it raises ends the training.
+
+    Returns
+    -------
+    str
+        Why training is over.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another run, or something that is no run.
+    Dcase2018Error
+        If the loss becomes NaN or infinite, or another process is training this run; the checkpoints
+        are kept.
+    StoppedError
+        If a signal came; the step was finished and the state is kept.
+    """
+    limits = limits or Limits()
+    run = experiment.run
+    with run.taken(force), wish_to_end() as wish:
+        state = run.state()
+        model = _model(experiment, state)
+        trainer = Trainer(experiment, state, limits, checkpoint_steps, wish, after_epoch)
+        if not trainer.over:
+            _learn(experiment, model, trainer)
+        if not trainer.over:
+            message = f"stopped after step {state.step}; run the same command again to go on"
+            raise StoppedError(wish.number, message)
+        _publish(run, model, limits)
+    return trainer.over
+
+
+def _model(experiment: Experiment, state: State) -> keras.Model:
+    """Build the network, or load it as the last checkpoint has it."""
+    run = experiment.run
+    share_work_among_devices()
+    keras.utils.set_random_seed(run.seed)
+    if state.step:
+        log.info("%s: going on after step %d", run.path, state.step)
+        model = load_model(run.checkpoint(state.step) / "model.keras", compiled=True)
+        for variable, seed in zip(random_states(model), state.seeds, strict=True):
+            variable.assign(np.array(seed, np.uint32))
+        return model
+    made = run.made | {"backend": keras.backend.backend()}
+    dataclasses.replace(run, made=made).save()
+    statistics = experiment.training.statistics() if run.hparams.standardize == "bands" else None
+    model = build(run.model, run.example_shape, len(run.classes), run.hparams, statistics)
+    if experiment.initial:
+        _begin_with(model, run, experiment.initial)
+    if run.hparams.freeze == "features":
+        for layer in model.layers[:-1]:
+            layer.trainable = False
+    compile_model(model, run.hparams, experiment.epoch_steps, experiment.total_steps)
+    return model
+
+
+def _begin_with(model: keras.Model, run: Run, initial: Initial) -> None:
+    path = initial.path
+    source = load_yamnet(path) if path.suffix == ".h5" else load_model(path, compiled=False)
+    taken = take_over(model, source, classifier=list(run.classes) == list(initial.classes))
+    if not taken:
+        raise InputError(f"{path} has no layer that fits the network; give the --model that it is of")
+    log.info("%d layers begin as those of %s: %s", len(taken), path, ", ".join(taken))
+
+
+def share_work_among_devices() -> None:
+    """Part each batch among the accelerators, if there are several and the backend knows how."""
+    if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+
+
+def _learn(experiment: Experiment, model: keras.Model, trainer: Trainer) -> None:
+    """Take the steps that are left, as one call of Keras' `fit` in which `Trainer` marks the epochs."""
+    run = experiment.run
+    log.info(
+        "%s: %d clips, %d examples, %.0f steps an epoch, %d weights",
+        run.path, len(experiment.training), len(experiment.examples), experiment.epoch_steps,
+        model.count_params(),
+    )  # fmt: skip
+    batches = Batches(
+        experiment.examples,
+        experiment.epochs,
+        Augmentation(run.hparams, run.recipe),
+        experiment.targets,
+        experiment.weights,
+        experiment.batch_size,
+        first=trainer.state.step,
+    )
+    steps = experiment.total_steps - trainer.state.step
+    with trainer:
+        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[trainer])
+
+
+def _publish(run: Run, model: keras.Model, limits: Limits) -> None:
+    """Write the trained network: that of the best epoch, if training waited for a better one."""
+    if limits.patience is None or not (run.path / "best.keras").exists():
+        save_model(model, run.path / "model.keras")
+        return
+    with published(run.path / "model.keras") as partial:
+        shutil.copyfile(run.path / "best.keras", partial)

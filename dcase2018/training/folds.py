@@ -1,0 +1,94 @@
+"""Cross-validation: a run a fold, and every clip scored by the network that has not learned it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+
+import joblib
+import pandas as pd
+
+from dcase2018.corpus import SEVERAL, class_names, class_truth, folds, verified
+from dcase2018.examples import LabelledClips
+from dcase2018.features import Store
+from dcase2018.networks import Preset
+from dcase2018.runs import Limits
+from dcase2018.scoring import Tagger, average_precision
+from dcase2018.training.experiment import Experiment
+from dcase2018.training.fitting import fit
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The training of one fold's network, and all clips that it does not learn from."""
+
+    experiment: Experiment
+    held_out: LabelledClips
+
+
+def plan_folds(
+    path: Path,
+    count: int,
+    preset: Preset,
+    store: Store,
+    labels: pd.DataFrame,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+) -> list[Fold]:
+    """Part the clips into folds, stratified on label and `manually_verified`, and plan a run for each.
+
+    A fold's network is scored on the way by the fold's verified clips. Its run is `path`/fold-N, N from 1.
+
+    Raises
+    ------
+    InputError
+        If a clip is not in the store.
+    """
+    classes = list(classes or class_names(labels))
+    number = folds(labels, count, seed)
+    planned = []
+    for fold in range(count):
+        held_out, learned = labels[number == fold], labels[number != fold]
+        checked = held_out[verified(held_out)]
+        experiment = Experiment.plan(
+            path / f"fold-{fold + 1}", preset, store, learned, checked, classes, seed
+        )
+        planned.append(Fold(experiment, LabelledClips.find(store, held_out, classes)))
+    return planned
+
+
+def fit_folds(
+    chosen: Iterable[Fold], limits: Limits, checkpoint_steps: int, force: bool, workers: joblib.Parallel
+) -> None:
+    """Train the networks of some folds (see `dcase2018.training.fitting.fit`)."""
+    tasks = (joblib.delayed(fit)(fold.experiment, limits, checkpoint_steps, force) for fold in chosen)
+    for _ in workers(tasks):
+        pass
+
+
+def out_of_fold(chosen: Sequence[Fold]) -> pd.DataFrame:
+    """Score every clip by the network of its fold.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip, sorted by `fname`: its columns are `fname`, `labels` (parted by commas), `verified`,
+        and a class each.
+    """
+    parts = []
+    for fold in chosen:
+        run, clips = fold.experiment.run, fold.held_out
+        scores = Tagger(run, run.load_model(), clips.store).scores(clips.rows)
+        part = pd.DataFrame(scores, columns=run.classes)
+        part.insert(0, "fname", [clips.store.fnames[row] for row in clips.rows])
+        part.insert(1, SEVERAL, [",".join(compress(run.classes, true)) for true in clips.truth])
+        part.insert(2, "verified", clips.verified)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True).sort_values("fname", ignore_index=True)
+
+
+def verified_score(table: pd.DataFrame) -> float:
+    """MAP@3 of the verified clips in a table of `out_of_fold`."""
+    rows = table[table["verified"]]
+    classes = list(table.columns[3:])
+    return float(average_precision(rows[classes].to_numpy(float), class_truth(rows, classes)).mean())

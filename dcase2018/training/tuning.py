@@ -1,0 +1,137 @@
+"""A search for hyperparameters by validation score, with Optuna; a study is a file, and goes on."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from dcase2018.foundation import Dcase2018Error, InputError, Progress, StoppedError, knobs, parse
+from dcase2018.networks import HParams
+from dcase2018.runs import Limits
+from dcase2018.training.experiment import Experiment
+from dcase2018.training.fitting import fit
+
+log = logging.getLogger(__name__)
+
+COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+
+Plan = Callable[[Path, HParams], Experiment]
+Range = tuple[Any, Any] | list[str]  # from low to high, or one of these, as text
+
+KNOWN = {field.name: field for field, _ in knobs(HParams)}
+
+
+def parse_search(text: str) -> dict[str, Range]:
+    """Read what to search: `lr=1e-4:1e-2,dropout=0:0.5,score_mean=arithmetic|geometric`.
+
+    Raises
+    ------
+    InputError
+        For a name that is unknown, a value that is not allowed, and a range that is none.
+    """
+    space: dict[str, Range] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, values = item.partition("=")
+        if name not in KNOWN:
+            raise InputError(f"--search {name!r} is unknown; known here: {', '.join(KNOWN)}")
+        if not equals:
+            raise InputError(f"--search {item!r} is not name=low:high or name=this|that")
+        is_range = ":" in values
+        texts = values.split(":", 1) if is_range else values.split("|")
+        read = [parse(KNOWN[name], value) for value in texts]
+        for value in read:
+            dataclasses.replace(HParams(), **{name: value})  # refuses what is not allowed
+        if is_range and not read[0] < read[1]:
+            raise InputError(f"--search {item!r}: {texts[0]} is not below {texts[1]}")
+        space[name] = (read[0], read[1]) if is_range else texts
+    if not space:
+        raise InputError("--search names nothing to search; try lr=1e-4:1e-2")
+    return space
+
+
+def suggest(trial: optuna.Trial, space: dict[str, Range], start: HParams) -> HParams:
+    """Draw hyperparameters; a range that spans a factor of ten is searched on a logarithmic scale."""
+    chosen: dict[str, object] = {}
+    for name, values in space.items():
+        if isinstance(values, list):
+            chosen[name] = parse(KNOWN[name], trial.suggest_categorical(name, values))
+            continue
+        low, high = values
+        draw = trial.suggest_int if isinstance(low, int) else trial.suggest_float
+        chosen[name] = draw(name, low, high, log=low > 0 and high >= 10 * low)
+    return dataclasses.replace(start, **chosen)  # type: ignore[arg-type]
+
+
+def tune(
+    folder: Path,
+    space: dict[str, Range],
+    start: HParams,
+    plan: Plan,
+    trials: int,
+    limits: Limits,
+    seed: int = 0,
+) -> tuple[float, str]:
+    """Search until `trials` trainings are done, those of earlier calls included.
+
+    A training that stands worse than the median of the others at its epoch is broken off.
+
+    Parameters
+    ----------
+    folder
+        Gets study.db, and a run for each trial.
+    start
+        The hyperparameters that are not searched.
+    plan
+        Plans the training of a trial, with validation clips.
+
+    Returns
+    -------
+    tuple
+        The best validation MAP@3, and its hyperparameters as `--hparams` takes them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=f"sqlite:///{folder / 'study.db'}",
+        study_name="dcase2018",
+        direction="maximize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
+    )
+    earlier = len(study.get_trials(states=[COMPLETE, PRUNED]))  # one that was interrupted is made up for
+
+    def objective(trial: optuna.Trial) -> float:
+        experiment = plan(folder / f"trial-{trial.number}", suggest(trial, space, start))
+
+        def report(row: dict[str, float]) -> None:
+            trial.report(row["val_map3"], int(row["epoch"]))
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            fit(experiment, limits, after_epoch=report)
+        except StoppedError:
+            raise
+        except Dcase2018Error as error:  # such as a loss that became infinite
+            log.warning("%s", error)
+            raise optuna.TrialPruned from None
+        best = experiment.run.state().best
+        return best["val_map3"] if best else 0.0
+
+    with Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
+        for _ in range(trials - earlier):
+            study.optimize(objective, n_trials=1)
+            last = study.trials[-1]
+            log.info("trial %d: %s, %s", last.number, last.state.name.lower(), _as_hparams(last.params))
+            progress.update(1)
+    if not study.get_trials(states=[COMPLETE]):
+        raise InputError(f"no trial of {folder} came to its end; give more --trials")
+    return study.best_value, _as_hparams(study.best_params)
+
+
+def _as_hparams(values: dict[str, object]) -> str:
+    return ",".join(f"{name}={value}" for name, value in values.items())

@@ -1,0 +1,205 @@
+"""Label files, class maps and splits, on the real label files of FSDKaggle2018."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CLASSES, DATA, refuse, succeed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcase2018.corpus.labels import (
+    class_names,
+    class_truth,
+    folds,
+    hold_out,
+    label_lists,
+    read_class_map,
+    read_labels,
+    read_names,
+)
+from dcase2018.foundation.errors import InputError
+
+TRAIN = DATA / "train.csv"
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_class_map_of_the_real_training_set(tmp_path: Path) -> None:
+    out = tmp_path / "class_map.csv"
+    assert succeed("class-map", TRAIN, out) == f"{out}: 41 classes\n"
+    assert out.read_bytes() == "".join(f"{i},{name}\n" for i, name in enumerate(CLASSES)).encode()
+    assert read_class_map(out) == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "first"),
+    [
+        ("train.csv", 9473, ("00044347.wav", "Hi-hat")),
+        ("train_post_competition.csv", 120, ("00044347.wav", "Hi-hat")),
+        ("test_post_competition.csv", 120, ("00326aa9.wav", "Oboe")),
+    ],
+)
+def test_real_label_files(name: str, rows: int, first: tuple[str, str]) -> None:
+    labels = read_labels(DATA / name, CLASSES)
+    assert len(labels) == rows  # the ignored ones are left out
+    assert tuple(labels.iloc[0][["fname", "label"]]) == first
+    truth = class_truth(labels, CLASSES)
+    assert (truth.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(np.array(CLASSES)[truth.argmax(axis=1)], labels["label"])
+
+
+def test_a_sample_submission_is_no_truth() -> None:
+    with pytest.raises(InputError, match=r"200 errors: line 2: label 'Laughter Hi-Hat Flute' is not among"):
+        read_labels(DATA / "sample_submission.csv", CLASSES)
+    assert len(read_names(DATA / "sample_submission.csv")) == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fname,label\na.wav,Bark\nb.wav,Bus\n",
+        "fname,label\r\na.wav,Bark\r\nb.wav,Bus\r\n",
+        "\ufefffname,label\na.wav,Bark\nb.wav,Bus",
+        "label,extra,fname\nBark,1,a.wav\n\nBus,2,b.wav\n\n",
+        'fname,label\n"a.wav","Bark"\nb.wav,Bus\n',
+    ],
+)
+def test_forms_of_a_csv(tmp_path: Path, text: str) -> None:
+    labels = read_labels(write(tmp_path / "l.csv", text))
+    assert labels[["fname", "label"]].to_numpy().tolist() == [["a.wav", "Bark"], ["b.wav", "Bus"]]
+
+
+def test_several_labels_a_clip(tmp_path: Path) -> None:
+    text = 'fname,labels,split\n64760,"Bark,Bus",train\nb.flac,Bus,val\nc.d.wav,"Cough, Bark,Bark",train\n'
+    labels = read_labels(write(tmp_path / "l.csv", text))
+    assert labels["fname"].tolist() == ["64760.wav", "b.flac", "c.d.wav"]
+    assert read_names(tmp_path / "l.csv") == labels["fname"].tolist()
+    assert label_lists(labels) == [["Bark", "Bus"], ["Bus"], ["Cough", "Bark", "Bark"]]
+    assert class_names(labels) == ["Bark", "Bus", "Cough"]
+    assert class_truth(labels, ["Bus", "Cough", "Bark"]).astype(int).tolist() == [
+        [1, 0, 1],
+        [1, 0, 0],
+        [0, 1, 1],
+    ]
+    text = 'fname,labels\na,"Bark,,Bus"\nb,"Bark,Barks"\nc,\nd,"None,Bark"\na,Bus\n'
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text), CLASSES)
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 5 errors: line 2: label is empty",
+        "line 3: label 'Barks' is not among the 41 classes",
+        "line 4: label is empty",
+        "line 5: label 'None' is no class",
+        "line 6: 'a.wav' stands already in line 2",
+    ]
+
+
+def test_all_errors_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = "fname,label,manually_verified\na,Bark,1\nb,Barks,1\na,Bus,0\n,Bus,2\nc,None,0\nd,Bus\ne,,0\n"
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text), CLASSES)
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 7 errors: line 3: label 'Barks' is not among the 41 classes",
+        "line 4: 'a' stands already in line 2",
+        "line 5: fname is empty",
+        "line 5: manually_verified is '2', not 0 or 1",
+        "line 6: label 'None' is no class",
+        "line 7: 2 fields, not 3",
+        "line 8: label is empty",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the header must name fname and label; it has no fname and no label"),
+        ("a.wav,Bark\nb.wav,Bus\n", "line 1: the header must name fname and label"),
+        ("fname,verified\na.wav,1\n", "it has no label"),
+        ("fname,label\n", "1 error: no clip is labelled"),
+        ('fname,label\n"a.wav,Bark\n', "line 2: unexpected end of data"),
+        ("fname,label,usage\na.wav,None,Ignored\n", "no clip is labelled"),
+    ],
+)
+def test_files_that_are_no_label_files(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_labels(write(tmp_path / "l.csv", text))
+
+
+def test_odd_names_go_through(tmp_path: Path) -> None:
+    raw = b"fname,label\n\xe9\xff clip.wav,Bark\nsp ace.wav,Bus\n"
+    labels = read_labels(write(tmp_path / "l.csv", raw))
+    assert labels["fname"][0].encode("utf-8", "surrogateescape") == b"\xe9\xff clip.wav"
+
+
+@pytest.mark.parametrize("text", ["0,A\n2,B\n", "1,A\n", "0,A,B\n", "index,name\n0,A\n", "0,A\n1,A\n"])
+def test_class_maps_that_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError):
+        read_class_map(write(tmp_path / "m.csv", text))
+
+
+def test_split_keeps_header_columns_and_every_row(tmp_path: Path) -> None:
+    source = DATA / "train_post_competition.csv"
+    succeed("split", source, tmp_path, "--fraction", 0.25)
+    lines = source.read_text().splitlines()
+    parts = [(tmp_path / name).read_text().splitlines() for name in ("train.csv", "validation.csv")]
+    assert [part[0] for part in parts] == [lines[0]] * 2
+    assert sorted(parts[0][1:] + parts[1][1:]) == sorted(lines[1:])
+
+
+def strata(labels: pd.DataFrame) -> pd.Series:
+    return labels["label"] + labels["manually_verified"]
+
+
+def test_hold_out_of_the_real_training_set() -> None:
+    labels = read_labels(TRAIN)
+    held_out = hold_out(labels, 0.1, seed=3)
+    assert abs(held_out.sum() - 947.3) < 1
+    shares = pd.crosstab(strata(labels), held_out)
+    assert (shares[True] - shares.sum(axis=1) / 10).abs().max() <= 1
+    assert class_names(labels[~held_out]) == CLASSES
+    np.testing.assert_array_equal(held_out, hold_out(labels, 0.1, seed=3))
+    assert (held_out != hold_out(labels, 0.1, seed=4)).any()
+
+
+def test_folds_of_the_real_training_set() -> None:
+    labels = read_labels(TRAIN)
+    fold = folds(labels, 5, seed=0)
+    counts = pd.crosstab(strata(labels), fold)
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+    assert set(fold) == set(range(5))
+
+
+def test_folds_as_files(tmp_path: Path) -> None:
+    succeed("split", TRAIN, tmp_path, "--folds", 4)
+    seen = [name for k in range(1, 5) for name in read_names(tmp_path / f"fold-{k}" / "validation.csv")]
+    assert sorted(seen) == sorted(read_names(TRAIN))
+    for k in range(1, 5):
+        learnt = set(read_names(tmp_path / f"fold-{k}" / "train.csv"))
+        assert learnt.isdisjoint(read_names(tmp_path / f"fold-{k}" / "validation.csv"))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("01")), min_size=1, max_size=60),
+    st.floats(0.01, 0.99),
+    st.integers(0, 5),
+)
+def test_a_split_is_stratified_whatever_the_labels(
+    rows: list[tuple[str, str]], fraction: float, seed: int
+) -> None:
+    labels = pd.DataFrame(rows, columns=["label", "manually_verified"], dtype=object)
+    counts = pd.crosstab(strata(labels), hold_out(labels, fraction, seed))
+    drawn = counts[True] if True in counts else 0 * counts[False]
+    assert ((drawn - counts.sum(axis=1) * fraction).abs() <= 1 + 1e-9).all()
+
+
+def test_a_bad_label_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    bad = write(tmp_path / "bad.csv", "a.wav,Bark\n")
+    for command in (("class-map", bad, tmp_path / "map.csv"), ("split", bad, tmp_path / "out")):
+        assert "the header must name fname and label" in refuse(2, *command)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]

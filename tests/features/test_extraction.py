@@ -1,0 +1,253 @@
+"""Extraction: every clip accounted for, the same store whatever the way to it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import BASELINE, noise, refuse, succeed, write_wav
+from threadpoolctl import threadpool_limits
+
+from dcase2018.features.extraction import extract
+from dcase2018.features.frontend import FrontEnd
+from dcase2018.features.store import Store
+from dcase2018.foundation.errors import Dcase2018Error, InputError
+
+
+def content(path: Path) -> dict[str, object]:
+    """All that a store says, less what identifies the file system's view of the sources."""
+    store = Store(path)
+    return {
+        "recipe": store.recipe,
+        "clips": [(store.fnames[row], store.problems[row]) for row in range(len(store))],
+        "frames": [store.clip(row).tobytes() for row in range(len(store))],
+    }
+
+
+def test_every_clip_has_its_frames_in_order_of_name(clips: Path, store: Store) -> None:
+    assert store.fnames == ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
+    assert store.lengths.tolist() == [98, 27, 9, 1, 0]
+    assert store.problems == ["", "", "", "", "no samples"]
+    for row, fname in enumerate(store.fnames):
+        samples = soundfile.read(clips / fname, dtype="float32")[0]
+        with threadpool_limits(1, "blas"):  # as every job has it: more threads sum in another order
+            expected = FrontEnd(BASELINE).samples(samples)
+        np.testing.assert_array_equal(store.clip(row), expected)
+
+
+def test_nothing_is_left_beside_the_store(clips: Path, store: Store) -> None:
+    assert sorted(path.name for path in store.path.parent.iterdir()) == ["clips", "clips.h5"]
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_the_number_of_jobs_does_not_matter(
+    clips: Path, store: Store, tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcase2018.features.extraction.SHARD_CLIPS", 2)
+    extract(clips, tmp_path / "parallel.h5", BASELINE, jobs=jobs)
+    assert content(tmp_path / "parallel.h5") == content(store.path)
+
+
+def test_a_label_file_chooses_clips_and_order(clips: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "l.csv"
+    labels.write_text("fname,label\nc.wav,Bark\na.wav,None\n")
+    succeed("extract", clips, tmp_path / "s.h5", "--labels", labels)
+    assert Store(tmp_path / "s.h5").fnames == ["c.wav", "a.wav"]
+
+
+def test_a_second_run_computes_nothing(clips: Path, store: Store) -> None:
+    before = store.path.read_bytes()
+    assert extract(clips, store.path, BASELINE).computed == 0
+    assert store.path.read_bytes() == before
+
+
+def test_only_what_changed_is_computed_again(clips: Path, store: Store, tmp_path: Path) -> None:
+    write_wav(clips / "b.wav", noise(20000, seed=9))
+    write_wav(clips / "f.wav", noise(3000, seed=10))
+    (clips / "c.wav").unlink()
+    summary = extract(clips, store.path, BASELINE)
+    assert (summary.clips, summary.computed) == (5, 2)
+    extract(clips, tmp_path / "afresh.h5", BASELINE)
+    assert content(store.path) == content(tmp_path / "afresh.h5")
+
+
+def test_a_damaged_clip_is_computed_again(clips: Path, store: Store, tmp_path: Path) -> None:
+    shutil.copy(store.path, tmp_path / "whole.h5")
+    raw = bytearray(store.path.read_bytes())
+    at = raw.index(store.clip(1).tobytes())
+    raw[at + 100] ^= 1
+    store.path.write_bytes(raw)
+    assert extract(clips, store.path, BASELINE).computed == 1
+    assert content(store.path) == content(tmp_path / "whole.h5")
+
+
+def test_verification_names_the_damaged(store: Store) -> None:
+    assert succeed("info", store.path, "--verify").endswith("verified all checksums hold\n")
+    raw = bytearray(store.path.read_bytes())
+    for row in (0, 3):
+        raw[raw.index(store.clip(row).tobytes()) + 5] ^= 128
+    store.path.write_bytes(raw)
+    message = refuse(1, "info", store.path, "--verify")
+    assert "is damaged in 2 of 5 clips: 'a.wav', 'd.wav'; run dcase2018 extract again" in message
+
+
+@pytest.mark.parametrize("recipe", ["baseline", "waveform"])
+def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, recipe: str) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    second = np.stack([noise(48000, 1), noise(48000, 2)], axis=1)
+    with soundfile.SoundFile(folder / "long.wav", "w", 48000, 2, "FLOAT") as file:
+        for _ in range(600):
+            file.write(second)
+    code = (
+        "import pathlib, sys; from dcase2018.features.extraction import extract;"
+        "from dcase2018.features.recipe import RECIPES;"
+        "extract(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), RECIPES[sys.argv[3]]);"
+        "status = pathlib.Path('/proc/self/status').read_text();"
+        "print(status.split('VmHWM:')[1].split()[0])"  # the most kB it ever held
+    )
+    command = [sys.executable, "-c", code, folder, tmp_path / "s.h5", recipe]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 500e6
+    assert abs(Store(tmp_path / "s.h5").lengths[0] - 60000) < 5
+
+
+def test_a_dask_cluster_makes_the_same_store(clips: Path, store: Store, tmp_path: Path) -> None:
+    from dask.distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        succeed("extract", clips, tmp_path / "s.h5", "--scheduler", cluster.scheduler_address)
+    assert content(tmp_path / "s.h5") == content(store.path)
+
+
+def test_another_recipe_is_refused(clips: Path, store: Store) -> None:
+    message = refuse(2, "extract", clips, store.path, "--hparams", "mel_bands=32")
+    assert "mel_bands=64, not 32" in message
+    assert "remove it or name another store" in message
+    assert not list(store.path.parent.glob(".*"))
+
+
+def test_one_bad_clip_among_many_known_ones(clips: Path, store: Store) -> None:
+    (clips / "f.wav").write_bytes(b"no audio")
+    summary = extract(clips, store.path, BASELINE)
+    assert (summary.computed, list(summary.set_aside)) == (1, ["f.wav"])
+    assert extract(clips, store.path, BASELINE).computed == 0
+
+
+def test_a_clip_that_could_not_be_opened_is_tried_again(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:  # the tests may run as root, who may read anything
+        patch.setattr("dcase2018.corpus.audio._check_wav_size", fail)
+        patch.setattr("dcase2018.features.extraction.SHARD_CLIPS", 1)
+        with pytest.raises(InputError, match=r"5 of the first 5 clips .*unreadable: Permission denied"):
+            extract(clips, tmp_path / "s.h5", BASELINE)
+    summary = extract(clips, tmp_path / "s.h5", BASELINE)
+    assert (summary.computed, summary.set_aside) == (5, {})
+
+
+@pytest.fixture
+def with_bad(clips: Path) -> Path:
+    """Three bad clips among five good ones."""
+    whole = (clips / "a.wav").read_bytes()
+    (clips / "cut.wav").write_bytes(whole[:5000])
+    (clips / "text.wav").write_bytes(b"this is no audio")
+    write_wav(clips / "nan.wav", np.full(5000, np.nan, np.float32), subtype="FLOAT")
+    return clips
+
+
+def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dcase2018", "extract", with_bad, tmp_path / "s.h5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert [line for line in done.stdout.splitlines() if line.startswith("set aside")] == [
+        "set aside: cut.wav: truncated: 4956 of 88200 bytes of samples",
+        "set aside: nan.wav: not finite: it holds NaN or infinity",
+        "set aside: text.wav: not audio: Format not recognised.",
+    ]
+    store = Store(tmp_path / "s.h5")
+    assert len(store) == 8
+    assert (store.lengths > 0).sum() == 4
+    assert "problem  cut.wav: truncated" in succeed("info", store.path)
+    assert (tmp_path / "s.problems.csv").read_text().splitlines() == [
+        "fname,problem",
+        "cut.wav,truncated: 4956 of 88200 bytes of samples",
+        "nan.wav,not finite: it holds NaN or infinity",
+        "text.wav,not audio: Format not recognised.",
+    ]
+    for name in ("cut", "nan", "text"):
+        (with_bad / f"{name}.wav").unlink()
+    extract(with_bad, store.path, BASELINE)
+    assert not (tmp_path / "s.problems.csv").exists()
+
+
+def test_strict_stops_at_the_first(with_bad: Path, tmp_path: Path) -> None:
+    message = refuse(1, "extract", with_bad, tmp_path / "s.h5", "--strict")
+    assert message.strip().endswith(
+        "clip 'cut.wav' cannot be used: truncated: 4956 of 88200 bytes of samples"
+    )
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_a_folder_of_something_else_fails_at_once(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number}.wav").write_bytes(b"no audio")
+    with pytest.raises(InputError, match=r"20 of the first 20 clips cannot be used, such as '0.wav'"):
+        extract(tmp_path, tmp_path / "s.h5", BASELINE)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["../a.wav"], "'../a.wav' leads out of"),
+        (["/etc/passwd"], "'/etc/passwd' leads out of"),
+        (["link.wav"], "'link.wav' leads out of"),
+        (["a.wav", "x.wav", "y.wav"], "2 of 3 clips are not in"),
+    ],
+)
+def test_names_that_are_refused(clips: Path, tmp_path: Path, names: list[str], message: str) -> None:
+    (clips / "link.wav").symlink_to(write_wav(tmp_path / "outside.wav", noise(100)))
+    with pytest.raises(InputError, match=message):
+        extract(clips, tmp_path / "s.h5", BASELINE, names)
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_odd_names_work(tmp_path: Path) -> None:
+    names = [b"sp ace.wav", b"\xe9\xff.wav", "träumerei, op. 15.wav".encode()]
+    for name in names:
+        source = write_wav(tmp_path / "clips" / "a.wav", noise(2000))
+        source.rename(source.with_name(os.fsdecode(name)))
+    extract(tmp_path / "clips", tmp_path / "s.h5", BASELINE)
+    assert sorted(map(os.fsencode, Store(tmp_path / "s.h5").fnames)) == sorted(names)
+
+
+def test_a_clip_in_a_folder_of_the_folder(clips: Path, tmp_path: Path) -> None:
+    write_wav(clips / "more" / "a.wav", noise(2000))
+    extract(clips, tmp_path / "s.h5", BASELINE, ["more/a.wav", "a.wav"])
+    assert Store(tmp_path / "s.h5").fnames == ["more/a.wav", "a.wav"]
+
+
+def test_two_extractions_of_one_store(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def second(*args: object) -> None:
+        with pytest.raises(Dcase2018Error, match="is being written by another process"):
+            extract(clips, tmp_path / "s.h5", BASELINE)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dcase2018.features.extraction._merge", second)
+    with pytest.raises(KeyboardInterrupt):
+        extract(clips, tmp_path / "s.h5", BASELINE)
+    monkeypatch.undo()
+    assert extract(clips, tmp_path / "s.h5", BASELINE).computed == 0  # the shards were kept
+
+
+def test_a_store_that_cannot_be_written(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    message = refuse(1, "extract", clips, tmp_path / "file" / "s.h5")
+    assert message.splitlines()[-1].startswith(f"dcase2018: {tmp_path / 'file'}")

@@ -1,0 +1,140 @@
+"""The store: what is written is what is read, whole or not at all, and damage is noticed."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import BASELINE
+
+from dcase2018.features.recipe import Recipe
+from dcase2018.features.store import Entry, Store, checksum
+from dcase2018.features.writing import write_store
+from dcase2018.foundation.errors import InputError
+
+
+def sample_store(path: Path, lengths: tuple[int, ...] = (3, 0, 2)) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    frames = [rng.standard_normal((length, 64)).astype(np.float32) for length in lengths]
+    entries = [
+        Entry(f"clip {i} é.wav", len(clip), checksum(clip), 10 * i, 20 * i, "" if len(clip) else "none")
+        for i, clip in enumerate(frames)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_store(path, BASELINE, entries, frames)
+    return frames
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    frames = sample_store(tmp_path / "s.h5")
+    store = Store(tmp_path / "s.h5")
+    assert store.recipe == BASELINE
+    assert store.fnames == [f"clip {i} é.wav" for i in range(3)]
+    assert store.problems == ["", "none", ""]
+    for row, clip in enumerate(frames):
+        np.testing.assert_array_equal(store.clip(row), clip)
+        assert store.is_sound(row)
+    assert store.entry(2) == Entry("clip 2 é.wav", 2, checksum(frames[2]), 20, 40)
+
+
+def test_a_store_of_empty_clips(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5", (0, 0))
+    assert Store(tmp_path / "s.h5").clip(1).shape == (0, 64)
+
+
+def test_a_store_travels_between_processes(tmp_path: Path) -> None:
+    frames = sample_store(tmp_path / "s.h5")
+    store = Store(tmp_path / "s.h5")
+    assert store.frames.shape == (5, 64)  # mapped, but that does not travel
+    assert len(pickle.dumps(store)) < 5000
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).clip(0), frames[0])
+
+
+def test_frames_are_read_only(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5")
+    with pytest.raises(ValueError, match="read-only"):
+        Store(tmp_path / "s.h5").frames[0] = 0
+
+
+def test_names_are_found_or_named(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5")
+    store = Store(tmp_path / "s.h5")
+    assert store.find(store.fnames[::-1]).tolist() == [2, 1, 0]
+    with pytest.raises(InputError, match=r"clip 'x.wav' and 1 more are not in .*; run dcase2018 extract"):
+        store.find(["x.wav", store.fnames[0], "y.wav"])
+
+
+def test_another_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5")
+    other = Recipe(mel_bands=96, mel_max_hz=16000)
+    with pytest.raises(InputError, match=r"mel_bands=64, not 96; mel_max_hz=7500.0, not 16000"):
+        Store(tmp_path / "s.h5").check_recipe(other, "a test")
+
+
+def test_a_failed_write_leaves_the_old_store(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    sample_store(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="4 frames were given for an index of 5"):
+        write_store(path, BASELINE, [Entry("a", 5, 0, 0, 0)], [np.zeros((4, 64), np.float32)])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n" + bytes(500)])
+def test_what_is_no_store(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "s.h5").write_bytes(content)
+    with pytest.raises(InputError, match="is no whole feature store"):
+        Store(tmp_path / "s.h5")
+
+
+def test_a_missing_store_says_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist; dcase2018 extract makes it"):
+        Store(tmp_path / "s.h5")
+
+
+def test_a_store_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    sample_store(path)
+    content = path.read_bytes()
+    for keep in range(0, len(content), 97):
+        path.write_bytes(content[:keep])
+        with pytest.raises(InputError):
+            Store(path)
+
+
+def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file.attrs["format"] = 99
+    with pytest.raises(InputError, match="is of store format 99, this program reads 1"):
+        Store(tmp_path / "s.h5")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["frames"][4, 7] += 1e-6
+    store = Store(tmp_path / "s.h5")
+    assert [store.is_sound(row) for row in range(3)] == [True, True, False]
+
+
+def test_the_example_of_the_specification_reads_a_store(tmp_path: Path) -> None:
+    specification = (Path(__file__).parents[2] / "features" / "README.md").read_text()
+    example = specification.split("```python\n")[1].split("```")[0]
+    sample_store(tmp_path / "features" / "demo" / "baseline" / "train.h5")
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line[-8:] for line in done.stdout.splitlines()][1] == "o frames"
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_an_index_that_does_not_fit_the_frames(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["clips/length"][0] = 4
+    with pytest.raises(InputError, match="damaged: its index does not fit its frames"):
+        Store(tmp_path / "s.h5")

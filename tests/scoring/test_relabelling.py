@@ -1,0 +1,83 @@
+"""Planted errors: which are found, and what is changed beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import refuse, succeed
+
+from dcase2018.corpus.labels import read_labels
+from dcase2018.foundation.errors import InputError
+from dcase2018.scoring.relabelling import relabel
+
+CLASSES = ["Bark", "Cough", "Flute", "Oboe"]
+
+
+def corpus(n: int = 2000) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Labels, a third of them unverified and 30 % of those wrong, and scores by a fair network."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(4, size=n)
+    verified = rng.random(n) < 2 / 3
+    wrong = ~verified & (rng.random(n) < 0.3)
+    given = np.where(wrong, (truth + rng.integers(1, 4, n)) % 4, truth)
+    logits = rng.standard_normal((n, 4)) + 3 * np.eye(4)[truth]
+    values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = pd.DataFrame(
+        {
+            "fname": [f"{i}.wav" for i in range(n)],
+            "label": np.array(CLASSES, object)[given],
+            "manually_verified": np.where(verified, "1", "0").astype(object),
+        }
+    )
+    scores = pd.DataFrame(values, columns=CLASSES, index=pd.Index(labels["fname"], name="fname"))
+    return labels, scores, np.array(CLASSES, object)[truth]
+
+
+def test_planted_errors_are_found(capsys: pytest.CaptureFixture[str]) -> None:
+    labels, scores, truth = corpus()
+    proposal = relabel(labels, scores, 0.8)
+    changed = (proposal.labels["label"] != labels["label"]).to_numpy()
+    right = changed & (proposal.labels["label"] == truth).to_numpy()
+    errors = (labels["label"] != truth).to_numpy()
+    precision, recall = right.sum() / changed.sum(), right.sum() / errors.sum()
+    with capsys.disabled():
+        print(f" [relabel: precision {precision:.2f}, recall {recall:.2f}] ", end="")
+    assert precision > 0.9
+    assert recall > 0.5
+    assert not changed[(labels["manually_verified"] == "1").to_numpy()].any()
+    assert proposal.changes["fname"].tolist() == labels["fname"][changed].tolist()
+    assert (proposal.changes["proposed_score"] >= 0.8).all()
+    assert (proposal.changes["label_score"] < proposal.changes["proposed_score"]).all()
+    assert len(relabel(labels, scores, 0.99).changes) < len(proposal.changes)
+
+
+def test_the_command_writes_beside_and_changes_nothing(tmp_path: Path) -> None:
+    labels, scores, _ = corpus(100)
+    labels.to_csv(tmp_path / "train.csv", index=False)
+    table = scores.reset_index()
+    table.insert(1, "labels", labels["label"])
+    table.insert(2, "verified", labels["manually_verified"] == "1")
+    table.to_csv(tmp_path / "out_of_fold.csv", index=False)
+    before = (tmp_path / "train.csv").read_bytes()
+    said = succeed("relabel", tmp_path / "train.csv", tmp_path / "out_of_fold.csv", tmp_path / "new.csv")
+    changes = pd.read_csv(tmp_path / "new.changes.csv")
+    assert said == f"{tmp_path / 'new.csv'}: {len(changes)} of 100 labels are changed\n"
+    assert len(changes) > 2
+    assert (tmp_path / "train.csv").read_bytes() == before
+    new = read_labels(tmp_path / "new.csv").set_index("fname")["label"]
+    assert new[changes["fname"]].tolist() == changes["proposed"].tolist()
+    message = refuse(2, "relabel", tmp_path / "train.csv", tmp_path / "train.csv", tmp_path / "new.csv")
+    assert "is no out_of_fold.csv; dcase2018 fit --folds writes one" in message
+
+
+def test_what_has_no_scores_is_named() -> None:
+    labels, scores, _ = corpus(20)
+    with pytest.raises(InputError, match=r"clip '3.wav' has no scores"):
+        relabel(labels, scores.drop(index="3.wav"), 0.8)
+    with pytest.raises(InputError, match=r"label 'Oboe' has no scores"):
+        relabel(labels, scores.drop(columns="Oboe"), 0.8)
+    with pytest.raises(InputError, match="does not tell which clips are verified"):
+        relabel(labels.drop(columns="manually_verified"), scores, 0.8)
+    with pytest.raises(InputError, match="relabel corrects files with one label a clip"):
+        relabel(labels.rename(columns={"label": "labels"}), scores, 0.8)

@@ -1,0 +1,69 @@
+"""A training that is planned: what counts how much, and what each epoch has."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import BASELINE
+
+from dcase2018.features.store import Entry, Store, checksum
+from dcase2018.features.writing import write_store
+from dcase2018.foundation.errors import InputError
+from dcase2018.networks.hparams import HParams, Preset
+from dcase2018.training.experiment import Experiment
+
+LABELS = ["rare", "common", "common", "common"]
+VERIFIED = ["1", "0", "1", "0"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(3, 2, (length, 64)).astype(np.float32) for length in (61, 300, 61, 10)]
+    entries = [Entry(f"{i}.wav", len(clip), checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(tmp_path / "s.h5", BASELINE, entries, frames)
+    return Store(tmp_path / "s.h5")
+
+
+def plan(store: Store, **hparams: object) -> Experiment:
+    labels = {"fname": [f"{i}.wav" for i in range(4)], "label": LABELS, "manually_verified": VERIFIED}
+    preset = Preset("mlp", HParams(batch_size=4, **hparams), epochs=3)
+    return Experiment.plan(Path("run"), preset, store, pd.DataFrame(labels, dtype=object))
+
+
+def test_unverified_clips_count_less(store: Store) -> None:
+    assert plan(store).weights.tolist() == [1, 1, 1, 1]
+    assert plan(store, unverified_weight=0.25).weights.tolist() == [1, 0.25, 1, 0.25]
+
+
+def test_rare_classes_count_more_or_come_more_often(store: Store) -> None:
+    np.testing.assert_allclose(plan(store, balance="weights").weights, [2, 2 / 3, 2 / 3, 2 / 3], rtol=1e-6)
+    experiment = plan(store, balance="sampling", sampling="crops")
+    np.testing.assert_allclose(experiment.epochs.odds, [2, 2 / 3, 2 / 3, 2 / 3])
+
+
+def test_masked_losses_are_told_who_is_unverified(store: Store) -> None:
+    assert plan(store).targets.tolist() == [[0, 1], [1, 0], [1, 0], [1, 0]]
+    assert plan(store, loss_mask=2.0).targets[:, -1].tolist() == [0, 1, 0, 1]
+
+
+def test_a_last_stretch_on_verified_clips(store: Store) -> None:
+    experiment = plan(store, verified_stretch=1 / 3, sampling="crops")
+    assert experiment.epochs.ends.tolist() == [4, 8, 10]
+    assert sorted(experiment.epochs.order(2)) == [0, 2]
+    assert [experiment.epoch_end(epoch) for epoch in (0, 1, 2, 3)] == [0, 1, 2, 2]
+    windows = plan(store, verified_stretch=1 / 3)
+    assert set(windows.examples.clip[windows.epochs.order(2)]) == {0, 2}
+
+
+def test_a_last_stretch_needs_verified_clips(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.VERIFIED", ["0"] * 4)
+    with pytest.raises(InputError, match="verified_stretch needs a label file that names verified clips"):
+        plan(store, verified_stretch=1 / 3)
+
+
+def test_statistics_are_those_of_all_frames(store: Store) -> None:
+    mean, variance = plan(store).training.statistics()
+    np.testing.assert_allclose(mean, store.frames.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(variance, store.frames.var(axis=0), rtol=1e-4)

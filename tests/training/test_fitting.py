@@ -1,0 +1,263 @@
+"""Training on a store made by hand: reproducible, resumed exactly, and honest about a lost cause."""
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import BASELINE
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dcase2018.features.store import Entry, Store, checksum
+from dcase2018.features.writing import write_store
+from dcase2018.foundation.errors import Dcase2018Error, InputError
+from dcase2018.foundation.signals import StoppedError
+from dcase2018.networks.hparams import HParams, Preset
+from dcase2018.networks.models import MODELS
+from dcase2018.runs.run import Run
+from dcase2018.runs.state import Limits
+from dcase2018.training import fitting, trainer
+from dcase2018.training.experiment import Experiment, Initial
+from dcase2018.training.fitting import fit
+
+PRESET = Preset("mlp", HParams(batch_size=8, nh=16, lr=0.01, weights_init_stddev=0.1), epochs=4)
+EXAMPLES = 30 * 4
+
+
+def make_store(path: Path, level: float = 1.0) -> Store:
+    """Clips of three classes, each of noise around a level of its own."""
+    rng = np.random.default_rng(0)
+    frames = [level * (rng.standard_normal((61, 64)) + 2 * (i % 3)).astype(np.float32) for i in range(30)]
+    entries = [Entry(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(path, BASELINE, entries, frames)
+    return Store(path)
+
+
+def labels(numbers: range = range(30)) -> pd.DataFrame:
+    columns = {"fname": [f"{i}.wav" for i in numbers], "label": [f"class {i % 3}" for i in numbers]}
+    return pd.DataFrame(columns, dtype=object)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return make_store(tmp_path / "s.h5")
+
+
+def plan(store: Store, name: str, preset: Preset = PRESET, **settings: object) -> Experiment:
+    return Experiment.plan(store.path.with_name(name), preset, store, labels(), **settings)
+
+
+def weights(run: Run) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(w) for w in run.load_model().weights]
+
+
+def history(run: Run) -> pd.DataFrame:
+    return pd.read_csv(run.path / "history.csv").drop(columns="seconds")
+
+
+def assert_same(a: Run, b: Run) -> None:
+    for mine, theirs in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    pd.testing.assert_frame_equal(history(a), history(b), check_exact=True)
+
+
+def test_the_same_seed_gives_the_same_weights(store: Store) -> None:
+    a, b, c = (plan(store, name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    for experiment in (a, b, c):
+        assert fit(experiment) == "all 4 epochs are done"
+    assert_same(a.run, b.run)
+    assert (weights(a.run)[0] != weights(c.run)[0]).any()
+
+
+def noisy_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
+    """A network with everything that has a state: dropout, batch normalisation, noise."""
+    x = keras.layers.GaussianNoise(0.1)(keras.layers.Flatten()(x))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(16)(x))
+    return keras.layers.Dropout(0.5)(x)
+
+
+def test_a_training_that_is_stopped_again_and_again_ends_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "noisy", noisy_network)
+    hparams = HParams(
+        batch_size=8, lr=0.01, schedule="cosine", warmup_epochs=1, mixup=0.3, time_mask=0.2, loss_mask=2,
+        dropout=0.2, weight_decay=0.01, standardize="bands",
+    )  # fmt: skip
+    preset = Preset("noisy", hparams, epochs=4)
+    whole = plan(store, "whole", preset, validation=labels(range(3, 12)))
+    fit(whole)
+    parts = plan(store, "parts", preset, validation=labels(range(3, 12)))
+    for step in (1, 14, 15, 16, 37):  # an epoch has 15
+        assert fit(parts, Limits(max_steps=step)) == f"{step} steps are done"
+        assert parts.run.state().step == step
+    assert fit(parts) == "all 4 epochs are done"
+    assert_same(whole.run, parts.run)
+    assert fit(parts) == "all 4 epochs are done"  # nothing is left to do
+    assert_same(whole.run, parts.run)
+
+    events = EventAccumulator(str(parts.run.path / "events"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("val_map3")] == [15, 30, 45, 60]
+
+
+def test_more_epochs_go_on_if_nothing_depends_on_their_number(store: Store) -> None:
+    whole = plan(store, "whole")
+    fit(whole)
+    short = Preset("mlp", PRESET.hparams, epochs=2)
+    fit(plan(store, "parts", short))
+    fit(plan(store, "parts"))
+    assert_same(whole.run, plan(store, "parts").run)
+    for name, hparams in (
+        ("cosine", HParams(schedule="cosine")),
+        ("stretch", HParams(verified_stretch=0.5)),
+    ):
+        fit(plan(store, name, Preset("mlp", hparams, epochs=1)))
+        with pytest.raises(InputError, match="holds another run \\(epochs=2, not 1\\)"):
+            fit(plan(store, name, Preset("mlp", hparams, epochs=2)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_keeps_the_state(
+    store: Store, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = plan(store, "run")
+    told = trainer.Trainer._tell
+
+    def tell_and_be_hit(callback: trainer.Trainer, loss: float) -> None:
+        told(callback, loss)
+        if callback.state.step == 20:
+            os.kill(os.getpid(), number)
+
+    handler = signal.getsignal(number)
+    monkeypatch.setattr(trainer.Trainer, "_tell", tell_and_be_hit)
+    with pytest.raises(StoppedError, match="stopped after step 20; run the same command again") as stopped:
+        fit(experiment)
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(number) is handler
+    assert experiment.run.state().step == 20
+    assert not (experiment.run.path / "model.keras").exists()
+    monkeypatch.undo()
+    fit(experiment)
+    whole = plan(store, "whole")
+    fit(whole)
+    assert_same(whole.run, experiment.run)
+
+
+def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, 0.7, 0.6, 0.7])
+    monkeypatch.setattr(trainer, "score", lambda run, model, clips: next(scores))
+    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(6)))
+    assert fit(experiment, Limits(patience=2)) == "validation has not risen for 2 epochs"
+    run = experiment.run
+    assert history(run)["val_map3"].tolist() == [0.5, 0.7, 0.6, 0.7]
+    best = keras.saving.load_model(run.checkpoint(30) / "model.keras")
+    for mine, theirs in zip(weights(run), best.weights, strict=True):
+        np.testing.assert_array_equal(mine, keras.ops.convert_to_numpy(theirs))
+
+
+def test_minutes_end_a_training(store: Store) -> None:
+    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 10**6))
+    assert fit(experiment, Limits(max_minutes=0.01)) == "0.0 minutes are over"
+    state = experiment.run.state()
+    assert 0 < state.step < 10**5
+    assert state.seconds >= 0.6
+    assert (experiment.run.path / "model.keras").exists()
+
+
+def test_a_class_map_sets_the_order_and_may_name_more(store: Store) -> None:
+    experiment = plan(store, "run", classes=["class 2", "another", "class 1", "class 0"])
+    fit(experiment)
+    assert Run.load(experiment.run.path).class_clips == [10, 0, 10, 10]
+    assert experiment.run.load_model().output_shape == (None, 4)
+
+
+def test_a_checkpoint_now_and_then_is_kept_for_good(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINTS_KEPT", 2)
+    a, b = plan(store, "a"), plan(store, "b")
+    fit(a, checkpoint_steps=3)
+    assert a.run.checkpoints == [57, 60]
+    monkeypatch.setattr(trainer, "LASTING_SECONDS", 0)
+    fit(b, checkpoint_steps=3)
+    assert b.run.checkpoints == list(range(3, 61, 3))
+
+
+def test_a_loss_that_is_no_number_stops_and_the_last_good_state_stays(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "loud.h5", level=1e37)
+    experiment = plan(store, "run")
+    with pytest.raises(
+        Dcase2018Error, match=r"the loss became (nan|inf) at step \d+; the state after step 0"
+    ):
+        fit(experiment)
+    assert experiment.run.checkpoints == []
+    assert not (experiment.run.path / "model.keras").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = plan(store, "run")
+    told = trainer.Trainer._tell
+
+    def tell_and_spoil(callback: trainer.Trainer, loss: float) -> None:
+        told(callback, loss)
+        if callback.state.step == 15:
+            callback.model.weights[0].assign(callback.model.weights[0] * np.nan)
+
+    monkeypatch.setattr(trainer.Trainer, "_tell", tell_and_spoil)
+    with pytest.raises(Dcase2018Error, match=r"weights became NaN or infinite .* the state after step 14 is"):
+        fit(experiment, checkpoint_steps=7)
+    assert experiment.run.checkpoints == [7, 14]
+
+
+def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
+    first = plan(store, "first")
+    fit(first)
+    other = labels()
+    other["label"] = [f"class {i % 2}" for i in range(30)]  # two classes: the output layer does not fit
+    settings = dataclasses.replace(PRESET.hparams, freeze="features")
+    experiment = Experiment.plan(
+        store.path.with_name("second"), Preset("mlp", settings, 2), store, other,
+        initial=Initial.find(first.run.path),
+    )  # fmt: skip
+    fit(experiment)
+    learned, begun = weights(experiment.run), weights(first.run)
+    assert [w.shape for w in learned] == [(1600, 16), (16,), (16, 16), (16,), (16, 2), (2,)]
+    for mine, theirs in zip(learned[:4], begun[:4], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    unfrozen = Preset("mlp", PRESET.hparams, 2)
+    fresh = Experiment.plan(store.path.with_name("second"), unfrozen, store, other)
+    with pytest.raises(InputError, match=r"holds another run \(init_from=, not [0-9a-f]+; freeze=none, not"):
+        fit(fresh)
+    with pytest.raises(
+        InputError, match="freeze=features keeps layers as they are; say whose: --init-from RUN"
+    ):
+        Experiment.plan(store.path.with_name("second"), Preset("mlp", settings, 2), store, other)
+    with pytest.raises(
+        InputError, match="has no layer that fits the network; give the --model that it is of"
+    ):
+        fit(plan(store, "third", Preset("cnn", PRESET.hparams, 1), initial=Initial.find(first.run.path)))
+
+
+def test_two_trainings_of_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = plan(store, "run")
+
+    learn = fitting._learn
+
+    def second(*args: object) -> None:
+        with pytest.raises(Dcase2018Error, match="run is being written by another process"):
+            fit(experiment)
+        learn(*args)
+
+    monkeypatch.setattr(fitting, "_learn", second)
+    fit(experiment)
+
+
+def test_a_damaged_state_is_named(store: Store) -> None:
+    experiment = plan(store, "run")
+    fit(experiment, Limits(max_steps=5))
+    (experiment.run.checkpoint(5) / "state.json").write_text('{"step": 5')
+    with pytest.raises(Dcase2018Error, match=r"step-00000005/state.json is damaged .* to go on from the"):
+        fit(experiment)

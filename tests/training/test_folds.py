@@ -1,0 +1,104 @@
+"""Folds: who learns what, out-of-fold scores, and the folder of folds as one ensemble."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Toy, refuse
+from test_fitting import PRESET, labels, make_store
+
+from dcase2018.features.store import Store
+from dcase2018.foundation.parallel import workers
+from dcase2018.runs.ensemble import open_ensemble
+from dcase2018.runs.state import Limits
+from dcase2018.scoring.prediction import load_taggers, predict
+from dcase2018.training.folds import Fold, fit_folds, out_of_fold, plan_folds, verified_score
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    frame = labels()
+    frame["manually_verified"] = np.where(np.arange(30) % 2, "1", "0").astype(object)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> tuple[Path, list[Fold]]:
+    root = tmp_path_factory.mktemp("folds")
+    planned = plan_folds(root / "run", 3, PRESET, make_store(root / "s.h5"), table, seed=4)
+    with workers(1) as pool:
+        fit_folds(planned, Limits(), 250, False, pool)
+    return root / "run", planned
+
+
+def test_a_fold_learns_what_it_does_not_hold_out(
+    trained: tuple[Path, list[Fold]], table: pd.DataFrame
+) -> None:
+    verified = table["manually_verified"].to_numpy(str) == "1"
+    held_out = []
+    for fold in trained[1]:
+        learned, kept = set(fold.experiment.training.rows), set(fold.held_out.rows)
+        assert learned | kept == set(range(30))
+        assert not learned & kept
+        assert fold.experiment.validation
+        assert set(fold.experiment.validation.rows) == {row for row in kept if verified[row]}
+        held_out += list(kept)
+    assert sorted(held_out) == list(range(30))
+
+
+def test_out_of_fold_scores_are_those_of_the_network_that_did_not_learn_the_clip(
+    trained: tuple[Path, list[Fold]], table: pd.DataFrame
+) -> None:
+    scores = out_of_fold(trained[1])
+    assert scores["fname"].tolist() == sorted(table["fname"])
+    path, planned = trained
+    for number, fold in enumerate(planned, 1):
+        taggers = load_taggers(open_ensemble([path / f"fold-{number}"], [fold.held_out.store]))
+        fnames = [fold.held_out.store.fnames[row] for row in fold.held_out.rows]
+        mine = scores.set_index("fname").loc[fnames, taggers[0].run.classes]
+        np.testing.assert_allclose(mine, predict(taggers, fnames), rtol=1e-5)
+    rows = scores[scores["verified"]]
+    ranks = [1 + (row[taggers[0].run.classes] > row[row["labels"]]).sum() for _, row in rows.iterrows()]
+    assert verified_score(scores) == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert verified_score(scores) > 0.75  # by chance, three classes give 0.61
+
+
+def test_a_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> None:
+    path, planned = trained
+    store = planned[0].held_out.store
+    whole = predict(load_taggers(open_ensemble([path], [store])), store.fnames)
+    members = [
+        predict(load_taggers(open_ensemble([path / f"fold-{n}"], [store])), store.fnames) for n in (1, 2, 3)
+    ]
+    np.testing.assert_allclose(whole, np.mean(members, axis=0), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_cluster_trains_the_same(
+    trained: tuple[Path, list[Fold]], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    store = Store(trained[1][0].held_out.store.path)
+    planned = plan_folds(tmp_path / "run", 3, PRESET, store, table, seed=4)
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        workers(1, cluster.scheduler_address) as pool,
+    ):
+        fit_folds(planned[:1], Limits(), 250, False, pool)
+    for run in (planned[0].experiment.run, trained[1][0].experiment.run):
+        assert len(pd.read_csv(run.path / "history.csv")) == 4
+    mine, theirs = (fold[0].experiment.run.load_model().get_weights() for fold in (planned, trained[1]))
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_options_that_do_not_go_together(toy: Toy, tmp_path: Path) -> None:
+    fit = ("fit", toy.train, toy.labels, tmp_path / "run")
+    assert "leave --validation and --init-from away" in refuse(
+        2, *fit, "--folds", 3, "--validation", toy.validation
+    )
+    assert "--fold needs --folds" in refuse(2, *fit, "--fold", 1)
+    assert "--fold 4 is not among the 3 folds" in refuse(2, *fit, "--folds", 3, "--fold", 4)
+    assert "give --validation too" in refuse(2, *fit, "--patience", 3)
+    assert not (tmp_path / "run").exists()

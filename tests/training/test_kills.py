@@ -1,0 +1,79 @@
+"""Training that is killed at any moment: it ends in the same weights."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Toy, leftovers
+
+FIT = """
+import os, signal, sys
+from dcase2018.runs import state
+from dcase2018.training import fitting, trainer
+from dcase2018.cli import main
+
+moments = {
+    "in an epoch": (trainer.Trainer, "_tell"),
+    "writing a checkpoint": (state.State, "save"),
+    "writing the best network": (trainer, "save_model"),
+    "between checkpoint and history": (trainer, "write_table"),
+    "removing a checkpoint": (trainer.shutil, "rmtree"),
+    "publishing the network": (fitting, "_publish"),
+}
+moment, left = sys.argv[1], int(sys.argv[2])
+owner, name = moments[moment]
+work = getattr(owner, name)
+
+def work_or_die(*args, **kwargs):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(*args, **kwargs)
+
+setattr(owner, name, work_or_die)
+trainer.CHECKPOINTS_KEPT = 3
+del sys.argv[1:3]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_as_an_undisturbed_one(toy: Toy, tmp_path: Path) -> None:
+    def fit(run: str, moment: str = "in an epoch", left: int = 10**6) -> int:
+        command = [
+            sys.executable, "-c", FIT, moment, left, "fit", toy.train, toy.fit_labels, tmp_path / run,
+            "--preset", "quick", "--epochs", 4, "--validation", toy.validation, "--checkpoint-steps", 7,
+        ]  # fmt: skip
+        return subprocess.run([*map(str, command)], capture_output=True, check=False).returncode
+
+    assert fit("whole") == 0
+    for moment, left in (
+        ("in an epoch", 19),
+        ("writing a checkpoint", 2),
+        ("writing the best network", 0),
+        ("between checkpoint and history", 3),
+        ("removing a checkpoint", 1),
+        ("publishing the network", 0),
+    ):
+        assert fit("killed", moment, left) == -signal.SIGKILL, moment
+    assert fit("killed") == 0
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    columns = ["epoch", "step", "loss", "learning_rate", "val_map3"]
+    for name in ("model.keras", "best.keras"):
+        a, b = (keras.saving.load_model(run / name) for run in (whole, killed))
+        for mine, theirs in zip(
+            a.weights + a.optimizer.variables, b.weights + b.optimizer.variables, strict=True
+        ):
+            np.testing.assert_array_equal(
+                keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(theirs)
+            )
+    a, b = (pd.read_csv(run / "history.csv")[columns] for run in (whole, killed))
+    pd.testing.assert_frame_equal(a, b, check_exact=True)
+    assert leftovers(whole) == leftovers(killed)
+    assert leftovers(whole / "checkpoints") == leftovers(killed / "checkpoints")
