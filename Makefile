@@ -93,7 +93,7 @@ $(RUN)/submission.csv: $(FEATURES)/test.h5 $(RUN)/model.keras $(SAMPLE_CSV)
 	$(DCASE) predict $< $@ $(RUN) $(addprefix --sample ,$(SAMPLE_CSV))
 
 test: $(VENV)/.installed-dev ## run the tests (5 minutes)
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n auto
 test-slow: $(VENV)/.installed-dev ## run the tests that take longer
 	$(VENV)/bin/pytest -m slow
 bench: $(VENV)/.installed-dev ## measure the speed of each part beside a comparator, into bench.json

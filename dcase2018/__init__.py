@@ -18,4 +18,18 @@ Above them is the command line:
     program       what all commands have in common
     commands      the commands: parse, call, print
     cli           the command line itself
+
+The public names of the library, with what is promised of them, are in `__init__.pyi`.
 """
+
+
+def __getattr__(name: str) -> object:
+    """Hand on the public names, which `__init__.pyi` lists, when they are asked for (PEP 562)."""
+    import lazy_loader  # with the list it takes longer to read than all the rest of this module
+
+    hand_on, _, names = lazy_loader.attach_stub(__name__, __file__)
+    return names if name == "__all__" else hand_on(name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__getattr__("__all__")]

@@ -15,10 +15,10 @@ from dcase2018.features.store import Entry, Store, checksum
 from dcase2018.features.writing import write_store
 from dcase2018.foundation.parallel import workers
 from dcase2018.networks.hparams import HParams, Preset
-from dcase2018.runs.ensemble import open_ensemble
+from dcase2018.runs.ensemble import Ensemble
 from dcase2018.runs.run import Run
 from dcase2018.runs.state import Limits
-from dcase2018.scoring.prediction import load_taggers, predict
+from dcase2018.scoring.prediction import predict
 from dcase2018.training.experiment import Experiment, Initial
 from dcase2018.training.fitting import fit
 from dcase2018.training.folds import fit_folds, out_of_fold, plan_folds, verified_score
@@ -66,7 +66,7 @@ def test_it_learns_to_tell_them_apart(corpus: Path, run: Path) -> None:
     said = succeed("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
     labels = read_labels(corpus / "eval.csv")
     truth = class_truth(labels, CLASSES)
-    scores = predict(load_taggers(open_ensemble([run], [Store(corpus / "s.h5")])), labels["fname"])
+    scores = predict(Ensemble.open([run], [Store(corpus / "s.h5")]), labels["fname"]).to_numpy()
     table = json.loads((corpus / "t.json").read_text())
     assert table["overall"]["clips"] == 20
     assert table["low"]["clips"] == truth[:, 1].sum()

@@ -10,8 +10,7 @@ from dcase2018.foundation import InputError
 from dcase2018.program import FILE, FOLDER, INPUT, Command, keep_apart, load_keras, options
 
 if TYPE_CHECKING:
-    from dcase2018.runs import Member
-    from dcase2018.scoring import Tagger
+    from dcase2018.runs import Ensemble
 
 
 class Checkpoint(click.ParamType):
@@ -54,20 +53,15 @@ scoring_options = options(
 )
 
 
-def _load_taggers(
-    ensemble: Sequence["Member"],
-    fnames: Sequence[str],
-    checkpoint: int | str | None,
-    scoring: dict[str, object],
-) -> list["Tagger"]:
-    """Load the networks of an ensemble, if every member's store has all clips; `scoring` as given."""
-    for member in ensemble:
-        member.store.find(fnames)  # so that a missing clip is named before the wait for Keras
-    given = {name: value for name, value in scoring.items() if value is not None}
-    load_keras()
-    from dcase2018.scoring import load_taggers
+def _open_ensemble(
+    runs: Sequence[Path], stores: Sequence[Path], checkpoint: int | str | None, scoring: dict[str, object]
+) -> "Ensemble":
+    """Open the runs and stores that a command names; `scoring` has None for what was not given."""
+    from dcase2018.features import Store
+    from dcase2018.runs import Ensemble
 
-    return load_taggers(ensemble, checkpoint, **given)
+    given = {name: value for name, value in scoring.items() if value is not None}
+    return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **given)
 
 
 @click.command(
@@ -98,15 +92,14 @@ def evaluate(
         raise InputError(f"--output {output} must end in .csv or .json")
     keep_apart(output, labels_csv, store, *more_stores)
     from dcase2018.corpus import read_labels
-    from dcase2018.features import Store
-    from dcase2018.runs import open_ensemble
 
-    ensemble = open_ensemble(runs, [Store(path) for path in (store, *more_stores)], checkpoint)
-    labels = read_labels(labels_csv, ensemble[0].run.classes)
-    taggers = _load_taggers(ensemble, labels["fname"], checkpoint, scoring)
+    ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
+    labels = read_labels(labels_csv, ensemble.classes)
+    ensemble.check_clips(labels["fname"])  # before the wait for Keras
+    load_keras()
     from dcase2018.scoring import evaluate, render, write_evaluation
 
-    table = evaluate(labels, taggers)
+    table = evaluate(ensemble, labels)
     click.echo(render(table))
     if output:
         write_evaluation(output, table)
@@ -139,17 +132,15 @@ def predict(
     keep_apart(scores_csv, sample, store, *more_stores, submission_csv)
     from dcase2018.corpus import read_names
     from dcase2018.features import Store
-    from dcase2018.runs import open_ensemble
 
-    stores = [Store(path) for path in (store, *more_stores)]
-    ensemble = open_ensemble(runs, stores, checkpoint)
-    fnames = read_names(sample) if sample else sorted(stores[0].fnames)
-    taggers = _load_taggers(ensemble, fnames, checkpoint, scoring)
+    ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
+    fnames = read_names(sample) if sample else sorted(Store(store).fnames)
+    ensemble.check_clips(fnames)  # before the wait for Keras
+    load_keras()
     from dcase2018.scoring import predict, write_scores, write_submission
 
-    scores = predict(taggers, fnames)
-    classes = taggers[0].run.classes
-    write_submission(submission_csv, fnames, scores, classes)
+    scores = predict(ensemble, fnames)
+    write_submission(submission_csv, scores)
     if scores_csv:
-        write_scores(scores_csv, fnames, scores, classes)
+        write_scores(scores_csv, scores)
     click.echo(f"{submission_csv}: {len(fnames)} clips")

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.foundation import InputError, open_text, published_text
+from dcase2018.foundation import AnyPath, InputError, open_text, published_text
 
 MOST_ERRORS_SHOWN = 20
 
 ONE, SEVERAL = "label", "labels"  # the column of a file with one label a clip, or with several
 
 
-def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFrame:
+def read_labels(path: AnyPath, classes: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a label file, less the rows whose usage is `Ignored`.
 
     Parameters
@@ -39,6 +39,7 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> pd.DataFram
     InputError
         With every error of the file and its line number.
     """
+    path = Path(path)
     errors: list[str] = []
     rows: list[list[str]] = []
     header, lines = _clips(path, ("fname", ONE), errors)

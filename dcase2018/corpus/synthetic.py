@@ -12,7 +12,7 @@ import pandas as pd
 import soundfile
 
 from dcase2018.corpus.labels import write_table
-from dcase2018.foundation import InputError, Progress, published_folder
+from dcase2018.foundation import AnyPath, InputError, Progress, published_folder
 
 SAMPLE_RATE = 44100
 SECONDS = (0.3, 5.0)
@@ -147,7 +147,7 @@ def _noise(n_samples: int, band: tuple[float, float], rng: np.random.Generator) 
     return noise / np.abs(noise).max()
 
 
-def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int) -> None:
+def synthesize(data: AnyPath, train_per_class: int = 12, test_per_class: int = 4, seed: int = 0) -> None:
     """Write a corpus in Kaggle's layout; the same seed gives the same bytes.
 
     `data` gets audio_train/, audio_test/, train.csv, sample_submission.csv, and beside them the truth
@@ -160,6 +160,7 @@ def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int)
     OSError
         If something cannot be written.
     """
+    data = Path(data)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise InputError(f"{data} exists and is not empty; remove it or name another folder")
     rng = np.random.default_rng(seed)

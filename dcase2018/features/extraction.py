@@ -27,6 +27,7 @@ from dcase2018.features.recipe import Recipe
 from dcase2018.features.store import NO_SAMPLES, Entry, Store, checksum
 from dcase2018.features.writing import write_store
 from dcase2018.foundation import (
+    AnyPath,
     Dcase2018Error,
     InputError,
     Progress,
@@ -71,8 +72,8 @@ class Summary:
 
 
 def extract(
-    audio_dir: Path,
-    store_path: Path,
+    audio_dir: AnyPath,
+    store_path: AnyPath,
     recipe: Recipe,
     names: Sequence[str] | None = None,
     jobs: int = 1,
@@ -102,6 +103,7 @@ def extract(
     OSError
         If something cannot be read or written. What was committed is kept.
     """
+    audio_dir, store_path = Path(audio_dir), Path(store_path)
     sources = find_sources(audio_dir, names)
     ensure_writable(store_path.parent)
     with _shards_folder(store_path) as folder:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from dcase2018.features.recipe import Recipe
-from dcase2018.foundation import Dcase2018Error, InputError, Progress, differences, from_dict
+from dcase2018.foundation import AnyPath, Dcase2018Error, InputError, Progress, differences, from_dict
 
 FORMAT = 1
 WRITER = f"dcase2018 {version('dcase2018')}"
@@ -73,7 +73,7 @@ class Store:
         If it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path} does not exist; dcase2018 extract makes it")

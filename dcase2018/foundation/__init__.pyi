@@ -2,6 +2,7 @@ from .errors import Dcase2018Error as Dcase2018Error
 from .errors import InputError as InputError
 from .parallel import workers as workers
 from .progress import Progress as Progress
+from .publish import AnyPath as AnyPath
 from .publish import ensure_writable as ensure_writable
 from .publish import only_writer as only_writer
 from .publish import open_text as open_text

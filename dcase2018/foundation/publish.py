@@ -16,6 +16,8 @@ from typing import IO
 
 from dcase2018.foundation.errors import Dcase2018Error
 
+AnyPath = str | os.PathLike[str]  # what a library's user may give for a path
+
 
 @contextmanager
 def published(path: Path, durable: bool = True) -> Iterator[Path]:

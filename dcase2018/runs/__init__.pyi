@@ -1,5 +1,4 @@
-from .ensemble import Member as Member
-from .ensemble import open_ensemble as open_ensemble
+from .ensemble import Ensemble as Ensemble
 from .events import Events as Events
 from .provenance import origin as origin
 from .run import Run as Run

@@ -1,12 +1,13 @@
 """Ensembles: runs that score the same clips together, each from the store of its own recipe."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from dcase2018.features import Store
-from dcase2018.foundation import InputError
+from dcase2018.foundation import AnyPath, InputError
 from dcase2018.runs.run import Run
 
 
@@ -18,31 +19,64 @@ class Member:
     store: Store
 
 
-def open_ensemble(
-    paths: Sequence[Path], stores: Sequence[Store], which: int | str | None = None
-) -> list[Member]:
-    """Read the runs that shall score the same clips together, each from the store of its own recipe.
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Runs that score the same clips together: one, or several whose scores are averaged.
 
-    A folder of folds stands for the runs in it.
-
-    Raises
-    ------
-    InputError
-        If one is no run or has no such network, no store is of its recipe, or the runs' classes differ.
+    Attributes
+    ----------
+    which
+        The networks of this step, or `dcase2018.runs.run.BEST`; the trained ones, if None.
     """
-    members: list[Member] = []
-    for path in chain.from_iterable(map(_fold_runs, paths)):
-        run = Run.load(path)
-        run.model_file(which)
-        fitting = [store for store in stores if store.recipe == run.recipe]
-        if not fitting:
-            stores[0].check_recipe(run.recipe, f"the run {path}")
-        members.append(Member(run, fitting[0]))
-        first = members[0].run
-        if list(run.classes) != list(first.classes):
-            odd = sorted(set(run.classes) ^ set(first.classes)) or ["their order"]
-            raise InputError(f"the classes of {path} are not those of {first.path}: {', '.join(odd)}")
-    return members
+
+    members: Sequence[Member]
+    which: int | str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        runs: Sequence[AnyPath],
+        stores: Sequence[Store],
+        which: int | str | None = None,
+        **scoring: Any,
+    ) -> "Ensemble":
+        """Find for each run the store that was made by its recipe. A folder of folds stands for its runs.
+
+        Parameters
+        ----------
+        scoring
+            Hyperparameters of scoring to use instead of the runs' own: score_hop_seconds, score_mean.
+
+        Raises
+        ------
+        InputError
+            If one is no run or has no such network, no store is of its recipe, or the runs' classes differ.
+        """
+        members: list[Member] = []
+        for path in chain.from_iterable(_fold_runs(Path(path)) for path in runs):
+            run = Run.load(path)
+            run.model_file(which)
+            fitting = [store for store in stores if store.recipe == run.recipe]
+            if not fitting:
+                stores[0].check_recipe(run.recipe, f"the run {path}")
+            hparams = dataclasses.replace(run.hparams, **scoring)
+            members.append(Member(dataclasses.replace(run, hparams=hparams), fitting[0]))
+            first = members[0].run
+            if list(run.classes) != list(first.classes):
+                odd = sorted(set(run.classes) ^ set(first.classes)) or ["their order"]
+                raise InputError(f"the classes of {path} are not those of {first.path}: {', '.join(odd)}")
+        return cls(members, which)
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The classes that it tells apart, in the order of its scores."""
+        return self.members[0].run.classes
+
+    def check_clips(self, fnames: Iterable[str]) -> None:
+        """Raise `InputError` if a clip is not in the store of a member."""
+        fnames = list(fnames)
+        for member in self.members:
+            member.store.find(fnames)
 
 
 def _fold_runs(path: Path) -> list[Path]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from dcase2018.features import Recipe
 from dcase2018.foundation import (
+    AnyPath,
     InputError,
     differences,
     ensure_writable,
@@ -69,7 +70,7 @@ class Run:
     made: dict[str, Any]
 
     @classmethod
-    def load(cls, path: Path) -> "Run":
+    def load(cls, path: AnyPath) -> "Run":
         """Read a run.
 
         Raises
@@ -77,6 +78,7 @@ class Run:
         InputError
             If the folder holds no run, or one of another version.
         """
+        path = Path(path)
         try:
             values = json.loads((path / "run.json").read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):

@@ -3,7 +3,6 @@ from .evaluation import render as render
 from .evaluation import write_evaluation as write_evaluation
 from .metrics import average_precision as average_precision
 from .prediction import Tagger as Tagger
-from .prediction import load_taggers as load_taggers
 from .prediction import predict as predict
 from .relabelling import read_scores as read_scores
 from .relabelling import relabel as relabel

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dcase2018.corpus import class_truth, is_multi_label, write_table
 from dcase2018.foundation import Progress, published_text
+from dcase2018.runs import Ensemble
 from dcase2018.scoring.metrics import (
     average_precision,
     class_average_precision,
@@ -16,18 +17,18 @@ from dcase2018.scoring.metrics import (
     label_precision,
     lwlrap,
 )
-from dcase2018.scoring.prediction import Tagger, iter_scores
+from dcase2018.scoring.prediction import iter_scores
 
 OVERALL = "overall"
 
 
-def evaluate(labels: pd.DataFrame, taggers: Sequence[Tagger]) -> pd.DataFrame:
+def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> pd.DataFrame:
     """Score the clips of a label file.
 
     Parameters
     ----------
     labels
-        Labelled clips of the taggers' stores, their labels among the classes of the taggers.
+        Clips of the ensemble's stores, their labels among its classes (see `read_labels`).
 
     Returns
     -------
@@ -35,12 +36,17 @@ def evaluate(labels: pd.DataFrame, taggers: Sequence[Tagger]) -> pd.DataFrame:
         One row a class and a last one `overall`; columns `clips` and `MAP@3`, where clips have several
         labels also `mAP` and `lwlrap`, and the same for each `usage` that the labels name (Private,
         Public). A class without clips has NaN.
+
+    Raises
+    ------
+    InputError, Dcase2018Error
+        See `predict`.
     """
-    classes = list(taggers[0].run.classes)
+    classes = ensemble.classes
     truth = class_truth(labels, classes)
     scores, precision = np.zeros(truth.shape), np.zeros(len(labels))
     with Progress("evaluate", len(labels), "clips") as progress:
-        for clip, score in enumerate(iter_scores(taggers, labels["fname"])):
+        for clip, score in enumerate(iter_scores(ensemble, labels["fname"])):
             scores[clip] = score
             precision[clip] = average_precision(score[None], truth[clip : clip + 1])[0]
             progress.update(1, **{"MAP@3": f"{precision[: clip + 1].mean():.4f}"})

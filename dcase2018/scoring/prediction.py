@@ -1,15 +1,15 @@
 """Scores of clips: the mean of their examples' scores, and over the runs of an ensemble."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from dcase2018.examples import Windows, in_turn
 from dcase2018.features import Store
 from dcase2018.foundation import Dcase2018Error, Progress
-from dcase2018.runs import Member, Run
+from dcase2018.runs import Ensemble, Run
 
 if TYPE_CHECKING:
     import keras
@@ -68,47 +68,57 @@ class Tagger:
         return scores
 
 
-def load_taggers(members: Sequence[Member], which: int | str | None = None, **scoring: Any) -> list[Tagger]:
-    """Load the networks of an ensemble (see `dcase2018.runs.run.open_ensemble`).
-
-    Parameters
-    ----------
-    which
-        The networks of this step, or `dcase2018.runs.run.BEST`; the trained ones, if None.
-    scoring
-        Hyperparameters of scoring to use instead of the runs' own: score_hop_seconds, score_mean.
+def load_taggers(ensemble: Ensemble) -> list[Tagger]:
+    """Load the networks of an ensemble.
 
     Raises
     ------
     InputError
-        If a network is not there, or is no Keras model of plain layers.
+        If a network is no Keras model of plain layers.
     """
-    taggers = []
-    for member in members:
-        hparams = dataclasses.replace(member.run.hparams, **scoring)
-        run = dataclasses.replace(member.run, hparams=hparams)
-        taggers.append(Tagger(run, run.load_model(which), member.store))
-    return taggers
+    return [
+        Tagger(member.run, member.run.load_model(ensemble.which), member.store) for member in ensemble.members
+    ]
 
 
-def iter_scores(taggers: Sequence[Tagger], fnames: Sequence[str]) -> Iterator[np.ndarray]:
-    """Score clips by an ensemble, one after the other: the mean of the taggers' scores, (classes,).
+def iter_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[np.ndarray]:
+    """Score clips by an ensemble, one after the other: the mean of its members' scores, (classes,).
 
     Raises
     ------
     InputError
-        If a clip is not in the store of a tagger.
+        If a clip is not in the store of a member, or see `load_taggers`.
     """
-    streams = [tagger.each(tagger.store.find(fnames)) for tagger in taggers]
+    streams = [tagger.each(tagger.store.find(fnames)) for tagger in load_taggers(ensemble)]
     for scores in zip(*streams, strict=True):
         yield np.mean(scores, axis=0)
 
 
-def predict(taggers: Sequence[Tagger], fnames: Sequence[str]) -> np.ndarray:
-    """Score clips, telling the progress: float64, (clips, classes)."""
-    scores = np.empty((len(fnames), len(taggers[0].run.classes)))
+def predict(ensemble: Ensemble, fnames: Sequence[str] | None = None) -> pd.DataFrame:
+    """Score clips, telling the progress.
+
+    Parameters
+    ----------
+    fnames
+        Names of the clips; all of the first member's store, in order of name, if None.
+
+    Returns
+    -------
+    DataFrame
+        float64, a row a clip, indexed by `fname`; a column a class.
+
+    Raises
+    ------
+    InputError
+        If a clip is not in the store of a member, or a network is no Keras model of plain layers.
+    Dcase2018Error
+        If a network gives scores that are not finite.
+    """
+    if fnames is None:
+        fnames = sorted(ensemble.members[0].store.fnames)
+    scores = np.empty((len(fnames), len(ensemble.classes)))
     with Progress("predict", len(fnames), "clips") as progress:
-        for clip, score in enumerate(iter_scores(taggers, fnames)):
+        for clip, score in enumerate(iter_scores(ensemble, fnames)):
             scores[clip] = score
             progress.update(1)
-    return scores
+    return pd.DataFrame(scores, index=pd.Index(fnames, name="fname", dtype=object), columns=ensemble.classes)

@@ -1,29 +1,34 @@
 """Kaggle's submission: `fname,label`, a label being the top three classes parted by single spaces."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dcase2018.corpus import write_table
+from dcase2018.foundation import AnyPath
 from dcase2018.scoring.metrics import top_classes
 
 
-def write_submission(path: Path, fnames: Sequence[str], scores: np.ndarray, classes: Sequence[str]) -> None:
+def write_submission(path: AnyPath, scores: pd.DataFrame) -> None:
     """Write the top three classes of each clip.
 
     Parameters
     ----------
     scores
-        (clips, classes).
+        A row a clip, indexed by `fname`, a column a class (see `predict`).
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; a file that stood there is then untouched.
     """
-    labels = [" ".join(classes[index] for index in ranks) for ranks in top_classes(scores)]
-    write_table(path, pd.DataFrame({"fname": fnames, "label": labels}, dtype=object))
+    classes = scores.columns.to_numpy(object)
+    labels = [" ".join(classes[ranks]) for ranks in top_classes(scores.to_numpy())]
+    table = {"fname": scores.index.to_numpy(object), "label": np.array(labels, object)}
+    write_table(Path(path), pd.DataFrame(table))
 
 
-def write_scores(path: Path, fnames: Sequence[str], scores: np.ndarray, classes: Sequence[str]) -> None:
+def write_scores(path: AnyPath, scores: pd.DataFrame) -> None:
     """Write all scores: a row a clip, a column a class."""
-    table = pd.DataFrame(scores, columns=list(classes))
-    table.insert(0, "fname", np.array(fnames, object))
-    write_table(path, table)
+    write_table(Path(path), scores.reset_index())

@@ -13,7 +13,7 @@ import pandas as pd
 from dcase2018.corpus import class_names
 from dcase2018.examples import Crops, Epochs, LabelledClips, Windows
 from dcase2018.features import RECIPES, Recipe, Store
-from dcase2018.foundation import InputError, differences
+from dcase2018.foundation import AnyPath, InputError, differences
 from dcase2018.networks import HParams, Preset
 from dcase2018.runs import Limits, Run, origin
 
@@ -71,7 +71,7 @@ class Experiment:
     @classmethod
     def plan(
         cls,
-        path: Path,
+        path: AnyPath,
         preset: Preset,
         store: Store,
         labels: pd.DataFrame,
@@ -103,7 +103,7 @@ class Experiment:
         _check(preset.hparams, training, initial)
         held_out = None if validation is None else LabelledClips.find(store, validation, classes)
         run = Run(
-            path=path,
+            path=Path(path),
             model=preset.model,
             hparams=preset.hparams,
             recipe=store.recipe,

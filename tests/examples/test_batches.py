@@ -223,7 +223,7 @@ from dcase2018.augment import Augmentation
 from dcase2018.batches import Batches
 from dcase2018.epochs import Epochs
 from dcase2018.hparams import HParams
-from dcase2018.store import Store
+from dcase2018.features.store import Store
 from dcase2018.windows import Windows
 
 store = Store(pathlib.Path(sys.argv[1]))

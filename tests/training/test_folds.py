@@ -10,9 +10,9 @@ from test_fitting import PRESET, labels, make_store
 
 from dcase2018.features.store import Store
 from dcase2018.foundation.parallel import workers
-from dcase2018.runs.ensemble import open_ensemble
+from dcase2018.runs.ensemble import Ensemble
 from dcase2018.runs.state import Limits
-from dcase2018.scoring.prediction import load_taggers, predict
+from dcase2018.scoring.prediction import predict
 from dcase2018.training.folds import Fold, fit_folds, out_of_fold, plan_folds, verified_score
 
 
@@ -54,12 +54,12 @@ def test_out_of_fold_scores_are_those_of_the_network_that_did_not_learn_the_clip
     assert scores["fname"].tolist() == sorted(table["fname"])
     path, planned = trained
     for number, fold in enumerate(planned, 1):
-        taggers = load_taggers(open_ensemble([path / f"fold-{number}"], [fold.held_out.store]))
+        ensemble = Ensemble.open([path / f"fold-{number}"], [fold.held_out.store])
         fnames = [fold.held_out.store.fnames[row] for row in fold.held_out.rows]
-        mine = scores.set_index("fname").loc[fnames, taggers[0].run.classes]
-        np.testing.assert_allclose(mine, predict(taggers, fnames), rtol=1e-5)
+        mine = scores.set_index("fname").loc[fnames, ensemble.classes]
+        np.testing.assert_allclose(mine, predict(ensemble, fnames), rtol=1e-5)
     rows = scores[scores["verified"]]
-    ranks = [1 + (row[taggers[0].run.classes] > row[row["labels"]]).sum() for _, row in rows.iterrows()]
+    ranks = [1 + (row[ensemble.classes] > row[row["labels"]]).sum() for _, row in rows.iterrows()]
     assert verified_score(scores) == pytest.approx(np.mean([1 / rank for rank in ranks]))
     assert verified_score(scores) > 0.75  # by chance, three classes give 0.61
 
@@ -67,10 +67,8 @@ def test_out_of_fold_scores_are_those_of_the_network_that_did_not_learn_the_clip
 def test_a_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> None:
     path, planned = trained
     store = planned[0].held_out.store
-    whole = predict(load_taggers(open_ensemble([path], [store])), store.fnames)
-    members = [
-        predict(load_taggers(open_ensemble([path / f"fold-{n}"], [store])), store.fnames) for n in (1, 2, 3)
-    ]
+    whole = predict(Ensemble.open([path], [store]))
+    members = [predict(Ensemble.open([path / f"fold-{n}"], [store])) for n in (1, 2, 3)]
     np.testing.assert_allclose(whole, np.mean(members, axis=0), rtol=1e-6)
 
 

@@ -1,0 +1,59 @@
+"""The library: its public names, and the whole way as the README shows it."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import dcase2018
+from dcase2018.foundation.errors import InputError
+
+ROOT = Path(dcase2018.__file__).parents[1]
+
+
+def python_block(page: str) -> str:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    return block
+
+
+def test_the_readme_shows_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = python_block("README.md")
+    assert len(code.strip().splitlines()) <= 16
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    score = float(printed.getvalue())
+    assert 0.5 < score <= 1  # chance is 0.045
+    submission = pd.read_csv("submission.csv", keep_default_na=False)
+    assert list(submission) == ["fname", "label"]
+    assert len(submission) == 175
+    assert (submission["label"].str.count(" ") == 2).all()
+
+
+def test_the_public_names_are_there_and_documented() -> None:
+    for name in dcase2018.__all__:
+        value = getattr(dcase2018, name)
+        assert name in ("RECIPES", "PRESETS") or value.__doc__
+    assert set(dcase2018.__all__) <= set(dir(dcase2018))
+    with pytest.raises(AttributeError):
+        dcase2018.no_such_name  # noqa: B018
+
+
+def test_names_are_loaded_when_they_are_asked_for() -> None:
+    code = (
+        "import sys, dcase2018; dcase2018.read_labels; print('keras' in sys.modules, 'h5py' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_errors_are_those_of_the_commands(tmp_path: Path) -> None:
+    with pytest.raises(dcase2018.InputError, match=r"none\.h5 does not exist; dcase2018 extract makes it"):
+        dcase2018.Store(tmp_path / "none.h5")
+    assert dcase2018.InputError is InputError
