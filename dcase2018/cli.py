@@ -26,6 +26,7 @@ def main() -> None:
 for command in (
     data.synthesize,
     data.download,
+    data.labels,
     data.class_map,
     data.split,
     features.extract,

@@ -11,6 +11,7 @@ from conftest import BASELINE, refuse, succeed
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
 from dcase2018.corpus.labels import class_truth, label_lists, read_labels
+from dcase2018.corpus.splits import folds as deal
 from dcase2018.features.store import Entry, Store, checksum
 from dcase2018.features.writing import write_store
 from dcase2018.foundation.parallel import workers
@@ -87,7 +88,7 @@ def test_a_softmax_is_refused(corpus: Path) -> None:
 
 def test_folds(corpus: Path) -> None:
     labels = read_labels(corpus / "dev.csv")
-    planned = plan_folds(corpus / "folds", 2, PRESET, Store(corpus / "s.h5"), labels)
+    planned = plan_folds(corpus / "folds", deal(labels, 2, 0), PRESET, Store(corpus / "s.h5"), labels)
     with workers(1) as pool:
         fit_folds(planned, Limits(), 250, False, pool)
     table = out_of_fold(planned)

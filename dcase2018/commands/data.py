@@ -1,10 +1,12 @@
 """Commands on corpora and label files."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dcase2018.program import FILE, FOLDER_TO_MAKE, INPUT, Command, keep_apart, seed_option
+from dcase2018.foundation import InputError
+from dcase2018.program import EXISTING, FILE, FOLDER_TO_MAKE, INPUT, Command, keep_apart, seed_option
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
@@ -36,6 +38,72 @@ def download(data: Path, mirror: str | None) -> None:
 
     fetched = download(data, mirror or ZENODO)
     click.echo(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
+
+
+class Columns(click.ParamType):
+    """A list such as `fname=filename,label=category`."""
+
+    name = "LIST"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> dict[str, str]:
+        pairs = [item.partition("=") for item in value.split(",")]
+        if not all(name.strip() and source.strip() for name, _, source in pairs):
+            self.fail(f"{value!r} is not NAME=COLUMN,NAME=COLUMN", parameter, context)
+        return {name.strip(): source.strip() for name, _, source in pairs}
+
+
+@click.command(
+    cls=Command,
+    epilog="Examples:\n"
+    "  dcase2018 labels sounds labels.csv                  sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
+    '  dcase2018 labels sounds labels.csv --pattern "{label}_{rest}.wav"\n'
+    "  dcase2018 labels esc50.csv labels.csv --columns fname=filename,label=category\n"
+    "  dcase2018 labels UrbanSound8K.csv labels.csv \\\n"
+    '      --columns "fname=fold{fold}/{slice_file_name},label=class"',
+)
+@click.argument("source", type=EXISTING)
+@click.argument("labels_csv", type=FILE)
+@click.option(
+    "--pattern",
+    metavar="TEXT",
+    help="The classes are in the clips' names: {label} and any other {field} are parts of them.",
+)
+@click.option(
+    "--columns",
+    type=Columns(),
+    help="SOURCE is a CSV, and this is what its columns mean: NAME=COLUMN, or text with {COLUMN}s in it.",
+)
+def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[str, str] | None) -> None:
+    """Write the label file LABELS_CSV for sounds of your own.
+
+    SOURCE is a folder whose subfolders are the classes, or one of clips whose names tell them, or a CSV
+    with columns of other names. The fnames are paths below the folder, as extract --labels LABELS_CSV
+    takes them. A space in the name of a class becomes an underscore.
+    """
+    if source.is_dir() == bool(columns) or (pattern and columns):
+        raise InputError(
+            f"{source} is {'a folder' if source.is_dir() else 'a file'};"
+            " --columns is for a CSV, and --pattern for a folder of clips"
+        )
+    keep_apart(labels_csv, source)
+    from dcase2018.corpus import (
+        class_names,
+        class_truth,
+        labels_of_folders,
+        labels_of_names,
+        labels_of_table,
+        write_table,
+    )
+
+    if columns:
+        table = labels_of_table(source, columns)
+    else:
+        table = labels_of_names(source, pattern) if pattern else labels_of_folders(source)
+    write_table(labels_csv, table)
+    clips = class_truth(table, class_names(table)).sum(axis=0)
+    click.echo(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {min(clips)} to {max(clips)} each")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
@@ -82,6 +150,10 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     labels = read_labels(train_csv)
     if n_folds is None:
         parts = {out_dir: hold_out(labels, fraction, seed)}
+        if not parts[out_dir].any():
+            raise InputError(
+                f"--fraction {fraction:g} of {len(labels)} clips holds none out; give a larger one"
+            )
     else:
         fold = folds(labels, n_folds, seed)
         parts = {out_dir / f"fold-{number + 1}": fold == number for number in range(n_folds)}

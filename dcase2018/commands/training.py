@@ -73,7 +73,8 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     help="Begin with the layers that fit of another run, or of YAMNet's weights; the classes may be others.",
 )
 @click.option("--folds", type=click.IntRange(2), help="Train a network for each of so many folds.")
-@click.option("--fold", type=click.IntRange(1), help="Of --folds, train this one alone.")
+@click.option("--folds-from", metavar="COLUMN", help="Take the folds that this column of LABELS_CSV names.")
+@click.option("--fold", type=click.IntRange(1), help="Of the folds, train this one alone.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop after this many steps.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long.")
 @click.option(
@@ -109,6 +110,7 @@ def fit(
     validation: Path | None,
     initial: Path | None,
     folds: int | None,
+    folds_from: str | None,
     fold: int | None,
     max_steps: int | None,
     max_minutes: float | None,
@@ -125,22 +127,27 @@ def fit(
     checkpoints, history.csv and TensorBoard's events/ on the way. The same command goes on with a training
     that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
     """
-    _check_choice(validation, initial, folds, fold, patience, scheduler)
-    from dcase2018.corpus import class_names, read_class_map, read_labels
+    in_folds = bool(folds or folds_from)
+    _check_choice(validation, initial, folds, folds_from, fold, patience, scheduler)
+    from dcase2018.corpus import class_names, named_folds, read_class_map, read_labels
+    from dcase2018.corpus import folds as deal
     from dcase2018.features import Store
     from dcase2018.runs import Limits
     from dcase2018.training import Experiment, Initial
 
     chosen = _choose(preset, model, hparams, epochs)
     classes = read_class_map(class_map_csv) if class_map_csv else None
-    labels = read_labels(labels_csv, classes)
+    labels = read_labels(labels_csv, classes, repeated=not in_folds)
     held_out = read_labels(validation, classes or class_names(labels)) if validation else None
     limits = Limits(max_steps, max_minutes, patience)
-    if folds:
+    if in_folds:
+        number = named_folds(labels, folds_from) if folds_from else deal(labels, folds or 0, seed)
+        if fold and fold > number.max() + 1:
+            raise InputError(f"--fold {fold} is not among the {number.max() + 1} folds")
         load_keras()
         from dcase2018.training import plan_folds
 
-        planned = plan_folds(run, folds, chosen, Store(store), labels, classes, seed)
+        planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
         click.echo(_fit_folds(run, planned, fold, limits, checkpoint_steps, force, scheduler))
         return
     begin = Initial.find(initial) if initial else None
@@ -185,18 +192,19 @@ def _check_choice(
     validation: Path | None,
     initial: Path | None,
     folds: int | None,
+    folds_from: str | None,
     fold: int | None,
     patience: int | None,
     scheduler: str | None,
 ) -> None:
     """Refuse options that do not go together."""
-    if folds and (validation or initial):
-        raise InputError("--folds holds clips out by itself; leave --validation and --init-from away")
-    if (fold or scheduler) and not folds:
-        raise InputError(f"{'--fold' if fold else '--scheduler'} needs --folds")
-    if fold and folds and fold > folds:
-        raise InputError(f"--fold {fold} is not among the {folds} folds")
-    if patience and not (validation or folds):
+    if folds and folds_from:
+        raise InputError("--folds deals clips into folds, and --folds-from takes those of a column; give one")
+    if (folds or folds_from) and (validation or initial):
+        raise InputError("folds hold clips out by themselves; leave --validation and --init-from away")
+    if (fold or scheduler) and not (folds or folds_from):
+        raise InputError(f"{'--fold' if fold else '--scheduler'} needs --folds or --folds-from")
+    if patience and not (validation or folds or folds_from):
         raise InputError("--patience waits for a better validation score; give --validation too")
 
 

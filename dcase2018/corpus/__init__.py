@@ -1,7 +1,10 @@
 """What lies on a disk: clips, label files, and where they come from.
 
-    labels     label files, class maps, splits
+    tables     CSV files, with every error and its line
+    labels     label files and class maps
+    splits     what is held out, and folds
     audio      reading a clip, and what is wrong with a bad one
+    folders    label files for a folder of one's own
     sources    which clips a folder holds
     synthetic  the demo corpus
     zenodo     FSDKaggle2018, downloaded

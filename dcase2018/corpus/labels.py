@@ -1,4 +1,4 @@
-"""Label files, class maps and splits: the CSV side of the data.
+"""Label files and class maps: what the clips are.
 
 A label file has a header naming at least `fname` and `label`; Kaggle's and Zenodo's also bear
 `manually_verified` (train) or `usage` (test: Public, Private or Ignored). One that names `labels` instead,
@@ -7,6 +7,8 @@ It is read as text, so that the label `None` stays a word and extra columns surv
 """
 
 import csv
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,106 +16,95 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.foundation import AnyPath, InputError, open_text, published_text
+from dcase2018.corpus.tables import Table, raise_errors, read_records, read_table
+from dcase2018.foundation import AnyPath, InputError, published_text
 
-MOST_ERRORS_SHOWN = 20
+log = logging.getLogger(__name__)
 
 ONE, SEVERAL = "label", "labels"  # the column of a file with one label a clip, or with several
 
+# Words that tables of scores have beside the classes.
+RESERVED = frozenset({"fname", ONE, SEVERAL, "verified", "overall"})
 
-def read_labels(path: AnyPath, classes: Sequence[str] | None = None) -> pd.DataFrame:
+
+def read_labels(path: AnyPath, classes: Sequence[str] | None = None, repeated: bool = False) -> pd.DataFrame:
     """Read a label file, less the rows whose usage is `Ignored`.
 
     Parameters
     ----------
     classes
         The labels allowed; any, if None.
+    repeated
+        Keep a row as often as it stands there; if not, a clip must not stand there twice.
 
     Returns
     -------
     DataFrame
-        The file's columns, as text, one row a clip, in the file's order.
+        The file's columns, as text, a row for each of the file's, in its order.
 
     Raises
     ------
     InputError
         With every error of the file and its line number.
     """
-    path = Path(path)
-    errors: list[str] = []
-    rows: list[list[str]] = []
-    header, lines = _clips(path, ("fname", ONE), errors)
-    for line, fields in lines:
-        row = dict(zip(header, fields, strict=True))
+    table = _clips(Path(path), ("fname", ONE), repeated)
+    rows: list[dict[str, str]] = []
+    for line, row in table.dicts():
         if row.get("usage") != "Ignored":
-            errors += [f"line {line}: {error}" for error in _row_errors(row, classes)]
-            rows.append(fields)
-    if not rows and not errors:
-        errors.append("no clip is labelled")
-    _raise_errors(path, errors)
-    return pd.DataFrame(rows, columns=header, dtype=object)
+            row |= {name: _stripped(row[name]) for name in (ONE, SEVERAL) if name in row}
+            table.errors += [(line, error) for error in _row_errors(row, classes)]
+            rows.append(row)
+    table.check()
+    if not rows:
+        raise InputError(f"{path}: no clip is labelled")
+    return pd.DataFrame(rows, columns=table.header, dtype=object)
 
 
 def read_names(path: Path) -> list[str]:
     """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
-    errors: list[str] = []
-    header, lines = _clips(path, ("fname",), errors)
-    names = [fields[header.index("fname")] for _, fields in lines]
-    _raise_errors(path, errors)
-    return names
+    table = _clips(path, ("fname",))
+    table.check()
+    return [row["fname"] for _, row in table.dicts()]
 
 
-def _clips(
-    path: Path, columns: Sequence[str], errors: list[str]
-) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Read the header, which must name `columns`, and walk the rows, a clip each."""
-    lines = _records(path)
-    header = next(lines, (1, []))[1]
-    named = {*header, ONE} if SEVERAL in header else {*header}
+def _clips(path: Path, columns: Sequence[str], repeated: bool = False) -> Table:
+    """Read a table of clips, which must have `columns`; complete names, and find those that stand twice."""
+    table = read_table(path)
+    named = {*table.header, ONE} if SEVERAL in table.header else {*table.header}
     missing = [name for name in columns if name not in named]
     if missing:
         raise InputError(
             f"{path}: line 1: the header must name {' and '.join(columns)};"
             f" it has no {' and no '.join(missing)}"
         )
-    return header, _well_formed(lines, header, errors)
-
-
-def _well_formed(
-    lines: Iterator[tuple[int, list[str]]], header: Sequence[str], errors: list[str]
-) -> Iterator[tuple[int, list[str]]]:
-    """Complete names, leave out rows that do not fit the header, and tell `errors` of those and doubles."""
-    column = header.index("fname")
-    seen: dict[str, int] = {}
-    for line, fields in lines:
-        if len(fields) != len(header):
-            errors.append(f"line {line}: {len(fields)} fields, not {len(header)}")
-            continue
-        if SEVERAL in header and fields[column] and not Path(fields[column]).suffix:
+    column = table.header.index("fname")
+    seen: dict[str, tuple[int, list[str]]] = {}
+    again = 0
+    for line, fields in table.rows:
+        if SEVERAL in table.header and fields[column] and not Path(fields[column]).suffix:
             fields[column] += ".wav"
-        first = seen.setdefault(fields[column], line)
-        if first != line:
-            errors.append(f"line {line}: {fields[column]!r} stands already in line {first}")
-        yield line, fields
+        first, same = seen.setdefault(fields[column], (line, fields))
+        if first != line and repeated and fields == same:
+            again += 1
+        elif first != line:
+            otherwise = " with other values" if repeated else ""
+            table.errors.append((line, f"{fields[column]!r} stands already in line {first}{otherwise}"))
+    if again:
+        log.warning("%s: %d rows stand there again, and count as often", path, again)
+    return table
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Walk the CSV's records that are not blank, with their line numbers."""
-    with open_text(path) as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            for fields in reader:
-                if reader.line_num == 1 and fields:
-                    fields[0] = fields[0].removeprefix("\ufeff")  # a byte order mark
-                if any(fields):
-                    yield reader.line_num, fields
-        except csv.Error as error:
-            raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+def _stripped(label: str) -> str:
+    return ",".join(_parted(label))
+
+
+def _parted(several: str) -> list[str]:
+    return [label.strip() for label in several.split(",")]
 
 
 def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
-    if not row["fname"]:
-        yield "fname is empty"
+    if not row["fname"] or "\0" in row["fname"]:
+        yield "fname is empty" if not row["fname"] else f"fname {row['fname']!r} holds a NUL"
     for label in [row[ONE]] if ONE in row else _parted(row[SEVERAL]):
         if not label:
             yield "label is empty"
@@ -121,18 +112,17 @@ def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[
             yield "label 'None' is no class"
         elif classes is not None and label not in classes:
             yield f"label {label!r} is not among the {len(classes)} classes"
-    if row.get("manually_verified", "0") not in ("0", "1"):
+        elif label in RESERVED:
+            yield f"label {label!r} is a word of the tables of scores; give the class another name"
+        elif re.search(r"\s", label):
+            yield f"label {label!r} holds a space, which parts labels in submissions; use {class_name(label)}"
+    if row.get("manually_verified", "") not in ("", "0", "1"):
         yield f"manually_verified is {row['manually_verified']!r}, not 0 or 1"
 
 
-def _raise_errors(path: Path, errors: list[str]) -> None:
-    if not errors:
-        return
-    shown = errors[:MOST_ERRORS_SHOWN]
-    if len(errors) > len(shown):
-        shown.append(f"and {len(errors) - len(shown)} more")
-    number = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    raise InputError(f"{path}: {number}: " + "\n  ".join(shown))
+def class_name(text: str) -> str:
+    """Make a class's name of any text: white space becomes an underscore."""
+    return re.sub(r"\s+", "_", text.strip())
 
 
 def is_multi_label(labels: pd.DataFrame) -> bool:
@@ -145,10 +135,6 @@ def label_lists(labels: pd.DataFrame) -> list[list[str]]:
     if is_multi_label(labels):
         return [_parted(several) for several in labels[SEVERAL]]
     return [[label] for label in labels[ONE]]
-
-
-def _parted(several: str) -> list[str]:
-    return [label.strip() for label in several.split(",")]
 
 
 def class_names(labels: pd.DataFrame) -> list[str]:
@@ -182,45 +168,11 @@ def read_class_map(path: Path) -> list[str]:
     """Read a class map; the indices must count from 0."""
     classes: list[str] = []
     errors: list[str] = []
-    for line, fields in _records(path):
+    for line, fields in read_records(path):
         if len(fields) != 2 or fields[0] != str(len(classes)):
             errors.append(f"line {line}: {','.join(fields)!r} is not '{len(classes)},NAME'")
         classes.append(fields[-1])
     if len(set(classes)) < len(classes):
         errors.append("a class stands there twice")
-    _raise_errors(path, errors)
+    raise_errors(path, errors)
     return classes
-
-
-def hold_out(labels: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
-    """Draw the rows of a validation set: bool, (rows,).
-
-    Every stratum (label, or all labels, and `manually_verified` together) gives its share, to within one row.
-    """
-    order = _stratified_order(labels, seed)
-    shares = np.floor(np.arange(len(order) + 1) * fraction + 0.5)
-    chosen = np.zeros(len(order), bool)
-    chosen[order] = np.diff(shares) > 0
-    return chosen
-
-
-def folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
-    """Deal the rows into folds 0 to `n_folds - 1`, stratified as in `hold_out`: int, (rows,)."""
-    order = _stratified_order(labels, seed)
-    fold = np.empty(len(order), int)
-    fold[order] = np.arange(len(order)) % n_folds
-    return fold
-
-
-def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
-    """Row numbers, shuffled, then sorted by stratum: every k-th of them is a stratified draw."""
-    keys = [name for name in (ONE, SEVERAL, "manually_verified") if name in labels]
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    strata = labels[keys].iloc[shuffled].agg("\t".join, axis=1)
-    return shuffled[np.argsort(strata.to_numpy(dtype=str), kind="stable")]
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV with a header and `\\n` at line ends, whole or not at all."""
-    with published_text(path) as file:
-        table.to_csv(file, index=False, lineterminator="\n")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from dcase2018.corpus.labels import write_table
+from dcase2018.corpus.tables import write_table
 from dcase2018.foundation import AnyPath, InputError, Progress, published_folder
 
 SAMPLE_RATE = 44100

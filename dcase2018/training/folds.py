@@ -6,9 +6,10 @@ from itertools import compress
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import SEVERAL, class_names, class_truth, folds, verified
+from dcase2018.corpus import SEVERAL, class_names, class_truth, verified
 from dcase2018.examples import LabelledClips
 from dcase2018.features import Store
 from dcase2018.networks import Preset
@@ -28,16 +29,21 @@ class Fold:
 
 def plan_folds(
     path: Path,
-    count: int,
+    number: np.ndarray,
     preset: Preset,
     store: Store,
     labels: pd.DataFrame,
     classes: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Fold]:
-    """Part the clips into folds, stratified on label and `manually_verified`, and plan a run for each.
+    """Plan a run for each fold, which learns the clips of all others.
 
     A fold's network is scored on the way by the fold's verified clips. Its run is `path`/fold-N, N from 1.
+
+    Parameters
+    ----------
+    number
+        Fold of each clip, from 0 (see `dcase2018.corpus.folds` and `named_folds`), int, (clips,).
 
     Raises
     ------
@@ -45,9 +51,8 @@ def plan_folds(
         If a clip is not in the store.
     """
     classes = list(classes or class_names(labels))
-    number = folds(labels, count, seed)
     planned = []
-    for fold in range(count):
+    for fold in range(max(number) + 1):
         held_out, learned = labels[number == fold], labels[number != fold]
         checked = held_out[verified(held_out)]
         experiment = Experiment.plan(

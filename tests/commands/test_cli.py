@@ -15,6 +15,7 @@ from dcase2018.features.recipe import Recipe
 COMMANDS = [
     "synthesize",
     "download",
+    "labels",
     "class-map",
     "split",
     "extract",

@@ -1,24 +1,21 @@
 """Label files, class maps and splits, on the real label files of FSDKaggle2018."""
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import CLASSES, DATA, refuse, succeed
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dcase2018.corpus.labels import (
     class_names,
     class_truth,
-    folds,
-    hold_out,
     label_lists,
     read_class_map,
     read_labels,
     read_names,
+    verified,
 )
 from dcase2018.foundation.errors import InputError
 
@@ -120,14 +117,54 @@ def test_all_errors_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         ("", "line 1: the header must name fname and label; it has no fname and no label"),
         ("a.wav,Bark\nb.wav,Bus\n", "line 1: the header must name fname and label"),
         ("fname,verified\na.wav,1\n", "it has no label"),
-        ("fname,label\n", "1 error: no clip is labelled"),
+        ("fname,label\n", "l.csv: no clip is labelled"),
         ('fname,label\n"a.wav,Bark\n', "line 2: unexpected end of data"),
         ("fname,label,usage\na.wav,None,Ignored\n", "no clip is labelled"),
+        ("fname;label\na.wav;Bark\n", "line 1: parted by semicolons; a label file is parted by commas"),
+        ("fname\tlabel\na.wav\tBark\n", "line 1: parted by tabs; a label file is parted by commas"),
+        ("fname,label\na.wav,Bark\n".encode("utf-16"), "l.csv is UTF-16; save it as UTF-8"),
+        ("fname,label,label\na,Bark,Bus\n", "line 1: the column 'label' stands there twice"),
+        (
+            "fname,label\na,Hi hat\n",
+            "label 'Hi hat' holds a space, which parts labels in submissions; use Hi_hat",
+        ),
+        ("fname,label\na,overall\n", "line 2: label 'overall' is a word of the tables of scores"),
+        ("fname,label\na\0b,Bark\n", "line 2: fname 'a\\x00b' holds a NUL"),
     ],
 )
-def test_files_that_are_no_label_files(tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_no_label_files(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         read_labels(write(tmp_path / "l.csv", text))
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match=r"is no file that can be read as a CSV"):
+            read_labels(path)
+
+
+def test_white_space_around_a_label_is_no_part_of_it(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path / "l.csv", "fname,label\na, Bark\nb,Bark \nc,Bark\n"))
+    assert class_names(labels) == ["Bark"]
+
+
+def test_an_empty_mark_is_not_verified(tmp_path: Path) -> None:
+    text = "fname,label,manually_verified\na,Bark,\nb,Bark,1\nc,Bark,0\n"
+    assert verified(read_labels(write(tmp_path / "l.csv", text))).tolist() == [False, True, False]
+
+
+def test_repeated_rows_count_as_often_where_that_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "l.csv", "fname,label\na,Bark\nb,Bus\na,Bark\na,Bark\n")
+    with pytest.raises(InputError, match=r"2 errors: line 4: 'a' stands already in line 2\n"):
+        read_labels(path)
+    assert read_labels(path, repeated=True)["fname"].tolist() == ["a", "b", "a", "a"]
+    assert "l.csv: 2 rows stand there again, and count as often" in caplog.text
+    write(path, "fname,label\na,Bark\nb,Bus\na,Bus\n")
+    with pytest.raises(InputError, match=r"line 4: 'a' stands already in line 2 with other values$"):
+        read_labels(path, repeated=True)
 
 
 def test_odd_names_go_through(tmp_path: Path) -> None:
@@ -140,62 +177,6 @@ def test_odd_names_go_through(tmp_path: Path) -> None:
 def test_class_maps_that_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError):
         read_class_map(write(tmp_path / "m.csv", text))
-
-
-def test_split_keeps_header_columns_and_every_row(tmp_path: Path) -> None:
-    source = DATA / "train_post_competition.csv"
-    succeed("split", source, tmp_path, "--fraction", 0.25)
-    lines = source.read_text().splitlines()
-    parts = [(tmp_path / name).read_text().splitlines() for name in ("train.csv", "validation.csv")]
-    assert [part[0] for part in parts] == [lines[0]] * 2
-    assert sorted(parts[0][1:] + parts[1][1:]) == sorted(lines[1:])
-
-
-def strata(labels: pd.DataFrame) -> pd.Series:
-    return labels["label"] + labels["manually_verified"]
-
-
-def test_hold_out_of_the_real_training_set() -> None:
-    labels = read_labels(TRAIN)
-    held_out = hold_out(labels, 0.1, seed=3)
-    assert abs(held_out.sum() - 947.3) < 1
-    shares = pd.crosstab(strata(labels), held_out)
-    assert (shares[True] - shares.sum(axis=1) / 10).abs().max() <= 1
-    assert class_names(labels[~held_out]) == CLASSES
-    np.testing.assert_array_equal(held_out, hold_out(labels, 0.1, seed=3))
-    assert (held_out != hold_out(labels, 0.1, seed=4)).any()
-
-
-def test_folds_of_the_real_training_set() -> None:
-    labels = read_labels(TRAIN)
-    fold = folds(labels, 5, seed=0)
-    counts = pd.crosstab(strata(labels), fold)
-    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
-    assert set(fold) == set(range(5))
-
-
-def test_folds_as_files(tmp_path: Path) -> None:
-    succeed("split", TRAIN, tmp_path, "--folds", 4)
-    seen = [name for k in range(1, 5) for name in read_names(tmp_path / f"fold-{k}" / "validation.csv")]
-    assert sorted(seen) == sorted(read_names(TRAIN))
-    for k in range(1, 5):
-        learnt = set(read_names(tmp_path / f"fold-{k}" / "train.csv"))
-        assert learnt.isdisjoint(read_names(tmp_path / f"fold-{k}" / "validation.csv"))
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("01")), min_size=1, max_size=60),
-    st.floats(0.01, 0.99),
-    st.integers(0, 5),
-)
-def test_a_split_is_stratified_whatever_the_labels(
-    rows: list[tuple[str, str]], fraction: float, seed: int
-) -> None:
-    labels = pd.DataFrame(rows, columns=["label", "manually_verified"], dtype=object)
-    counts = pd.crosstab(strata(labels), hold_out(labels, fraction, seed))
-    drawn = counts[True] if True in counts else 0 * counts[False]
-    assert ((drawn - counts.sum(axis=1) * fraction).abs() <= 1 + 1e-9).all()
 
 
 def test_a_bad_label_file_leaves_nothing_behind(tmp_path: Path) -> None:

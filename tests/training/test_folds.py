@@ -8,6 +8,7 @@ import pytest
 from conftest import Toy, refuse
 from test_fitting import PRESET, labels, make_store
 
+from dcase2018.corpus.splits import folds as deal
 from dcase2018.features.store import Store
 from dcase2018.foundation.parallel import workers
 from dcase2018.runs.ensemble import Ensemble
@@ -26,7 +27,7 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> tuple[Path, list[Fold]]:
     root = tmp_path_factory.mktemp("folds")
-    planned = plan_folds(root / "run", 3, PRESET, make_store(root / "s.h5"), table, seed=4)
+    planned = plan_folds(root / "run", deal(table, 3, 4), PRESET, make_store(root / "s.h5"), table, seed=4)
     with workers(1) as pool:
         fit_folds(planned, Limits(), 250, False, pool)
     return root / "run", planned
@@ -78,7 +79,7 @@ def test_a_cluster_trains_the_same(
 ) -> None:
     distributed = pytest.importorskip("distributed")
     store = Store(trained[1][0].held_out.store.path)
-    planned = plan_folds(tmp_path / "run", 3, PRESET, store, table, seed=4)
+    planned = plan_folds(tmp_path / "run", deal(table, 3, 4), PRESET, store, table, seed=4)
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         workers(1, cluster.scheduler_address) as pool,
