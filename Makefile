@@ -1,35 +1,21 @@
 # DCASE 2018 Task 2, from clips to a ranked submission. `make` alone tells what there is.
 
-# demo (synthesized), fsdkaggle2018 (downloaded), or a folder in Kaggle's or Zenodo's layout; a path
-# without spaces.
+# demo (synthesized), fsdkaggle2018 (downloaded), or a folder without spaces in its path: in Kaggle's or
+# Zenodo's layout, or of your own, whose subfolders are the classes.
 DATASET ?= demo
 # compact is the small tagger of our own, large one for a GPU; baseline is the reference to the letter;
 # quick learns the demo in seconds; yamnet is for fine-tuning: FIT_FLAGS="--init-from yamnet.h5".
 PRESET ?= compact
 SEED ?= 0
-# More options for fit, such as FIT_FLAGS="--epochs 1".
+# More options, such as EXTRACT_FLAGS="--hparams mel_bands=128" and FIT_FLAGS="--epochs 1". Features and runs
+# with options have folders of their own, named by them.
+EXTRACT_FLAGS ?=
 FIT_FLAGS ?=
-PYTHON ?= python3.11
+# Pythons to try: those that TensorFlow's packages exist for, the newest first.
+PYTHON ?= python3.13 python3.12 python3.11 python3
 
 VENV = .venv
 DCASE = $(VENV)/bin/dcase2018
-DATA = $(if $(filter demo fsdkaggle2018,$(DATASET)),data/$(DATASET),$(DATASET:/=))
-NAME = $(notdir $(DATA))
-
-ifneq ($(filter fsdkaggle2018,$(DATASET))$(wildcard $(DATA)/FSDKaggle2018.meta),)
-TRAIN_AUDIO = $(DATA)/FSDKaggle2018.audio_train
-TEST_AUDIO = $(DATA)/FSDKaggle2018.audio_test
-TRAIN_CSV = $(DATA)/FSDKaggle2018.meta/train_post_competition.csv
-TRUTH_CSV = $(DATA)/FSDKaggle2018.meta/test_post_competition_scoring_clips.csv
-SAMPLE_CSV =
-else
-TRAIN_AUDIO = $(DATA)/audio_train
-TEST_AUDIO = $(DATA)/audio_test
-TRAIN_CSV = $(DATA)/train.csv
-# Kaggle's layout has no truth of the test clips; where somebody put it beside, it is scored.
-TRUTH_CSV = $(if $(filter demo,$(DATASET)),$(DATA)/test_post_competition.csv,$(wildcard $(DATA)/test_post_competition.csv))
-SAMPLE_CSV = $(if $(filter demo,$(DATASET)),$(DATA)/sample_submission.csv,$(wildcard $(DATA)/sample_submission.csv))
-endif
 
 # The feature recipe that each preset learns from; stores are shared by the presets of one recipe.
 RECIPE_baseline = baseline
@@ -37,30 +23,90 @@ RECIPE_quick = baseline
 RECIPE_compact = wide
 RECIPE_large = wide
 RECIPE_yamnet = yamnet
+PRESETS = compact large baseline quick yamnet
+$(if $(filter $(PRESETS),$(PRESET)),,$(error PRESET=$(PRESET) is none of $(PRESETS)))
+
+# Corpora that are made here lie in data/; others are known by their path.
+ifneq ($(words $(DATASET)),1)
+$(error DATASET="$(DATASET)" is no path without spaces; give a link to it)
+endif
+ifneq ($(filter demo fsdkaggle2018,$(DATASET)),)
+DATA = data/$(DATASET)
+else
+DATA := $(abspath $(DATASET))
+$(if $(wildcard $(DATA)/.),,$(error DATASET=$(DATASET) is no folder, nor demo or fsdkaggle2018))
+endif
+
+# What the features, runs and label files of a corpus are named by; and by what is not as the preset has it.
+NAME ?= $(notdir $(DATA))
+comma = ,
+plain = $(subst =, ,$(subst /, ,$(subst $(comma), ,$(subst ",,$(subst ',,$(1))))))
+words-of = $(subst $(empty) ,,$(patsubst %,-%,$(patsubst -%,%,$(patsubst --%,%,$(filter-out --hparams,$(plain))))))
 RECIPE = $(RECIPE_$(PRESET))
+FEATURES = features/$(NAME)/$(RECIPE)$(call words-of,$(EXTRACT_FLAGS))
+RUN = runs/$(NAME)/$(PRESET)$(call words-of,$(EXTRACT_FLAGS) $(addprefix seed ,$(filter-out 0,$(SEED))) $(FIT_FLAGS))
+TRAINED = $(RUN)/$(if $(findstring --folds,$(FIT_FLAGS)),out_of_fold.csv,model.keras)
+TRAIN_STORE = $(FEATURES)/train.h5
+TEST_STORE = $(FEATURES)/test.h5
 
-FEATURES = features/$(NAME)/$(RECIPE)
-RUN = runs/$(NAME)/$(PRESET)
+# Features and runs are those of one corpus: another of the same name is refused.
+OWNERS = features/$(NAME)/dataset.txt runs/$(NAME)/dataset.txt
+$(foreach owner,$(wildcard $(OWNERS)),$(if $(filter $(abspath $(DATA)),$(shell cat $(owner))),,$(error \
+$(dir $(owner)) is of $(shell cat $(owner)), not of $(abspath $(DATA)); give another name: NAME=...)))
+
+ifneq ($(filter fsdkaggle2018,$(DATASET))$(wildcard $(DATA)/FSDKaggle2018.*),)
+TRAIN_AUDIO = $(DATA)/FSDKaggle2018.audio_train
+TEST_AUDIO = $(DATA)/FSDKaggle2018.audio_test
+TRAIN_CSV = $(DATA)/FSDKaggle2018.meta/train_post_competition.csv
+TRUTH_CSV = $(DATA)/FSDKaggle2018.meta/test_post_competition_scoring_clips.csv
+else ifneq ($(filter demo,$(DATASET))$(wildcard $(DATA)/train.csv $(DATA)/audio_train),)
+TRAIN_AUDIO = $(DATA)/audio_train
+TEST_AUDIO = $(DATA)/audio_test
+TRAIN_CSV = $(DATA)/train.csv
+# Kaggle's layout has no truth of the test clips; where somebody put it beside, it is scored.
+TRUTH_CSV = $(if $(filter demo,$(DATASET)),$(DATA)/test_post_competition.csv,$(wildcard $(DATA)/test_post_competition.csv))
+SAMPLE_CSV = $(if $(filter demo,$(DATASET)),$(DATA)/sample_submission.csv,$(wildcard $(DATA)/sample_submission.csv))
+else
+# A folder of one's own: one store for all clips, and a fifth of them held out to test.
+LABELS = features/$(NAME)/labels.csv
+TRAIN_CSV = features/$(NAME)/train.csv
+TRUTH_CSV = features/$(NAME)/validation.csv
+SAMPLE_CSV = $(TRUTH_CSV)
+TRAIN_STORE = $(FEATURES)/clips.h5
+TEST_STORE = $(TRAIN_STORE)
+endif
+ifeq ($(filter demo fsdkaggle2018,$(DATASET))$(LABELS),)
+$(foreach part,$(TRAIN_AUDIO) $(TEST_AUDIO) $(TRAIN_CSV) $(TRUTH_CSV),$(if $(wildcard $(part)),,$(error \
+$(DATA) lacks $(notdir $(part)))))
+endif
+
 # Clips that could not be used (exit code 3) were listed, and do not stop the work.
-EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) "$$@" || [ $$? -eq 3 ]; }; extract
+EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) "$$@" $(EXTRACT_FLAGS) || [ $$? -eq 3 ]; }; extract
+# FORCE if a folder ($1) holds anything newer than what is made of it ($2).
+stale = $(if $(wildcard $(2)),$(if $(shell find -L $(1) -newer $(2) -print -quit 2>/dev/null),FORCE))
 
-.DELETE_ON_ERROR:
-.PHONY: help venv data features train submission test test-slow bench lint format clean
+# What a command writes appears whole, so that an interrupted make has nothing to remove.
+.PRECIOUS: $(TRAIN_STORE) $(TEST_STORE) $(TRAINED) $(LABELS) $(TRAIN_CSV) $(TRUTH_CSV) $(RUN)/evaluation.csv $(RUN)/submission.csv
+.PHONY: help venv data features train submission test test-slow bench lint format clean FORCE
 
 help: ## print the targets
-	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick|yamnet] [SEED=0] [FIT_FLAGS=...]"
+	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick|yamnet] [SEED=0]"
+	@echo "            [EXTRACT_FLAGS=...] [FIT_FLAGS=...]"
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 
 venv: $(VENV)/.installed ## make the virtual environment
-data: $(TRAIN_CSV) ## synthesize the demo corpus, or download FSDKaggle2018
-features: $(FEATURES)/train.h5 $(FEATURES)/test.h5 ## extract the features of all clips
-train: $(RUN)/model.keras ## train a network
+data: $(TRAIN_CSV) ## synthesize the demo corpus, or download FSDKaggle2018, or label your own folder
+features: $(TRAIN_STORE) $(TEST_STORE) ## extract the features of all clips
+train: $(TRAINED) ## train a network
 submission: $(RUN)/submission.csv $(if $(TRUTH_CSV),$(RUN)/evaluation.csv) ## train, evaluate and write a Kaggle submission
 	@echo "submission: $(RUN)/submission.csv"
 	@[ -z "$(TRUTH_CSV)" ] || awk -F, '$$1 == "overall" { printf "MAP@3 on %d test clips: %.4f\n", $$2, $$3 }' $(RUN)/evaluation.csv
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@for python in $(PYTHON); do \
+	  "$$python" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	    && echo "$$python -m venv $(VENV)" && exec "$$python" -m venv $(VENV); \
+	done; echo "no Python from 3.11 to 3.13 with venv among: $(PYTHON); install one (Debian: python3-venv)" >&2; exit 2
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
@@ -79,17 +125,31 @@ $(ZENODO).audio_train: | $(VENV)/.installed
 	$(DCASE) download data/fsdkaggle2018
 $(addprefix $(ZENODO).,audio_test meta/train_post_competition.csv meta/test_post_competition_scoring_clips.csv): | $(ZENODO).audio_train ;
 
-$(FEATURES)/train.h5: $(TRAIN_AUDIO) | $(VENV)/.installed
-	$(EXTRACT) $< $@
-$(FEATURES)/test.h5: $(TEST_AUDIO) | $(VENV)/.installed
-	$(EXTRACT) $< $@
+$(OWNERS):
+	@mkdir -p $(@D) && echo $(abspath $(DATA)) > $@
 
-$(RUN)/model.keras: $(FEATURES)/train.h5 $(TRAIN_CSV)
+ifdef LABELS
+$(LABELS): $(call stale,$(DATA),$(LABELS)) | $(OWNERS) $(VENV)/.installed
+	$(DCASE) labels $(DATA) $@
+$(TRAIN_CSV): $(LABELS)
+	$(DCASE) split $< $(@D) --fraction 0.2
+	@echo "held out to test: $(TRUTH_CSV)"
+$(TRUTH_CSV): $(TRAIN_CSV) ;
+$(TRAIN_STORE): $(LABELS)
+	$(EXTRACT) $(DATA) $@ --labels $<
+else
+$(TRAIN_STORE): $(TRAIN_AUDIO) $(call stale,$(TRAIN_AUDIO),$(TRAIN_STORE)) | $(OWNERS) $(VENV)/.installed
+	$(EXTRACT) $< $@
+$(TEST_STORE): $(TEST_AUDIO) $(call stale,$(TEST_AUDIO),$(TEST_STORE)) | $(OWNERS) $(VENV)/.installed
+	$(EXTRACT) $< $@
+endif
+
+$(TRAINED): $(TRAIN_STORE) $(TRAIN_CSV)
 	$(DCASE) fit $^ $(RUN) --preset $(PRESET) --seed $(SEED) --force $(FIT_FLAGS)
 
-$(RUN)/evaluation.csv: $(FEATURES)/test.h5 $(TRUTH_CSV) $(RUN)/model.keras
+$(RUN)/evaluation.csv: $(TEST_STORE) $(TRUTH_CSV) $(TRAINED)
 	$(DCASE) evaluate $(wordlist 1,2,$^) $(RUN) --output $@
-$(RUN)/submission.csv: $(FEATURES)/test.h5 $(RUN)/model.keras $(SAMPLE_CSV)
+$(RUN)/submission.csv: $(TEST_STORE) $(TRAINED) $(SAMPLE_CSV)
 	$(DCASE) predict $< $@ $(RUN) $(addprefix --sample ,$(SAMPLE_CSV))
 
 test: $(VENV)/.installed-dev ## run the tests (5 minutes)

@@ -101,3 +101,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
         "--validation", toy.validation, "--checkpoint-steps", 5,
     )  # fmt: skip
     return toy
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three folders of 20 clips, one class with a space in its name: noise, and tones high and low."""
+    folder = tmp_path_factory.mktemp("own") / "sounds"
+    seconds = np.arange(22050) / 44100
+    for name, hz in (("white noise", 0), ("high", 3000), ("low", 300)):
+        for number in range(20):
+            tone = 0.3 * np.sin(2 * np.pi * (hz + 5 * number) * seconds)
+            samples = tone * bool(hz) + noise(22050, number, 0.1 if not hz else 0.01)
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / name / f"{number}.wav", samples, 44100, subtype="PCM_16")
+    return folder

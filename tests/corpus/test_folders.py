@@ -4,9 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 from conftest import noise, refuse, succeed, write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,20 +150,6 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
     assert "is not NAME=COLUMN" in refuse(2, "labels", path, out, "--columns", "fname")
     for command in (("labels", path, out), ("labels", tmp_path, out, "--columns", "fname=a")):
         assert "--columns is for a CSV, and --pattern for a folder of clips" in refuse(2, *command)
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three folders of 20 clips, one class with a space in its name: noise, and tones high and low."""
-    folder = tmp_path_factory.mktemp("own") / "sounds"
-    seconds = np.arange(22050) / 44100
-    for name, hz in (("white noise", 0), ("high", 3000), ("low", 300)):
-        for number in range(20):
-            tone = 0.3 * np.sin(2 * np.pi * (hz + 5 * number) * seconds)
-            samples = tone * bool(hz) + noise(22050, number, 0.1 if not hz else 0.01)
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            soundfile.write(folder / name / f"{number}.wav", samples, 44100, subtype="PCM_16")
-    return folder
 
 
 def test_from_folders_to_folds_of_a_column(own: Path, tmp_path: Path) -> None:
