@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASSES, Toy, refuse, succeed
+from conftest import CLASSES, Toy, dcase, refuse, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dcase2018.corpus.labels import class_truth, read_labels
@@ -127,6 +127,25 @@ def test_json_says_the_same_as_csv(toy: Toy, evaluated: tuple[str, Path], tmp_pa
     assert rows["overall"]["MAP@3"] == pytest.approx(table.loc["overall", "MAP@3"])
     absent = table.index[table["Public clips"] == 0][0]
     assert rows[absent]["Public MAP@3"] is None
+
+
+def test_clip_by_clip(toy: Toy, predicted: Path, evaluated: tuple[str, Path], tmp_path: Path) -> None:
+    done = dcase("evaluate", toy.test, toy.truth, toy.run, "-v", "--clips", tmp_path / "clips.csv")
+    assert done.stdout == evaluated[0]
+    clips = pd.read_csv(tmp_path / "clips.csv")
+    truth, submission = read_labels(toy.truth), pd.read_csv(predicted / "s.csv", index_col="fname")
+    assert list(clips)[:3] == ["fname", "usage", "truth"]
+    assert clips["fname"].tolist() == truth["fname"].tolist()
+    assert clips["truth"].tolist() == truth["label"].tolist()
+    ranked = clips["top_1"] + " " + clips["top_2"] + " " + clips["top_3"]
+    assert ranked.tolist() == submission.loc[clips["fname"], "label"].tolist()
+    assert (clips["score_1"] >= clips["score_2"]).all()
+    table = pd.read_csv(evaluated[1], index_col="label")
+    assert clips["average_precision"].mean() == pytest.approx(table.loc["overall", "MAP@3"])
+    row = clips.iloc[7]
+    told = f"{row['fname']}: {row['truth']}: {row['top_1']} {row['score_1']:.4f}, {row['top_2']} "
+    assert told in done.stderr
+    assert "after 50 clips:\n" in done.stderr
 
 
 def test_the_run_folder_holds_what_it_says(toy: Toy) -> None:

@@ -72,12 +72,14 @@ def _open_ensemble(
 @click.argument("labels_csv", type=INPUT)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @click.option("--output", type=FILE, help="Write the table to this .csv or .json too.")
+@click.option("--clips", "clips_csv", type=FILE, help="Write truth, top three and score of each clip here.")
 @scoring_options
 def evaluate(
     store: Path,
     labels_csv: Path,
     runs: tuple[Path, ...],
     output: Path | None,
+    clips_csv: Path | None,
     checkpoint: int | str | None,
     more_stores: tuple[Path, ...],
     **scoring: object,
@@ -86,12 +88,13 @@ def evaluate(
 
     The clips are those of LABELS_CSV, their features in STORE. Several runs, or the folds in a folder,
     are scored as one ensemble, by the mean of their scores. Rows whose usage is Ignored do not count;
-    Public and Private ones are also scored apart.
+    Public and Private ones are also scored apart. With -v each clip is told as it is scored.
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
     keep_apart(output, labels_csv, store, *more_stores)
-    from dcase2018.corpus import read_labels
+    keep_apart(clips_csv, labels_csv, store, *more_stores, output)
+    from dcase2018.corpus import read_labels, write_table
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
@@ -99,10 +102,12 @@ def evaluate(
     load_keras()
     from dcase2018.scoring import evaluate, render, write_evaluation
 
-    table = evaluate(ensemble, labels)
-    click.echo(render(table))
+    evaluation = evaluate(ensemble, labels)
+    click.echo(render(evaluation.table))
     if output:
-        write_evaluation(output, table)
+        write_evaluation(output, evaluation.table)
+    if clips_csv:
+        write_table(clips_csv, evaluation.clips)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 predict features/test.h5 submission.csv runs/first")

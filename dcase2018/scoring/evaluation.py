@@ -1,13 +1,16 @@
-"""Scores against labels, by class and overall, for each part of the leaderboard."""
+"""Scores against labels: clip by clip, by class and overall, for each part of the leaderboard."""
 
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import class_truth, is_multi_label, write_table
+from dcase2018.corpus import class_truth, is_multi_label, label_lists, write_table
 from dcase2018.foundation import Progress, published_text
 from dcase2018.runs import Ensemble
 from dcase2018.scoring.metrics import (
@@ -16,13 +19,75 @@ from dcase2018.scoring.metrics import (
     class_means,
     label_precision,
     lwlrap,
+    top_classes,
 )
 from dcase2018.scoring.prediction import iter_scores
 
+log = logging.getLogger(__name__)
+
 OVERALL = "overall"
 
+TABLE_CLIPS = 50  # with -v, clips from one table to the next, as in the reference
 
-def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> pd.DataFrame:
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labelled clips and their scores.
+
+    Attributes
+    ----------
+    labels
+        A row a clip (see `read_labels`).
+    scores
+        float64, (clips, classes), in the order of `labels`.
+    """
+
+    labels: pd.DataFrame
+    scores: np.ndarray
+    classes: Sequence[str]
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Which classes each clip bears: bool, (clips, classes)."""
+        return class_truth(self.labels, self.classes)
+
+    def part(self, clips: slice) -> "Evaluation":
+        """The evaluation of some of the clips."""
+        return Evaluation(self.labels[clips], self.scores[clips], self.classes)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """MAP@3 and what else is asked for, by class.
+
+        One row a class and a last one `overall`; columns `clips` and `MAP@3`, where clips have several labels
+        also `mAP` and `lwlrap`, and the same for each `usage` that the labels name (Private, Public). A class
+        without clips has NaN.
+        """
+        several = is_multi_label(self.labels)
+        table = _table(self.scores, self.truth, self.classes, several)
+        usage = self.labels["usage"].to_numpy(dtype=str) if "usage" in self.labels else np.zeros(0, str)
+        for name in sorted(set(usage)):
+            chosen = usage == name
+            part = _table(self.scores[chosen], self.truth[chosen], self.classes, several)
+            table = table.join(part.add_prefix(f"{name} "))
+        return table
+
+    @property
+    def clips(self) -> pd.DataFrame:
+        """A row a clip: `fname`, `usage` if the labels name it, `truth` (several are parted by commas), the
+        top three as `top_1`, `score_1` and so on, and `average_precision`."""
+        columns: dict[str, object] = {"fname": self.labels["fname"].to_numpy()}
+        if "usage" in self.labels:
+            columns["usage"] = self.labels["usage"].to_numpy()
+        columns["truth"] = [",".join(names) for names in label_lists(self.labels)]
+        for rank, best in enumerate(top_classes(self.scores).T, 1):
+            columns[f"top_{rank}"] = [self.classes[index] for index in best]
+            columns[f"score_{rank}"] = self.scores[np.arange(len(best)), best]
+        columns["average_precision"] = average_precision(self.scores, self.truth)
+        return pd.DataFrame(columns)
+
+
+def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> Evaluation:
     """Score the clips of a label file.
 
     Parameters
@@ -30,34 +95,30 @@ def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> pd.DataFrame:
     labels
         Clips of the ensemble's stores, their labels among its classes (see `read_labels`).
 
-    Returns
-    -------
-    DataFrame
-        One row a class and a last one `overall`; columns `clips` and `MAP@3`, where clips have several
-        labels also `mAP` and `lwlrap`, and the same for each `usage` that the labels name (Private,
-        Public). A class without clips has NaN.
-
     Raises
     ------
     InputError, Dcase2018Error
         See `predict`.
     """
-    classes = ensemble.classes
-    truth = class_truth(labels, classes)
-    scores, precision = np.zeros(truth.shape), np.zeros(len(labels))
+    evaluation = Evaluation(labels, np.zeros((len(labels), len(ensemble.classes))), ensemble.classes)
+    precision = 0.0
     with Progress("evaluate", len(labels), "clips") as progress:
-        for clip, score in enumerate(iter_scores(ensemble, labels["fname"])):
-            scores[clip] = score
-            precision[clip] = average_precision(score[None], truth[clip : clip + 1])[0]
-            progress.update(1, **{"MAP@3": f"{precision[: clip + 1].mean():.4f}"})
-    several = is_multi_label(labels)
-    table = _table(scores, truth, classes, several)
-    usage = labels["usage"].to_numpy(dtype=str) if "usage" in labels else np.zeros(0, str)
-    for name in sorted(set(usage)):
-        chosen = usage == name
-        part = _table(scores[chosen], truth[chosen], classes, several)
-        table = table.join(part.add_prefix(f"{name} "))
-    return table
+        for clip, scores in enumerate(iter_scores(ensemble, labels["fname"])):
+            evaluation.scores[clip] = scores
+            precision += average_precision(scores[None], evaluation.truth[clip : clip + 1])[0]
+            if log.isEnabledFor(logging.DEBUG):
+                _tell(evaluation, clip)
+            progress.update(1, **{"MAP@3": f"{precision / (clip + 1):.4f}"})
+    return evaluation
+
+
+def _tell(evaluation: Evaluation, clip: int) -> None:
+    """Log a clip, and now and then the table so far."""
+    row = evaluation.part(slice(clip, clip + 1)).clips.iloc[0]
+    top = ", ".join(f"{row[f'top_{k}']} {row[f'score_{k}']:.4f}" for k in range(1, 4) if f"top_{k}" in row)
+    log.debug("%s: %s: %s: %.4f", row["fname"], row["truth"], top, row["average_precision"])
+    if (clip + 1) % TABLE_CLIPS == 0:
+        log.debug("after %d clips:\n%s", clip + 1, render(evaluation.part(slice(clip + 1)).table))
 
 
 def _table(scores: np.ndarray, truth: np.ndarray, classes: Sequence[str], several: bool) -> pd.DataFrame:
