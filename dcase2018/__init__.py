@@ -15,6 +15,7 @@ the names that their doors hand on; each door tells its modules in order, and wh
 
 Above them is the command line:
 
+    loading       Keras, loaded without greetings
     program       what all commands have in common
     commands      the commands: parse, call, print
     cli           the command line itself

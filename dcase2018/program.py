@@ -1,11 +1,14 @@
-"""What all commands have in common: errors and exit codes, messages, help, and loading Keras."""
+"""What all commands have in common: errors and exit codes, messages, help, and outputs."""
 
-import ctypes
+import errno
 import functools
 import logging
 import os
+import shlex
+import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,10 @@ from dcase2018.foundation import Dcase2018Error, InputError, describe
 log = logging.getLogger("dcase2018")
 
 SET_ASIDE = 3  # exit code: done, but some clips could not be used
+DEFECT = 70  # as sysexits.h has it: an error that is the program's own
 INTERRUPTED = 130
 
-# Of glibc's malloc.h: blocks from the heap alone, one heap for all threads, and none given back.
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-MALLOPT = {M_MMAP_MAX: 0, M_ARENA_MAX: 1, M_TRIM_THRESHOLD: 2**31 - 1}
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -60,6 +62,14 @@ class Program(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the work, not of the alphabet
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run as the program of a process of its own."""
+        _open_streams()
+        try:
+            return super().main(*args, **settings)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: nothing is left to be interrupted
+
     def invoke(self, context: click.Context) -> Any:
         logging.basicConfig(format="%(message)s", handlers=[TerminalHandler()])
         log.setLevel(logging.INFO)
@@ -76,6 +86,11 @@ class Program(click.Group):
         except KeyboardInterrupt:
             _complain("interrupted")
             context.exit(INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            _report(error)
+            context.exit(DEFECT)
 
 
 class TerminalHandler(logging.Handler):
@@ -84,7 +99,7 @@ class TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(printable(self.format(record)), file=sys.stderr)
 
 
 def _set_level(level: int, context: click.Context, option: click.Parameter, given: bool) -> None:
@@ -92,8 +107,41 @@ def _set_level(level: int, context: click.Context, option: click.Parameter, give
         log.setLevel(level)
 
 
+def _open_streams() -> None:
+    """Have all three standard streams, even where they were closed, and let them bear any text."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # it takes the lowest number that is free
+    os.close(descriptor)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def printable(text: str) -> str:
+    """Show control characters, which a terminal would obey, as they are written."""
+    return text.translate(CONTROL)
+
+
+def say(text: str) -> None:
+    """Print a line of the result on standard output."""
+    click.echo(printable(text))
+
+
 def _complain(message: str) -> None:
-    click.echo(f"dcase2018: {message}", err=True)
+    click.echo(printable(f"dcase2018: {message}"), err=True)
+
+
+def _report(error: Exception) -> None:
+    """Say that an error is a defect of the program, and keep its traceback."""
+    trace = "".join(traceback.format_exception(error))
+    if log.isEnabledFor(logging.DEBUG):
+        click.echo(trace, err=True)
+    descriptor, path = tempfile.mkstemp(prefix="dcase2018-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{shlex.join(sys.argv)}\nPython {sys.version}\n{trace}")
+    summary = traceback.format_exception_only(error)[0].strip()
+    _complain(f"this is a defect of dcase2018 ({summary}); please send {path}, which tells where")
 
 
 def options(*given: Callable[[Callable], Callable]) -> Callable[[Callable], Callable]:
@@ -105,46 +153,32 @@ def options(*given: Callable[[Callable], Callable]) -> Callable[[Callable], Call
     return decorate
 
 
-def keep_apart(output: Path | None, *inputs: Path | None) -> None:
-    """Raise `InputError` if a file that is read would be overwritten."""
-    if output and output.resolve() in {path.resolve() for path in inputs if path}:
+def check_output(output: Path | None, *inputs: Path | None) -> None:
+    """See to it, before the work, that a file can be written at its end.
+
+    Raises
+    ------
+    InputError
+        If a file that is read would be overwritten, or `output` is a device, a pipe or a folder.
+    OSError
+        If its folder cannot be written to.
+    """
+    if output is None:
+        return
+    if any(path and path.exists() and output.exists() and output.samefile(path) for path in inputs) or (
+        output.resolve() in {path.resolve() for path in inputs if path}
+    ):
         raise InputError(f"{output} is read and would be overwritten; name another file")
+    if not output.name or (output.exists() and not output.is_file()):
+        raise InputError(f"{str(output)!r} is no file that can be written; name another")
+    folder = next(folder for folder in output.absolute().parents if folder.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def hparams_help(kind: type[Any]) -> str:
     """Table of the hyperparameters of a stage, for its help."""
     rows = [f"  {name:<30}{meaning}" for name, meaning in describe(kind)]
     return "Hyperparameters (--hparams name=value,name=value):\n" + "\n".join(rows)
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for what is asked for next, where that is glibc.
-
-    A step of training frees and asks for the same large blocks again and again. Given back to the system
-    and cleared each time, they can take longer than the arithmetic.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        for parameter, value in MALLOPT.items():
-            mallopt(parameter, value)
-
-
-def load_keras() -> None:
-    """Import Keras, without the greetings that TensorFlow's C++ side prints."""
-    keep_freed_memory()
-    if log.isEnabledFor(logging.DEBUG):
-        return
-    log.info("loading Keras ...")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as unheard:
-        os.dup2(unheard.fileno(), 2)
-        try:
-            import keras
-
-            keras.ops.zeros(())  # the devices greet when they are first used
-            logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice is for who writes networks
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)

@@ -1,5 +1,6 @@
 """What the tests share: the real commands in real processes, and a toy corpus made by them."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from dcase2018.features.extraction import extract
 from dcase2018.features.recipe import Recipe
 from dcase2018.features.store import Store
 
-DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests" / "data"
 BASELINE = Recipe()
 
 # The challenge's 41 classes, as its page lists them in alphabetical order.
@@ -114,4 +116,16 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
             samples = tone * bool(hz) + noise(22050, number, 0.1 if not hz else 0.01)
             (folder / name).mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / name / f"{number}.wav", samples, 44100, subtype="PCM_16")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A checkout with a virtual environment, which is the one that runs the tests."""
+    folder = tmp_path / "project"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "dcase2018").symlink_to(Path(sys.executable).with_name("dcase2018"))
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv" / ".installed").touch()
     return folder

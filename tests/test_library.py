@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 import dcase2018
 from dcase2018.foundation.errors import InputError
-
-ROOT = Path(dcase2018.__file__).parents[1]
 
 
 def python_block(page: str) -> str:

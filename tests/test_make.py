@@ -1,7 +1,6 @@
 """`make`, by running it: from a folder of sounds to a tagger; settings that always take effect."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,25 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import noise, write_wav
-
-import dcase2018
-
-ROOT = Path(dcase2018.__file__).parents[1]
+from conftest import ROOT, noise, write_wav
 
 LEAST = ("PRESET=quick", "FIT_FLAGS=--epochs 2")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A checkout with a virtual environment, which is the one that runs the tests."""
-    folder = tmp_path / "project"
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / ".venv" / "bin" / "dcase2018").symlink_to(Path(sys.executable).with_name("dcase2018"))
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, folder)
-    (folder / ".venv" / ".installed").touch()
-    return folder
 
 
 def make(project: Path, *args: str, code: int = 0) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dcase2018.foundation import InputError
-from dcase2018.program import EXISTING, FILE, FOLDER_TO_MAKE, INPUT, Command, keep_apart, seed_option
+from dcase2018.program import EXISTING, FILE, FOLDER_TO_MAKE, INPUT, Command, check_output, say, seed_option
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
@@ -37,7 +37,7 @@ def download(data: Path, mirror: str | None) -> None:
     from dcase2018.corpus import ZENODO, download
 
     fetched = download(data, mirror or ZENODO)
-    click.echo(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
+    say(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
 
 
 class Columns(click.ParamType):
@@ -87,7 +87,7 @@ def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[st
             f"{source} is {'a folder' if source.is_dir() else 'a file'};"
             " --columns is for a CSV, and --pattern for a folder of clips"
         )
-    keep_apart(labels_csv, source)
+    check_output(labels_csv, source)
     from dcase2018.corpus import (
         class_names,
         class_truth,
@@ -103,7 +103,7 @@ def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[st
         table = labels_of_names(source, pattern) if pattern else labels_of_folders(source)
     write_table(labels_csv, table)
     clips = class_truth(table, class_names(table)).sum(axis=0)
-    click.echo(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {min(clips)} to {max(clips)} each")
+    say(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {min(clips)} to {max(clips)} each")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
@@ -116,10 +116,10 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
     """
     from dcase2018.corpus import class_names, read_labels, write_class_map
 
-    keep_apart(class_map_csv, train_csv)
+    check_output(class_map_csv, train_csv)
     classes = class_names(read_labels(train_csv))
     write_class_map(class_map_csv, classes)
-    click.echo(f"{class_map_csv}: {len(classes)} classes")
+    say(f"{class_map_csv}: {len(classes)} classes")
 
 
 @click.command(
@@ -158,11 +158,11 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
         fold = folds(labels, n_folds, seed)
         parts = {out_dir / f"fold-{number + 1}": fold == number for number in range(n_folds)}
     for folder, held_out in parts.items():
-        keep_apart(folder / "train.csv", train_csv)
-        keep_apart(folder / "validation.csv", train_csv)
+        check_output(folder / "train.csv", train_csv)
+        check_output(folder / "validation.csv", train_csv)
         write_table(folder / "train.csv", labels[~held_out])
         write_table(folder / "validation.csv", labels[held_out])
-        click.echo(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")
+        say(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")
 
 
 @click.command(
@@ -189,12 +189,12 @@ def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence
     .changes.csv lists those, with the scores of both labels. LABELS_CSV stays as it is.
     """
     changes_csv = new_labels_csv.with_suffix(".changes.csv")
-    keep_apart(new_labels_csv, labels_csv, scores_csv)
-    keep_apart(changes_csv, labels_csv, scores_csv)
+    check_output(new_labels_csv, labels_csv, scores_csv)
+    check_output(changes_csv, labels_csv, scores_csv)
     from dcase2018.corpus import read_labels, write_table
     from dcase2018.scoring import read_scores, relabel
 
     proposal = relabel(read_labels(labels_csv), read_scores(scores_csv), confidence)
     write_table(new_labels_csv, proposal.labels)
     write_table(changes_csv, proposal.changes)
-    click.echo(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")
+    say(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")

@@ -8,7 +8,7 @@ import click
 from dcase2018.features import RECIPES, Recipe
 from dcase2018.foundation import override
 from dcase2018.networks import HParams
-from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help
+from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help, say
 
 
 @click.command(
@@ -71,12 +71,12 @@ def extract(
 
         names = read_names(labels)
     summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, scheduler)
-    click.echo(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
+    say(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
     if summary.converted:
-        click.echo(f"mixed to mono or resampled: {summary.converted}")
+        say(f"mixed to mono or resampled: {summary.converted}")
     if summary.empty:
-        click.echo(f"without samples: {', '.join(summary.empty)}")
+        say(f"without samples: {', '.join(summary.empty)}")
     for fname, reason in summary.set_aside.items():
-        click.echo(f"set aside: {fname}: {reason}")
+        say(f"set aside: {fname}: {reason}")
     if summary.set_aside:
         context.exit(SET_ASIDE)

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from dcase2018.foundation import InputError
-from dcase2018.program import EXISTING, FOLDER, Command, load_keras
+from dcase2018.loading import load_keras
+from dcase2018.program import EXISTING, FOLDER, Command, say
 
 
 @click.command(
@@ -29,15 +30,15 @@ def _tell_store(path: Path, verify: bool) -> None:
 
     store = Store(path)
     seconds = store.lengths.sum() * store.recipe.stft_hop_seconds
-    click.echo(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
-    click.echo(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
+    say(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
+    say(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
     _tell_settings("recipe", store.recipe)
     for fname, problem in zip(store.fnames, store.problems, strict=True):
         if problem:
-            click.echo(f"problem  {fname}: {problem}")
+            say(f"problem  {fname}: {problem}")
     if verify:
         store.verify()
-        click.echo("verified all checksums hold")
+        say("verified all checksums hold")
 
 
 def _tell_run(path: Path) -> None:
@@ -45,12 +46,12 @@ def _tell_run(path: Path) -> None:
 
     run = Run.load(path)
     state = run.state()
-    click.echo(
+    say(
         f"{path}: {run.model}, {len(state.history)} of {run.epochs} epochs,"
         f" {state.step} steps in {state.seconds:.0f} s"
     )
     if state.best:
-        click.echo(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
+        say(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
     model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
     load_keras()
     from dcase2018.networks import kernel_weights, multiplies
@@ -59,18 +60,18 @@ def _tell_run(path: Path) -> None:
     network = load_model(model, compiled=False)
     hop = run.hparams.score_hop(run.recipe) * run.recipe.stft_hop_seconds
     products = multiplies(network)
-    click.echo(f"weights  {network.count_params():,}, of which {kernel_weights(network):,} multiply")
-    click.echo(
+    say(f"weights  {network.count_params():,}, of which {kernel_weights(network):,} multiply")
+    say(
         f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
     )
-    click.echo(f"classes  {len(run.classes)} with {sum(run.class_clips)} labels of training clips")
+    say(f"classes  {len(run.classes)} with {sum(run.class_clips)} labels of training clips")
     _tell_settings("hparams", run.hparams)
     _tell_settings("recipe", run.recipe)
 
 
 def _tell_settings(title: str, settings: object) -> None:
     for name, value in dataclasses.asdict(settings).items():  # type: ignore[call-overload]
-        click.echo(f"{title:8} {name} = {value}")
+        say(f"{title:8} {name} = {value}")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")
@@ -80,4 +81,4 @@ def plot(run: Path) -> None:
     from dcase2018.reporting import plot_history
     from dcase2018.runs import Run
 
-    click.echo(plot_history(Run.load(run)))
+    say(str(plot_history(Run.load(run))))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcase2018.foundation import InputError
-from dcase2018.program import FILE, FOLDER, INPUT, Command, keep_apart, load_keras, options
+from dcase2018.loading import load_keras
+from dcase2018.program import FILE, FOLDER, INPUT, Command, check_output, options, say
 
 if TYPE_CHECKING:
     from dcase2018.runs import Ensemble
@@ -92,8 +93,8 @@ def evaluate(
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
-    keep_apart(output, labels_csv, store, *more_stores)
-    keep_apart(clips_csv, labels_csv, store, *more_stores, output)
+    check_output(output, labels_csv, store, *more_stores)
+    check_output(clips_csv, labels_csv, store, *more_stores, output)
     from dcase2018.corpus import read_labels, write_table
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
@@ -103,7 +104,7 @@ def evaluate(
     from dcase2018.scoring import evaluate, render, write_evaluation
 
     evaluation = evaluate(ensemble, labels)
-    click.echo(render(evaluation.table))
+    say(render(evaluation.table))
     if output:
         write_evaluation(output, evaluation.table)
     if clips_csv:
@@ -133,8 +134,8 @@ def predict(
     of the folds in a folder). The rows are in order of name. A clip without samples gets the classes most
     frequent in training.
     """
-    keep_apart(submission_csv, sample, store, *more_stores)
-    keep_apart(scores_csv, sample, store, *more_stores, submission_csv)
+    check_output(submission_csv, sample, store, *more_stores)
+    check_output(scores_csv, sample, store, *more_stores, submission_csv)
     from dcase2018.corpus import read_names
     from dcase2018.features import Store
 
@@ -148,4 +149,4 @@ def predict(
     write_submission(submission_csv, scores)
     if scores_csv:
         write_scores(scores_csv, scores)
-    click.echo(f"{submission_csv}: {len(fnames)} clips")
+    say(f"{submission_csv}: {len(fnames)} clips")

@@ -10,6 +10,7 @@ import click
 
 from dcase2018.features import Recipe
 from dcase2018.foundation import InputError, override
+from dcase2018.loading import load_keras
 from dcase2018.networks import MODEL_NAMES, PRESETS, HParams, Preset
 from dcase2018.program import (
     EXISTING,
@@ -17,8 +18,8 @@ from dcase2018.program import (
     INPUT,
     Command,
     hparams_help,
-    load_keras,
     options,
+    say,
     seed_option,
 )
 
@@ -148,20 +149,20 @@ def fit(
         from dcase2018.training import plan_folds
 
         planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
-        click.echo(_fit_folds(run, planned, fold, limits, checkpoint_steps, force, scheduler))
+        say(_fit_folds(run, planned, fold, limits, checkpoint_steps, force, scheduler))
         return
     begin = Initial.find(initial) if initial else None
     experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed, begin)
     over = experiment.over(limits) if experiment.run.is_begun(force) else ""
     if over:
         os.utime(run / "model.keras")  # for make: it is up to date
-        click.echo(f"{run}: nothing to do: {over}")
+        say(f"{run}: nothing to do: {over}")
         return
     load_keras()
     from dcase2018.training import fit
 
     over = fit(experiment, limits, checkpoint_steps, force)
-    click.echo(f"{run}: trained {chosen.model}: {over}")
+    say(f"{run}: trained {chosen.model}: {over}")
 
 
 def _fit_folds(
@@ -269,4 +270,4 @@ def tune(
     space = parse_search(search)
     limits = Limits(max_minutes=max_minutes)
     score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed)
-    click.echo(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")
+    say(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

@@ -23,13 +23,15 @@ AnyPath = str | os.PathLike[str]  # what a library's user may give for a path
 def published(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield the path to write a file or a folder to; on leaving without an error it becomes `path`.
 
-    What is not `durable` survives the death of the program, but perhaps not that of the machine.
+    What is not `durable` survives the death of the program, but perhaps not that of the machine. A link is
+    followed, and stays.
 
     Raises
     ------
     OSError
         If it cannot be written; `path` is then what it was.
     """
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial

@@ -1,0 +1,124 @@
+"""The pages for readers: every command that they show is run, every name that they use is there."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, noise, succeed, write_wav
+
+from dcase2018.cli import main
+from dcase2018.features.logmel import LogMel
+from dcase2018.features.recipe import RECIPES, Recipe
+from dcase2018.foundation.settings import knob
+from dcase2018.networks.hparams import HParams
+from dcase2018.networks.models import MODELS, build
+
+PAGES = ("README.md", "dcase2018/README.md", "features/README.md", "tests/benchmarks/README.md")
+
+# Commands that run these tests, or check or measure what they are part of.
+ELSEWHERE = {"make test", "make test-slow", "make lint", "make format", "make bench"}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def commands(page: str) -> list[str]:
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line not in ELSEWHERE]
+
+
+@pytest.fixture
+def surroundings(project: Path, own: Path) -> Path:
+    """A project folder in which lies what the pages speak of: corpora, label files, sounds."""
+    kaggle = project / "path" / "to" / "fsdkaggle2018"
+    succeed("synthesize", kaggle, "--train-per-class", 3, "--test-per-class", 1)
+    for path in kaggle.iterdir():
+        (project / path.name).symlink_to(path)
+    shutil.copytree(own, project / "path" / "to" / "sounds")
+    shutil.copytree(own, project / "sounds")
+    rows = []
+    for number in range(20):
+        fname, label = f"{number}.wav", ("dog", "chirping_birds")[number % 2]
+        write_wav(project / "audio" / fname, noise(22050, number, 0.1 + 0.2 * (number % 2)))
+        rows.append(f"{fname},{1 + number // 2 % 2},{number % 2},{label},True,{number},A")
+    header = "filename,fold,target,category,esc10,src_file,take"
+    (project / "esc50.csv").write_text("\n".join([header, *rows]) + "\n")
+    return project
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_runs(page: str, surroundings: Path) -> None:
+    environment = os.environ | {
+        "PATH": f"{surroundings / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "FIT_FLAGS": "--epochs 2",  # for make
+    }
+    for command in commands(page):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=surroundings,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_readme_shows_commands() -> None:
+    shown = commands("README.md")
+    assert shown[0] == "make submission"
+    assert {line.split()[1] for line in shown if line.startswith("dcase2018")} == {
+        "extract", "split", "fit", "evaluate", "predict", "labels",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_commands_and_options_in_the_text_are_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    options = {option for command in main.commands.values() for p in command.params for option in p.opts}
+    foreign = {"--logdir", "--hparams", "--version"}  # of TensorBoard; of all
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options | foreign
+    assert set(re.findall(r"`dcase2018 ([a-z-]+)", text)) <= set(main.commands)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+
+
+def test_pages_link_to_what_is_there() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+            assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, recipe, augmentation = blocks("dcase2018/README.md", "python")
+    names = {
+        "keras": keras,
+        "layers": keras.layers,
+        "np": np,
+        "knob": knob,
+        "HParams": HParams,
+        "Recipe": Recipe,
+    }
+
+    exec(network, names | {"MODELS": (models := {})})
+    monkeypatch.setitem(MODELS, "tiny", models["tiny"])
+    assert build("tiny", (25, 64), 41, HParams()).output_shape == (None, 41)
+
+    exec(recipe, {"Recipe": Recipe, "RECIPES": (recipes := dict(RECIPES))})
+    assert LogMel(recipes["narrow"])(np.zeros((3, 1102), np.float32), 1.0).shape == (3, 32)
+
+    space: dict[str, Any] = {"np": np, "knob": knob}
+    exec(augmentation, space)
+    x = np.random.default_rng(0).random((200, 5, 2))
+    flipped = space["flip"](x, np.random.default_rng(1), 0.5)
+    backwards = (flipped == x[:, ::-1]).all(axis=(1, 2))
+    assert 70 < backwards.sum() < 130
+    np.testing.assert_array_equal(flipped[~backwards], x[~backwards])
+    assert space["flip_share"].metadata["rule"].allows(0.5)
