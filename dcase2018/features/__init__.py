@@ -6,6 +6,7 @@
     seal        what is checked before HDF5 reads a store
     store       the HDF5 file where the two halves meet
     writing     a store, written whole
+    shards      some clips to a small store, the task of one worker
     extraction  clips to a store, in parallel, going on after a kill
 
 It may import foundation and corpus.
