@@ -30,6 +30,7 @@ from dcase2018.foundation import (
     AnyPath,
     InputError,
     Progress,
+    ended_in_order,
     ensure_writable,
     only_writer,
     published_text,
@@ -88,14 +89,14 @@ def extract(
         If the folder holds no audio, a name is not in it or leads out of it, most of its clips
         cannot be used, or the store was made by another recipe or would lose clips.
     Dcase2018Error
-        If another extraction is writing this store, or `strict` and a clip is bad.
+        If another extraction is writing this store, `strict` and a clip is bad, or SIGTERM came.
     OSError
         If something cannot be read or written. What was committed is kept.
     """
     audio_dir, store_path = Path(audio_dir), Path(store_path)
     sources = find_sources(audio_dir, names)
     ensure_writable(store_path.parent)
-    with _shards_folder(store_path) as folder:
+    with ended_in_order(), _shards_folder(store_path) as folder:
         standing = _standing(store_path, recipe)
         if standing and not force:
             _check_none_is_lost(standing, sources, audio_dir)
