@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASSES, Toy, dcase, refuse, succeed
+from conftest import CLASSES, Toy, dcase, leftovers, refuse, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dcase2018.corpus.labels import class_truth, read_labels
@@ -252,3 +252,22 @@ def test_the_history_as_a_picture(toy: Toy, tmp_path: Path) -> None:
     assert width > 500
     (run / "history.csv").unlink()
     assert "it is written when the first epoch is complete" in refuse(2, "plot", run)
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "predict"])
+def test_a_damaged_clip_is_refused_before_the_work(toy: Toy, tmp_path: Path, command: str) -> None:
+    store = Store(toy.train)
+    fname = read_labels(toy.fit_labels)["fname"][3]
+    content = bytearray(toy.train.read_bytes())
+    content[content.index(store.clip(store.rows[fname]).tobytes()) + 9] ^= 64
+    damaged = tmp_path / "s.h5"
+    damaged.write_bytes(content)
+    arguments = {
+        "fit": (damaged, toy.fit_labels, tmp_path / "run"),
+        "evaluate": (damaged, toy.fit_labels, toy.run),
+        "predict": (damaged, tmp_path / "submission.csv", toy.run),
+    }
+    message = refuse(1, command, *arguments[command])
+    assert f"clips: {fname!r}; run dcase2018 extract again" in message
+    assert "loading Keras" not in message
+    assert leftovers(tmp_path) == ["s.h5"]

@@ -38,6 +38,7 @@ from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_h
     help="Number of processes.  [default: as many as there are cores]",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
+@click.option("--force", is_flag=True, help="Leave out clips that STORE holds and AUDIO_DIR does not.")
 @click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786.")
 @click.pass_context
 def extract(
@@ -49,6 +50,7 @@ def extract(
     labels: Path | None,
     jobs: int | None,
     strict: bool,
+    force: bool,
     scheduler: str | None,
 ) -> None:
     """Write the features of AUDIO_DIR to STORE.
@@ -70,7 +72,7 @@ def extract(
         from dcase2018.corpus import read_names
 
         names = read_names(labels)
-    summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, scheduler)
+    summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, scheduler, force)
     say(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
     if summary.converted:
         say(f"mixed to mono or resampled: {summary.converted}")

@@ -3,8 +3,10 @@
     recipe      what makes a feature, and its frame arithmetic
     logmel      windows of samples to log mel frames
     frontend    a recipe at work: a clip to frames
+    seal        what is checked before HDF5 reads a store
     store       the HDF5 file where the two halves meet
     writing     a store, written whole
+    shards      some clips to a small store, the task of one worker
     extraction  clips to a store, in parallel, going on after a kill
 
 It may import foundation and corpus.

@@ -19,18 +19,18 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from dcase2018.corpus import BadClipError, Clip, Source, find_sources
+from dcase2018.corpus import Source, find_sources
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.recipe import Recipe
-from dcase2018.features.store import NO_SAMPLES, Entry, Store, checksum
+from dcase2018.features.shards import UNREADABLE, Shard, commit_shard
+from dcase2018.features.store import NO_SAMPLES, Entry, Store
 from dcase2018.features.writing import write_store
 from dcase2018.foundation import (
     AnyPath,
-    Dcase2018Error,
     InputError,
     Progress,
+    ended_in_order,
     ensure_writable,
     only_writer,
     published_text,
@@ -43,21 +43,8 @@ log = logging.getLogger(__name__)
 SHARD_CLIPS = 256
 SHARD_BYTES = 16 << 20  # of source files
 
-UNREADABLE = "unreadable"  # which another run may find mended, though the file is the same
-
 # Where the frames of a clip are: the store or shard, and the row in it.
 Places = dict[tuple[str, int, int], tuple[Store, int]]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A committed shard: its store, and what a task has to tell of it."""
-
-    path: Path
-    clips: int
-    seconds: float
-    converted: int
-    set_aside: list[Entry]
 
 
 @dataclass(frozen=True)
@@ -79,6 +66,7 @@ def extract(
     jobs: int = 1,
     strict: bool = False,
     scheduler: str | None = None,
+    force: bool = False,
 ) -> Summary:
     """Write the frames of the clips of a folder to a store.
 
@@ -92,22 +80,27 @@ def extract(
         Stop at the first clip that cannot be used, instead of setting it aside.
     scheduler
         Address of a Dask cluster to work on instead, which must see the same folders.
+    force
+        Leave out clips that the store holds and that are not among these.
 
     Raises
     ------
     InputError
         If the folder holds no audio, a name is not in it or leads out of it, most of its clips
-        cannot be used, or the store was made by another recipe.
+        cannot be used, or the store was made by another recipe or would lose clips.
     Dcase2018Error
-        If another extraction is writing this store, or `strict` and a clip is bad.
+        If another extraction is writing this store, `strict` and a clip is bad, or SIGTERM came.
     OSError
         If something cannot be read or written. What was committed is kept.
     """
     audio_dir, store_path = Path(audio_dir), Path(store_path)
     sources = find_sources(audio_dir, names)
     ensure_writable(store_path.parent)
-    with _shards_folder(store_path) as folder:
-        kept = _kept(store_path, folder, recipe)
+    with ended_in_order(), _shards_folder(store_path) as folder:
+        standing = _standing(store_path, recipe)
+        if standing and not force:
+            _check_none_is_lost(standing, sources, audio_dir)
+        kept = _kept(standing, folder, recipe)
         todo = [source for source in sources if source.key not in kept]
         log.info("%s: %d clips, %d of them to extract", store_path, len(sources), len(todo))
         with workers(jobs, scheduler) as pool:
@@ -145,12 +138,30 @@ def _shards_folder(store_path: Path) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=not done)
 
 
-def _kept(store_path: Path, folder: Path, recipe: Recipe) -> Places:
+def _standing(store_path: Path, recipe: Recipe) -> Store | None:
+    """Open the store that an earlier run made, if there is one."""
+    if not store_path.exists():
+        return None
+    store = Store(store_path)
+    store.check_recipe(recipe, "this extraction (remove it or name another store)")
+    return store
+
+
+def _check_none_is_lost(standing: Store, sources: Sequence[Source], audio_dir: Path) -> None:
+    """Refuse to leave out clips of the standing store; what was set aside is no loss."""
+    here = {source.fname for source in sources}
+    entries = map(standing.entry, range(len(standing)))
+    lost = [entry.fname for entry in entries if entry.fname not in here and not entry.is_set_aside]
+    if lost:
+        raise InputError(
+            f"{standing.path} holds {len(lost)} clips that are not among the {len(here)} of {audio_dir},"
+            f" such as {lost[0]!r}; name another store, or leave them out: --force"
+        )
+
+
+def _kept(standing: Store | None, folder: Path, recipe: Recipe) -> Places:
     """Find the sound clips that earlier runs committed, and drop shards that are of no use."""
-    stores = []
-    if store_path.exists():
-        stores.append(Store(store_path))
-        stores[0].check_recipe(recipe, "this extraction (remove it or name another store)")
+    stores = [standing] if standing else []
     for path in folder.iterdir():
         shard = None if path.name.startswith(".partial-") else _open_shard(path, recipe)
         if shard:
@@ -224,38 +235,6 @@ def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
         size += source.size
     if shard:
         yield shard
-
-
-def commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
-    """Compute the frames of some clips and commit them as a store: the task of one worker."""
-    with threadpool_limits(1, "blas"):  # the matrices are small, and a job is one core
-        return _commit_shard(sources, path, front_end, strict)
-
-
-def _commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
-    frames: list[np.ndarray] = []
-    entries: list[Entry] = []
-    seconds = converted = 0.0
-    for source in sources:
-        problem = ""
-        try:
-            with Clip(source.path, front_end.recipe.sample_rate) as clip:
-                frames.append(front_end(clip))
-                seconds += clip.seconds
-                converted += clip.converted
-        except (BadClipError, OSError) as error:
-            problem = f"{UNREADABLE}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            if strict:
-                raise Dcase2018Error(f"clip {source.fname!r} cannot be used: {problem}") from None
-            frames.append(np.empty((0, front_end.recipe.width), front_end.recipe.dtype))
-        length = len(frames[-1])
-        problem = problem or ("" if length else NO_SAMPLES)
-        entries.append(
-            Entry(source.fname, length, checksum(frames[-1]), source.size, source.mtime_ns, problem)
-        )
-    write_store(path, front_end.recipe, entries, frames, durable=False)
-    set_aside = [entry for entry in entries if entry.is_set_aside]
-    return Shard(path, len(entries), seconds, int(converted), set_aside)
 
 
 def _merge(

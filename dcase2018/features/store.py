@@ -1,7 +1,8 @@
 """The feature store: the one place that knows HDF5. Its format is specified in features/README.md.
 
 A store holds the frames of many clips back to back in one contiguous block, so that a window is one
-slice and the block can be mapped into memory, and an index with one row a clip. It holds no labels.
+slice and the block can be mapped into memory, and an index with one row a clip. It holds no labels. The
+index is believed because its seal holds, a clip's frames once their checksum has been compared.
 """
 
 import dataclasses
@@ -16,12 +17,13 @@ import h5py
 import numpy as np
 
 from dcase2018.features.recipe import Recipe
+from dcase2018.features.seal import FORMAT, SealError, read_seal
 from dcase2018.foundation import AnyPath, Dcase2018Error, InputError, Progress, differences, from_dict
 
-FORMAT = 1
 WRITER = f"dcase2018 {version('dcase2018')}"
 
-PIECE_BYTES = 1 << 20
+# The mend where a file is no store. It may be somebody's own: nobody is told to remove it.
+ANOTHER = "name the store that dcase2018 extract wrote, or extract the clips to another file"
 
 NO_SAMPLES = "no samples"  # the problem of a clip that is empty, but not bad
 
@@ -77,24 +79,45 @@ class Store:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path} does not exist; dcase2018 extract makes it")
+        self._check_seal()
         try:
             with h5py.File(path, "r", locking=False) as file:  # published whole: nobody writes it
                 self._read(file)
-        except (OSError, KeyError, RuntimeError) as error:
-            if getattr(error, "errno", None):
+        except Dcase2018Error:
+            raise
+        except Exception as error:  # of all kinds, where a store of format 1 is damaged
+            if isinstance(error, OSError) and error.errno:
                 raise  # the system's fault, not the file's
-            reason = str(error).strip("'\"").splitlines()[0]
+            reason = (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{path} is no whole feature store ({reason}); {ANOTHER}") from None
+        self._check_index()
+        self._sound = np.zeros(len(self), bool)  # the clips whose frames have been checked
+
+    def _check_seal(self) -> None:
+        """Refuse a file that is not as it was written, before HDF5 believes it."""
+        try:
+            self.format = read_seal(self.path)
+        except SealError as error:
             raise InputError(
-                f"{path} is no whole feature store ({reason}); remove it and run dcase2018 extract"
+                f"{self.path} is a damaged feature store: {error}; remove it and run dcase2018 extract again"
             ) from None
+        if not self.format:
+            raise InputError(f"{self.path} is no feature store; {ANOTHER}")
+        if self.format > FORMAT:
+            raise self._of_another_format(self.format)
+
+    def _of_another_format(self, found: object) -> InputError:
+        return InputError(
+            f"{self.path} is of store format {found}, this program reads 1 and {FORMAT};"
+            " extract the clips to another file, or use the version that wrote it"
+        )
 
     def _read(self, file: h5py.File) -> None:
         found = file.attrs.get("format")
-        if found != FORMAT:
-            raise InputError(
-                f"{self.path} is of store format {found}, this program reads {FORMAT};"
-                " extract it again or use the version that wrote it"
-            )
+        if found is None:
+            raise ValueError("it names no store format")
+        if found != self.format:
+            raise self._of_another_format(found)
         self.writer = str(file.attrs["writer"])
         self.recipe = from_dict(Recipe, dict(file["recipe"].attrs))
         clips = file["clips"]
@@ -106,7 +129,6 @@ class Store:
         block = file["frames"]
         self._shape, self._dtype = block.shape, block.dtype
         self._position = block.id.get_offset()
-        self._check_index()
 
     def _check_index(self) -> None:
         columns = (self.problems, self.offsets, self.lengths, self.crc32, self._sizes, self._mtimes)
@@ -162,10 +184,14 @@ class Store:
     def find(self, fnames: Iterable[str]) -> np.ndarray:
         """Rows of the clips of these names, int64.
 
+        All work on clips begins here, so their frames are checked, each clip's once.
+
         Raises
         ------
         InputError
             If a clip is not in the store.
+        Dcase2018Error
+            If a clip is damaged.
         """
         fnames = list(fnames)
         missing = [fname for fname in fnames if fname not in self.rows]
@@ -174,7 +200,9 @@ class Store:
                 f"clip {missing[0]!r} {_and_others(missing)}not in {self.path};"
                 " run dcase2018 extract on the folder that has all clips"
             )
-        return np.array([self.rows[fname] for fname in fnames], np.int64)
+        rows = np.array([self.rows[fname] for fname in fnames], np.int64)
+        self._check(rows)
+        return rows
 
     def clip(self, row: int) -> np.ndarray:
         """Frames of one clip, (length, recipe.width)."""
@@ -193,7 +221,12 @@ class Store:
 
     def is_sound(self, row: int) -> bool:
         """Whether a clip's frames still have the checksum that they were written with."""
-        return checksum(self.clip(row)) == self.crc32[row]
+        try:
+            return checksum(self.clip(row)) == self.crc32[row]
+        except OSError as error:
+            if error.errno:
+                raise  # the system's fault, not the file's
+            return False  # a chunk that cannot be unpacked
 
     def verify(self) -> None:
         """Read everything and compare all checksums.
@@ -203,15 +236,19 @@ class Store:
         Dcase2018Error
             Naming the clips that are damaged.
         """
-        damaged = []
-        with Progress("verify", len(self), "clips") as progress:
-            for row, fname in enumerate(self.fnames):
-                if not self.is_sound(row):
-                    damaged.append(repr(fname))
+        self._check(np.arange(len(self)))
+
+    def _check(self, rows: np.ndarray) -> None:
+        """Compare the checksums of some clips, each once for as long as the store is open."""
+        todo = np.unique(rows[~self._sound[rows]])
+        with Progress("verify", len(todo), "clips", delay=2) as progress:
+            for row in todo:
+                self._sound[row] = self.is_sound(row)
                 progress.update(1)
+        damaged = [repr(self.fnames[row]) for row in todo if not self._sound[row]]
         if damaged:
             raise Dcase2018Error(
-                f"{self.path} is damaged in {len(damaged)} of {len(self)} clips: {', '.join(damaged)};"
+                f"{self.path} is damaged in {len(damaged)} of {len(todo)} clips: {', '.join(damaged)};"
                 " run dcase2018 extract again to compute them anew"
             )
 

@@ -1,4 +1,4 @@
-"""Writing a feature store, whole or not at all."""
+"""Writing a feature store, whole or not at all, and sealing it."""
 
 import dataclasses
 import io
@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 
 from dcase2018.features.recipe import Recipe
-from dcase2018.features.store import FORMAT, WRITER, Entry, Store
+from dcase2018.features.seal import BLOCK_BYTES, FORMAT, write_seal
+from dcase2018.features.store import WRITER, Entry, Store
 from dcase2018.foundation import published
 
 PIECE_BYTES = 1 << 20
@@ -40,7 +41,7 @@ def write_store(
     """
     lengths = np.array([entry.length for entry in entries], np.int64)
     with published(path, durable) as partial:
-        with _Disk(partial, "w+") as disk, h5py.File(disk, "w") as file:
+        with _Disk(partial, "w+") as disk, h5py.File(disk, "w", userblock_size=BLOCK_BYTES) as file:
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = WRITER
             file.create_group("recipe").attrs.update(dataclasses.asdict(recipe))
@@ -53,7 +54,9 @@ def write_store(
                 disk.check()
             if start != len(block):
                 raise ValueError(f"{start} frames were given for an index of {len(block)}")
+            position, n_bytes = block.id.get_offset() or 0, block.nbytes
         disk.check()
+        write_seal(partial, position, n_bytes)
         if durable:
             Store(partial)  # what was written can be read
 

@@ -19,4 +19,5 @@ from .settings import override as override
 from .settings import parse as parse
 from .signals import StoppedError as StoppedError
 from .signals import Wish as Wish
+from .signals import ended_in_order as ended_in_order
 from .signals import wish_to_end as wish_to_end

@@ -1,27 +1,40 @@
 """What runs tasks: processes of this machine, or a Dask cluster."""
 
+import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from dcase2018.foundation.errors import InputError
+from dcase2018.foundation.errors import Dcase2018Error, InputError
+
+PARENT_EVERY = 1.0  # seconds between two looks of a worker at its parent
 
 
 @contextmanager
 def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel]:
     """Start `jobs` processes (-1: one a core), or use the cluster at `scheduler`.
 
-    Results come in the order in which they are done.
+    Results come in the order in which they are done. A process ends soon after the one that started it.
 
     Raises
     ------
     InputError
         If a cluster is asked for and Dask is not installed.
+    Dcase2018Error
+        If the system ends a process.
     """
     settings = {"return_as": "generator_unordered"}
     if scheduler is None:
-        yield joblib.Parallel(jobs, **settings)
+        try:
+            yield joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),), **settings)
+        except TerminatedWorkerError:
+            raise Dcase2018Error(
+                "the system ended a worker process, which it does when memory runs out; try fewer --jobs"
+            ) from None
         return
     try:
         from dask.distributed import Client
@@ -29,3 +42,14 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel
         raise InputError("--scheduler needs Dask; pip install 'dcase2018[cluster]'") from None
     with Client(scheduler), joblib.parallel_config("dask"):
         yield joblib.Parallel(-1, **settings)
+
+
+def end_with(parent: int) -> None:
+    """Have this process end when `parent` has, which it would otherwise wait for, idle, for minutes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -25,9 +25,13 @@ class Progress:
         Items that earlier work did.
     every
         Seconds between two lines where there is no terminal.
+    delay
+        Seconds before there is a bar, for work that is often short.
     """
 
-    def __init__(self, what: str, total: int, unit: str, done: int = 0, every: float = 10.0) -> None:
+    def __init__(
+        self, what: str, total: int, unit: str, done: int = 0, every: float = 10.0, delay: float = 0.0
+    ) -> None:
         self.what, self.total, self.unit, self.every = what, total, unit, every
         self.done = self.first = done
         self.started = self.told = time.monotonic()
@@ -38,6 +42,7 @@ class Progress:
             unit=f" {unit}",
             disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)),
             dynamic_ncols=True,
+            delay=delay,
         )
 
     def __enter__(self) -> "Progress":

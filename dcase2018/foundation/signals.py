@@ -48,3 +48,21 @@ def wish_to_end() -> Iterator[Wish]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Have SIGTERM raise `StoppedError`, as Ctrl-C raises `KeyboardInterrupt`, where nobody else minds it."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StoppedError(number, "stopped; what was finished is kept, and the same command goes on")
+
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -130,6 +130,58 @@ def test_killed_in_parallel_at_any_time(audio: Path, tmp_path: Path) -> None:
         target.unlink()
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process has started, other than joblib's tracker of resources."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    lines = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in found}
+    return [child for child, line in lines.items() if "popen_loky_posix" in line]
+
+
+def within(seconds: float, condition: Callable[[], object]) -> bool:
+    """Whether a condition comes to hold in time."""
+    end = time.monotonic() + seconds
+    while not (holds := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(holds)
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> subprocess.Popen[str]:
+    """An extraction by two workers, which have begun and are not nearly done."""
+    clip = write_wav(tmp_path / "audio" / "0.wav", noise(44100 * 60))
+    for number in range(1, 200):
+        os.link(clip, tmp_path / "audio" / f"{number}.wav")
+    command = [sys.executable, "-m", "dcase2018", "extract", tmp_path / "audio", tmp_path / "s.h5", "-j", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert within(30, lambda: len(children(process.pid)) == 2 and committed(tmp_path))
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_what_started_them(
+    at_work: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    workers = children(at_work.pid)
+    at_work.send_signal(number)
+    message = at_work.communicate(timeout=30)[1]
+    assert within(5, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    assert committed(tmp_path)
+    if number == signal.SIGTERM:
+        assert at_work.returncode == 143
+        assert message.splitlines()[-1].startswith("dcase2018: stopped; what was finished is kept")
+        assert "Traceback" not in message
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_system_ends(at_work: subprocess.Popen[str], tmp_path: Path) -> None:
+    os.kill(children(at_work.pid)[0], signal.SIGKILL)
+    message = at_work.communicate(timeout=30)[1]
+    assert at_work.returncode == 1
+    assert "the system ended a worker process" in message.splitlines()[-1]
+    assert "Traceback" not in message
+
+
 def changed(audio: Path) -> None:
     write_wav(audio / "03.wav", noise(9000, seed=99))
     write_wav(audio / "12.wav", noise(4000, seed=98))

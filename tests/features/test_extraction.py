@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import BASELINE, noise, refuse, succeed, write_wav
+from conftest import BASELINE, leftovers, noise, refuse, succeed, write_wav
 from threadpoolctl import threadpool_limits
 
 from dcase2018.features.extraction import extract
@@ -69,10 +69,29 @@ def test_only_what_changed_is_computed_again(clips: Path, store: Store, tmp_path
     write_wav(clips / "b.wav", noise(20000, seed=9))
     write_wav(clips / "f.wav", noise(3000, seed=10))
     (clips / "c.wav").unlink()
-    summary = extract(clips, store.path, BASELINE)
+    summary = extract(clips, store.path, BASELINE, force=True)
     assert (summary.clips, summary.computed) == (5, 2)
     extract(clips, tmp_path / "afresh.h5", BASELINE)
     assert content(store.path) == content(tmp_path / "afresh.h5")
+
+
+def test_a_store_that_would_lose_clips_is_left_as_it_is(clips: Path, store: Store) -> None:
+    before = store.path.read_bytes()
+    for fname in ("b.wav", "d.wav"):
+        (clips / fname).unlink()
+    message = refuse(2, "extract", clips, store.path)
+    assert "holds 2 clips that are not among the 3 of" in message
+    assert "such as 'b.wav'; name another store, or leave them out: --force" in message
+    assert store.path.read_bytes() == before
+    assert leftovers(store.path.parent) == ["clips", "clips.h5"]
+    succeed("extract", clips, store.path, "--force")
+    assert Store(store.path).fnames == ["a.wav", "c.wav", "e.wav"]
+
+
+def test_a_file_that_is_no_store_is_not_said_to_be_removed(clips: Path) -> None:
+    message = refuse(2, "extract", clips, clips / "a.wav")
+    assert "a.wav is no feature store" in message
+    assert "remove" not in message
 
 
 def test_a_damaged_clip_is_computed_again(clips: Path, store: Store, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from conftest import BASELINE
 from dcase2018.features.recipe import Recipe
 from dcase2018.features.store import Entry, Store, checksum
 from dcase2018.features.writing import write_store
-from dcase2018.foundation.errors import InputError
+from dcase2018.foundation.errors import Dcase2018Error, InputError
 
 
 def sample_store(path: Path, lengths: tuple[int, ...] = (3, 0, 2)) -> list[np.ndarray]:
@@ -84,11 +84,49 @@ def test_a_failed_write_leaves_the_old_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n" + bytes(500)])
-def test_what_is_no_store(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"fname,label\n", b"\x89HDF\r\n\x1a\n" + bytes(500)])
+def test_what_is_no_store_may_be_the_users_own(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "s.h5").write_bytes(content)
-    with pytest.raises(InputError, match="is no whole feature store"):
+    with pytest.raises(InputError, match=r"is no .*feature store.*; name the store that") as refusal:
         Store(tmp_path / "s.h5")
+    assert "remove" not in str(refusal.value)
+
+
+def test_another_hdf5_file_is_no_store(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        file["layer"] = np.zeros(3)
+    with pytest.raises(InputError, match="it names no store format"):
+        Store(tmp_path / "weights.h5")
+
+
+def without_seal(path: Path, target: Path) -> Path:
+    """Write a store again as one of format 1, by h5py alone."""
+    with h5py.File(path) as source, h5py.File(target, "w") as file:
+        for name in source:
+            source.copy(name, file)
+        file.attrs.update(source.attrs)
+        file.attrs["format"] = 1
+    return target
+
+
+def test_a_store_of_format_1_is_read(tmp_path: Path) -> None:
+    frames = sample_store(tmp_path / "s.h5")
+    old, new = Store(without_seal(tmp_path / "s.h5", tmp_path / "old.h5")), Store(tmp_path / "s.h5")
+    assert [old.entry(row) for row in range(3)] == [new.entry(row) for row in range(3)]
+    assert (old.format, new.format, old.recipe) == (1, 2, new.recipe)
+    np.testing.assert_array_equal(old.clip(2), frames[2])
+
+
+@pytest.mark.parametrize("wrong", [{"length": b"text"}, {"fname": 7}, {"problem": 1.5}])
+def test_a_store_of_format_1_with_objects_of_another_kind(tmp_path: Path, wrong: dict[str, object]) -> None:
+    sample_store(tmp_path / "s.h5")
+    path = without_seal(tmp_path / "s.h5", tmp_path / "old.h5")
+    with h5py.File(path, "r+") as file:
+        for name, value in wrong.items():
+            del file["clips"][name]
+            file["clips"][name] = value
+    with pytest.raises(InputError, match="is no whole feature store"):
+        Store(path)
 
 
 def test_a_missing_store_says_what_makes_it(tmp_path: Path) -> None:
@@ -108,9 +146,18 @@ def test_a_store_cut_short(tmp_path: Path) -> None:
 
 def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
     sample_store(tmp_path / "s.h5")
+    content = bytearray((tmp_path / "s.h5").read_bytes())
+    content[8] = 99
+    (tmp_path / "s.h5").write_bytes(content)
+    with pytest.raises(InputError, match="is of store format 99, this program reads 1 and 2"):
+        Store(tmp_path / "s.h5")
+
+
+def test_an_index_that_was_changed_is_refused_unread(tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5")
     with h5py.File(tmp_path / "s.h5", "r+") as file:
-        file.attrs["format"] = 99
-    with pytest.raises(InputError, match="is of store format 99, this program reads 1"):
+        file["clips/mtime_ns"][0] += 1
+    with pytest.raises(InputError, match="damaged feature store: the checksum of its index"):
         Store(tmp_path / "s.h5")
 
 
@@ -120,6 +167,20 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
         file["frames"][4, 7] += 1e-6
     store = Store(tmp_path / "s.h5")
     assert [store.is_sound(row) for row in range(3)] == [True, True, False]
+    assert store.find(store.fnames[:2]).tolist() == [0, 1]
+    with pytest.raises(Dcase2018Error, match=r"damaged in 1 of 1 clips: 'clip 2 é.wav'"):
+        store.find(store.fnames)
+
+
+def test_a_clip_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample_store(tmp_path / "s.h5")
+    store = Store(tmp_path / "s.h5")
+    store.find(store.fnames[:2])
+    checked: list[int] = []
+    monkeypatch.setattr(Store, "is_sound", lambda self, row: checked.append(row) or True)
+    store.find(store.fnames)
+    pickle.loads(pickle.dumps(store)).find(store.fnames)
+    assert checked == [2]
 
 
 def test_the_example_of_the_specification_reads_a_store(tmp_path: Path) -> None:
@@ -134,7 +195,8 @@ def test_the_example_of_the_specification_reads_a_store(tmp_path: Path) -> None:
 
 def test_an_index_that_does_not_fit_the_frames(tmp_path: Path) -> None:
     sample_store(tmp_path / "s.h5")
-    with h5py.File(tmp_path / "s.h5", "r+") as file:
+    path = without_seal(tmp_path / "s.h5", tmp_path / "old.h5")
+    with h5py.File(path, "r+") as file:
         file["clips/length"][0] = 4
     with pytest.raises(InputError, match="damaged: its index does not fit its frames"):
-        Store(tmp_path / "s.h5")
+        Store(path)
