@@ -2,6 +2,7 @@
 
     errors    what a user can cause, as one line and an exit code
     settings  frozen dataclasses that a user may override by name=value
+    records   dataclasses out of files, each value compared with its declaration
     publish   files that appear whole or not at all
     progress  a bar on a terminal, a line now and then elsewhere
     signals   Ctrl-C and SIGTERM as a wish to end in order

@@ -9,10 +9,14 @@ from .publish import open_text as open_text
 from .publish import published as published
 from .publish import published_folder as published_folder
 from .publish import published_text as published_text
+from .records import Amount as Amount
+from .records import Count as Count
+from .records import from_dict as from_dict
+from .records import read_object as read_object
+from .settings import Rule as Rule
 from .settings import check as check
 from .settings import describe as describe
 from .settings import differences as differences
-from .settings import from_dict as from_dict
 from .settings import knob as knob
 from .settings import knobs as knobs
 from .settings import override as override

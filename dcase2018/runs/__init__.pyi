@@ -5,4 +5,5 @@ from .run import Run as Run
 from .run import load_model as load_model
 from .run import save_model as save_model
 from .state import Limits as Limits
+from .state import Row as Row
 from .state import State as State

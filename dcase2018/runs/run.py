@@ -15,20 +15,23 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from dcase2018.features import Recipe
 from dcase2018.foundation import (
     AnyPath,
+    Count,
     InputError,
+    Rule,
     differences,
     ensure_writable,
     from_dict,
     only_writer,
     published,
     published_text,
+    read_object,
 )
 from dcase2018.networks import HParams
 from dcase2018.runs.state import State
@@ -61,9 +64,9 @@ class Run:
     hparams: HParams
     recipe: Recipe
     classes: Sequence[str]
-    class_clips: Sequence[int]
-    epochs: int
-    seed: int
+    class_clips: Sequence[Count]
+    epochs: Annotated[int, Rule("times to see all examples", least=1)]
+    seed: Count
     training_data: str
     validation_data: str
     init_from: str
@@ -79,20 +82,19 @@ class Run:
             If the folder holds no run, or one of another version.
         """
         path = Path(path)
+        file = path / "run.json"
         try:
-            values = json.loads((path / "run.json").read_text("utf-8"))
+            values = read_object(file)
+            if values.pop("format", None) != FORMAT:
+                raise InputError(f"it is not of run format {FORMAT}")
+            run = from_dict(cls, values, given={"path": path})
+            if len(run.class_clips) != len(run.classes) or not sum(run.class_clips):
+                raise InputError("class_clips must have clips, and a number for each of the classes")
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path} holds no run; dcase2018 fit makes one") from None
-        except ValueError as error:
-            raise InputError(f"{path / 'run.json'} is damaged: {error}") from None
-        if values.pop("format", None) != FORMAT:
-            raise InputError(f"{path / 'run.json'} is not of run format {FORMAT}; fit it again with --force")
-        try:
-            values["hparams"] = from_dict(HParams, values["hparams"])
-            values["recipe"] = from_dict(Recipe, values["recipe"])
         except InputError as error:
-            raise InputError(f"{path / 'run.json'} has {error}; fit it again with --force") from None
-        return cls(path, **values)
+            raise InputError(f"{file} is damaged or foreign: {error}; fit it again with --force") from None
+        return run
 
     def save(self) -> None:
         """Write run.json."""
@@ -185,12 +187,13 @@ class Run:
     @property
     def checkpoints(self) -> list[int]:
         """Steps of the checkpoints there are, ascending."""
-        return sorted(int(path.name[5:]) for path in self.path.glob("checkpoints/step-*"))
+        names = (path.name.removeprefix("step-") for path in self.path.glob("checkpoints/step-*"))
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def state(self) -> State:
         """Read where training stands: the state of the last checkpoint, or that before the first step."""
         steps = self.checkpoints
-        return State.load(self.checkpoint(steps[-1])) if steps else State()
+        return State.load(self.checkpoint(steps[-1]), steps[-1]) if steps else State()
 
     def model_file(self, which: int | str | None = None) -> Path:
         """Find the file of the trained network, that of a checkpoint (a step), or that of `BEST`.

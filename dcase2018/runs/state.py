@@ -4,10 +4,13 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, NotRequired, TypedDict
 
-from dcase2018.foundation import Dcase2018Error
+from dcase2018.foundation import Amount, Count, Dcase2018Error, InputError, Rule, from_dict, read_object
 
 FILE = "state.json"
+
+Seed = Annotated[int, Rule("a word of a random state", least=0, most=2**32 - 1)]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,17 @@ class Limits:
     patience: int | None = None
 
 
+class Row(TypedDict):
+    """What the history has of an epoch; `val_map3` where clips are scored on the way."""
+
+    epoch: Count
+    step: Count
+    loss: float
+    learning_rate: Amount
+    val_map3: NotRequired[Annotated[float, Rule("MAP@3", least=0, most=1)]]
+    seconds: Amount
+
+
 @dataclass
 class State:
     """Where a training stands after `step` steps.
@@ -47,17 +61,17 @@ class State:
         States of the network's random layers, which a `.keras` file leaves out.
     """
 
-    step: int = 0
-    seconds: float = 0.0
+    step: Count = 0
+    seconds: Amount = 0.0
     loss_sum: float = 0.0
-    loss_steps: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    lasting: dict[int, float] = field(default_factory=dict)
-    seeds: list[list[int]] = field(default_factory=list)
+    loss_steps: Count = 0
+    history: list[Row] = field(default_factory=list)
+    lasting: dict[Count, Amount] = field(default_factory=dict)
+    seeds: list[list[Seed]] = field(default_factory=list)
 
     @classmethod
-    def load(cls, folder: Path) -> "State":
-        """Read the state of a checkpoint.
+    def load(cls, folder: Path, step: int) -> "State":
+        """Read the state of the checkpoint after `step` steps.
 
         Raises
         ------
@@ -66,10 +80,11 @@ class State:
         """
         path = folder / FILE
         try:
-            values = json.loads(path.read_text("utf-8"))
-            values["lasting"] = {int(step): seconds for step, seconds in values["lasting"].items()}
-            return cls(**values)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            state = from_dict(cls, read_object(path))
+            if state.step != step:
+                raise InputError(f"step must be {step}, not {state.step}")
+            return state
+        except (OSError, InputError) as error:
             raise Dcase2018Error(
                 f"{path} is damaged ({error}); remove {folder} to go on from the checkpoint before it"
             ) from None
@@ -79,7 +94,7 @@ class State:
         (folder / FILE).write_text(json.dumps(dataclasses.asdict(self)) + "\n", "utf-8")
 
     @property
-    def best(self) -> dict[str, float] | None:
+    def best(self) -> Row | None:
         """Row of the first epoch with the best validation score; None without one."""
         scored = [row for row in self.history if "val_map3" in row]
         return max(scored, key=lambda row: row["val_map3"], default=None)

@@ -16,7 +16,7 @@ import numpy as np
 from dcase2018.examples import Augmentation, Batches
 from dcase2018.foundation import InputError, StoppedError, published, wish_to_end
 from dcase2018.networks import build, compile_model, load_yamnet, take_over
-from dcase2018.runs import Limits, Run, State, load_model, save_model
+from dcase2018.runs import Limits, Row, Run, State, load_model, save_model
 from dcase2018.training.experiment import Experiment, Initial
 from dcase2018.training.trainer import Trainer, random_states
 
@@ -28,7 +28,7 @@ def fit(
     limits: Limits | None = None,
     checkpoint_steps: int = 250,
     force: bool = False,
-    after_epoch: Callable[[dict[str, float]], None] | None = None,
+    after_epoch: Callable[[Row], None] | None = None,
 ) -> str:
     """Train the network of an experiment and write its run; go on where an earlier call stopped.
 

@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from dcase2018.corpus import write_table
 from dcase2018.examples import LabelledClips
 from dcase2018.foundation import Dcase2018Error, Progress, Wish, published_folder
-from dcase2018.runs import Events, Limits, Run, State, save_model
+from dcase2018.runs import Events, Limits, Row, Run, State, save_model
 from dcase2018.scoring import Tagger, average_precision
 from dcase2018.training.experiment import Experiment
 
@@ -34,7 +35,7 @@ class Trainer(keras.callbacks.Callback):
         limits: Limits,
         checkpoint_steps: int,
         wish: Wish,
-        after_epoch: Callable[[dict[str, float]], None] | None,
+        after_epoch: Callable[[Row], None] | None,
     ) -> None:
         super().__init__()
         self.experiment, self.run, self.state = experiment, experiment.run, state
@@ -98,9 +99,10 @@ class Trainer(keras.callbacks.Callback):
     def _end_epoch(self) -> None:
         """Score the network, and add a row to the history."""
         state = self.state
-        row: dict[str, float] = {"epoch": len(state.history) + 1, "step": state.step}
-        row["loss"] = state.loss_sum / state.loss_steps
-        row["learning_rate"] = self._learning_rate()
+        rate, loss = self._learning_rate(), state.loss_sum / state.loss_steps
+        row = cast(
+            Row, {"epoch": len(state.history) + 1, "step": state.step, "loss": loss, "learning_rate": rate}
+        )
         if self.experiment.validation:
             row["val_map3"] = score(self.run, self.model, self.experiment.validation)
             self.events.scalar("val_map3", row["val_map3"], state.step)

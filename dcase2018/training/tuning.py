@@ -10,7 +10,7 @@ import optuna
 
 from dcase2018.foundation import Dcase2018Error, InputError, Progress, StoppedError, knobs, parse
 from dcase2018.networks import HParams
-from dcase2018.runs import Limits
+from dcase2018.runs import Limits, Row
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fitting import fit
 
@@ -107,7 +107,7 @@ def tune(
     def objective(trial: optuna.Trial) -> float:
         experiment = plan(folder / f"trial-{trial.number}", suggest(trial, space, start))
 
-        def report(row: dict[str, float]) -> None:
+        def report(row: Row) -> None:
             trial.report(row["val_map3"], int(row["epoch"]))
             if trial.should_prune():
                 raise optuna.TrialPruned

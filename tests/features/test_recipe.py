@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dcase2018.features.recipe import Recipe
 from dcase2018.foundation.errors import InputError
-from dcase2018.foundation.settings import differences, from_dict
+from dcase2018.foundation.records import from_dict
+from dcase2018.foundation.settings import differences
 
 
 def test_the_baseline_has_the_numbers_of_the_reference() -> None:
