@@ -80,8 +80,9 @@ $(foreach part,$(TRAIN_AUDIO) $(TEST_AUDIO) $(TRAIN_CSV) $(TRUTH_CSV),$(if $(wil
 $(DATA) lacks $(notdir $(part)))))
 endif
 
-# Clips that could not be used (exit code 3) were listed, and do not stop the work.
-EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) "$$@" $(EXTRACT_FLAGS) || [ $$? -eq 3 ]; }; extract
+# Clips that could not be used (exit code 3) were listed, and do not stop the work. A store is of its corpus alone,
+# so that clips which are gone from there may go from it: --force.
+EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) --force "$$@" $(EXTRACT_FLAGS) || [ $$? -eq 3 ]; }; extract
 # FORCE if a folder ($1) holds anything newer than what is made of it ($2).
 stale = $(if $(wildcard $(2)),$(if $(shell find -L $(1) -newer $(2) -print -quit 2>/dev/null),FORCE))
 

@@ -65,7 +65,7 @@ def test_fit_refuses(toy: Toy, tmp_path: Path) -> None:
     unknown.write_text("fname,label\nnowhere.wav,Bark\n")
     assert "clip 'nowhere.wav' is not in" in refuse(2, "fit", toy.train, unknown, out)
     assert "lr=quick is no number" in refuse(2, "fit", toy.train, toy.labels, out, "--hparams", "lr=quick")
-    assert "no whole feature store" in refuse(2, "fit", toy.labels, toy.labels, out)
+    assert "is no feature store; name the store" in refuse(2, "fit", toy.labels, toy.labels, out)
     barks = tmp_path / "barks.csv"
     barks.write_text("fname,label\nnowhere.wav,Growl\n")
     message = refuse(2, "fit", toy.train, toy.labels, out, "--validation", barks)
