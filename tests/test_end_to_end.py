@@ -32,7 +32,9 @@ def evaluated(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 @pytest.fixture(scope="module")
 def predicted(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predicted")
-    succeed("predict", toy.test, folder / "s.csv", toy.run, "--scores", folder / "scores.csv")
+    done = dcase("predict", toy.test, folder / "s.csv", toy.run, "--scores", folder / "scores.csv")
+    assert done.returncode == 0, done.stderr
+    (folder / "said.txt").write_text(done.stderr)
     return folder
 
 
@@ -90,6 +92,8 @@ def test_an_empty_clip_gets_the_classes_most_frequent_in_training(toy: Toy, pred
     expected = sorted(CLASSES, key=lambda name: -counts[name])[:3]
     rows = dict(csv.reader((predicted / "s.csv").read_text().splitlines()))
     assert rows[empty].split(" ") == expected
+    said = (predicted / "said.txt").read_text()
+    assert f"so that they get the classes most frequent in training: {empty} (no samples)\n" in said
 
 
 def test_the_submission_scores_as_evaluated(toy: Toy, predicted: Path, evaluated: tuple[str, Path]) -> None:

@@ -5,6 +5,7 @@ and is skipped, so a download that broke off goes on with the archive at which i
 """
 
 import logging
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -59,8 +60,14 @@ def _size(url: str) -> int:
         answer = requests.head(url, allow_redirects=True, timeout=TIMEOUT)
         answer.raise_for_status()
     except requests.RequestException as error:
-        raise Dcase2018Error(f"{url} cannot be reached: {error}") from None
-    return int(answer.headers.get("Content-Length", 0))
+        raise Dcase2018Error(_without_password(f"{url} cannot be reached: {error}")) from None
+    size = answer.headers.get("Content-Length", "")
+    return int(size) if size.isdecimal() else 0  # unknown
+
+
+def _without_password(text: str) -> str:
+    """Cover what stands before the host in an address."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 
 def _ensure_space(folder: Path, needed: int) -> None:
@@ -79,11 +86,11 @@ def _fetch(url: str, md5: str, path: Path) -> Path:
     try:
         pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=downloader)
     except requests.RequestException as error:
-        raise Dcase2018Error(f"{url} broke off: {error}; run the same command again") from None
+        message = f"{url} broke off: {error}; run the same command again"
+        raise Dcase2018Error(_without_password(message)) from None
     except ValueError:
-        raise Dcase2018Error(
-            f"{url} is not the file that was published: its MD5 sum is not {md5}; run the same command again"
-        ) from None
+        message = f"{url} is not the file that was published: its MD5 sum is not {md5}; run the command again"
+        raise Dcase2018Error(_without_password(message)) from None
     return path
 
 

@@ -1,6 +1,7 @@
 """Ensembles: runs that score the same clips together, each from the store of its own recipe."""
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 from dcase2018.features import Store
 from dcase2018.foundation import AnyPath, InputError
 from dcase2018.runs.run import Run
+
+log = logging.getLogger(__name__)
+
+MOST_TOLD = 5  # clips that are named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +78,26 @@ class Ensemble:
         return self.members[0].run.classes
 
     def check_clips(self, fnames: Iterable[str]) -> None:
-        """Raise `InputError` if a clip is not in the store of a member."""
+        """Look the clips up in the stores of all members, and tell of those that have no frames there.
+
+        Raises
+        ------
+        InputError
+            If a clip is not in a store.
+        Dcase2018Error
+            If a clip's frames are damaged.
+        """
         fnames = list(fnames)
-        for member in self.members:
-            member.store.find(fnames)
+        for store in {id(member.store): member.store for member in self.members}.values():
+            rows = store.find(fnames)
+            silent = rows[store.lengths[rows] == 0]
+            if len(silent):
+                names = [f"{store.fnames[row]} ({store.problems[row]})" for row in silent[:MOST_TOLD]]
+                more = f" and {len(silent) - len(names)} more" if len(silent) > len(names) else ""
+                log.warning(
+                    "%s: without frames, so that they get the classes most frequent in training: %s%s",
+                    store.path, ", ".join(names), more,
+                )  # fmt: skip
 
 
 def _fold_runs(path: Path) -> list[Path]:

@@ -24,6 +24,7 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.cut: set[str] = set()
         self.requests: list[str] = []
+        self.size = ""  # that is told instead of the right one
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
@@ -46,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         content = self.files.files.get(self.path)
         self.send_response(200 if content else 404)
-        self.send_header("Content-Length", str(len(content or b"")))
+        self.send_header("Content-Length", self.files.size or str(len(content or b"")))
         self.end_headers()
 
     def do_GET(self) -> None:
@@ -144,3 +145,12 @@ def test_space_is_looked_at_first(
 def test_the_command_names_what_cannot_be_reached(server: Server, tmp_path: Path) -> None:
     message = refuse(1, "download", tmp_path / "data", "--mirror", server.url)
     assert f"{server.url}/{next(iter(ARCHIVES))}.zip cannot be reached: 404" in message
+    url = server.url.replace("//", "//me:secret@")
+    assert "secret" not in refuse(1, "download", tmp_path / "data", "--mirror", url)
+
+
+def test_a_server_that_tells_a_wrong_size(server: Server, archives: dict[str, str], tmp_path: Path) -> None:
+    server.size = "abc"  # nothing is then read
+    with pytest.raises(Dcase2018Error, match="is not the file that was published"):
+        download(tmp_path / "data", server.url, archives)
+    assert not list((tmp_path / "data").glob("[!.]*"))
