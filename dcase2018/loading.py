@@ -1,11 +1,12 @@
-"""Keras, loaded without its backend's greetings, and memory that suits it."""
+"""Keras, loaded without its backend's greetings, and memory that suits it.
 
-import ctypes
+What takes long to import is imported where it is needed: all commands import this module, few call it.
+"""
+
 import logging
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -58,6 +59,8 @@ def keep_freed_memory() -> None:
     A step of training frees and asks for the same large blocks again and again. Given back to the system
     and cleared each time, they can take longer than the arithmetic.
     """
+    import ctypes
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         for parameter, value in MALLOPT.items():
@@ -73,6 +76,8 @@ def _unheard() -> Iterator[None]:
     if log.isEnabledFor(logging.DEBUG):
         yield
         return
+    import tempfile
+
     sys.stderr.flush()
     terminal = os.dup(2)
     listening, speaking = os.pipe()

@@ -4,11 +4,8 @@ import errno
 import functools
 import logging
 import os
-import shlex
 import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +131,10 @@ def _complain(message: str) -> None:
 
 def _report(error: Exception) -> None:
     """Say that an error is a defect of the program, and keep its traceback."""
+    import shlex
+    import tempfile
+    import traceback
+
     trace = "".join(traceback.format_exception(error))
     if log.isEnabledFor(logging.DEBUG):
         click.echo(trace, err=True)
