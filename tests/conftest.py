@@ -1,5 +1,6 @@
 """What the tests share: the real commands in real processes, and a toy corpus made by them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from dcase2018.features.store import Store
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
 BASELINE = Recipe()
+
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # tests run make as a user does, not as a make's child
+    os.environ.pop(name, None)
 
 # The challenge's 41 classes, as its page lists them in alphabetical order.
 CLASSES = [
