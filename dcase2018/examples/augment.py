@@ -1,7 +1,8 @@
 """Changes to examples that leave their label true, and mixtures of examples.
 
 Every function takes a batch of examples, float32 (batch, frames, width), and a generator of random
-numbers, and returns a new batch; what it draws depends on the generator alone.
+numbers, and returns the changed batch; what it draws depends on the generator alone. The batch that it was
+given is its own to change: memory is what takes time here.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcase2018.features import Recipe
+from dcase2018.foundation import scratch
 from dcase2018.networks import HParams
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # examples, targets, weights
@@ -45,7 +47,7 @@ def time_shift(x: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarr
     reach = round(most * n_frames)
     shifts = rng.integers(-reach, reach + 1, len(x))
     places = (np.arange(n_frames) - shifts[:, None]) % n_frames
-    return np.take_along_axis(x, places[:, :, None], axis=1)
+    return x[np.arange(len(x))[:, None], places]
 
 
 def gain(x: np.ndarray, rng: np.random.Generator, most_db: float, recipe: Recipe) -> np.ndarray:
@@ -62,10 +64,10 @@ def mask(x: np.ndarray, rng: np.random.Generator, axis: int, most: float) -> np.
     size = x.shape[axis]
     lengths = rng.integers(0, round(most * size) + 1, len(x))
     starts = rng.integers(0, size - lengths + 1)
-    places = np.arange(size)
-    covered = (places >= starts[:, None]) & (places < (starts + lengths)[:, None])
-    covered = np.expand_dims(covered, 3 - axis)  # (batch, size, 1) or (batch, 1, size)
-    return np.where(covered, x.mean(axis=(1, 2), keepdims=True), x)
+    means = np.einsum("eft->e", x) / x[0].size  # three times as quick as x.mean
+    for run, start, length, mean in zip(x.swapaxes(1, axis), starts, lengths, means, strict=True):
+        run[start : start + length] = mean
+    return x
 
 
 def mixup(
@@ -81,6 +83,10 @@ def mixup(
 
     def mixed(values: np.ndarray) -> np.ndarray:
         own = share.reshape(-1, *[1] * (values.ndim - 1))
-        return own * values + (1 - own) * values[others]
+        other = np.take(values, others, axis=0, out=scratch(values.shape, values.dtype), mode="clip")
+        other *= 1 - own
+        values *= own
+        values += other
+        return values
 
     return mixed(x), mixed(targets), mixed(weights)

@@ -73,12 +73,10 @@ class Crops:
 
 def _cut(store: Store, rows: np.ndarray, starts: np.ndarray, window: int, short: str) -> np.ndarray:
     """Cut a window out of each clip, from a frame of the clip on, and fill up those of short clips."""
-    cut = store.cut(store.offsets[rows] + starts, window)
     held = np.minimum(store.lengths[rows], window)  # frames that the clip itself fills
-    for i in np.flatnonzero(held < window):
-        if short == "tile":
-            cut[i] = np.resize(cut[i, : held[i]], cut[i].shape)
-        else:
+    cut = store.cut(store.offsets[rows] + starts, held, window)
+    if short == "pad":
+        for i in np.flatnonzero(held < window):
             cut[i, held[i] :] = store.recipe.silence
     return cut
 

@@ -3,6 +3,7 @@
     recipe      what makes a feature, and its frame arithmetic
     logmel      windows of samples to log mel frames
     frontend    a recipe at work: a clip to frames
+    half        half-precision frames as single-precision ones
     seal        what is checked before HDF5 reads a store
     store       the HDF5 file where the two halves meet
     writing     a store, written whole

@@ -16,9 +16,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from dcase2018.features.half import as_single
 from dcase2018.features.recipe import Recipe
 from dcase2018.features.seal import FORMAT, SealError, read_seal
-from dcase2018.foundation import AnyPath, Dcase2018Error, InputError, Progress, differences, from_dict
+from dcase2018.foundation import (
+    AnyPath,
+    Dcase2018Error,
+    InputError,
+    Progress,
+    differences,
+    from_dict,
+    scratch,
+)
 
 WRITER = f"dcase2018 {version('dcase2018')}"
 
@@ -156,24 +165,28 @@ class Store:
         was repacked in chunks, such as a compressed one, is read by h5py, slice by slice.
         """
         if self._position is not None:
-            return np.memmap(self.path, self._dtype, "r", self._position, self._shape)
+            mapped = np.memmap(self.path, self._dtype, "r", self._position, self._shape)
+            return mapped.view(np.ndarray)  # which is quicker at being cut
         if not self._shape[0]:
             return np.zeros(self._shape, self._dtype)
         return h5py.File(self.path, "r", locking=False)["frames"]
 
-    def cut(self, starts: np.ndarray, n_frames: int) -> np.ndarray:
-        """Cut `n_frames` frames out of the block from each start: float32, (starts, n_frames, width).
+    def cut(self, starts: np.ndarray, counts: np.ndarray, n_frames: int) -> np.ndarray:
+        """Cut frames out of the block: float32, (starts, n_frames, width).
 
-        What a cut would hold beyond the last frame is the last frame again.
+        Each cut holds the `counts` frames, at most `n_frames`, from its start on; if there are fewer, they
+        follow again and again.
         """
-        frames, last = self.frames, self._shape[0] - 1
+        frames = self.frames
         if isinstance(frames, np.ndarray):
-            places = starts[:, None] + np.arange(n_frames)
-            return frames[np.minimum(places, last)].astype(np.float32, copy=False)
+            places = starts[:, None] + np.arange(n_frames) % counts[:, None]
+            if frames.dtype == np.float32:
+                return np.take(frames, places, axis=0)
+            passing = scratch((*places.shape, self.recipe.width), frames.dtype)
+            return as_single(np.take(frames, places, axis=0, out=passing, mode="clip"))
         cut = np.empty((len(starts), n_frames, self.recipe.width), np.float32)
         for i in np.argsort(starts):  # in the order of the file: chunks are unpacked once
-            piece = frames[starts[i] : starts[i] + n_frames]
-            cut[i, : len(piece)], cut[i, len(piece) :] = piece, piece[-1]
+            cut[i] = np.resize(frames[starts[i] : starts[i] + counts[i]], cut[i].shape)
         return cut
 
     @cached_property

@@ -4,6 +4,7 @@
     settings  frozen dataclasses that a user may override by name=value
     records   dataclasses out of files, each value compared with its declaration
     publish   files that appear whole or not at all
+    scratch   memory that is used again
     progress  a bar on a terminal, a line now and then elsewhere
     signals   Ctrl-C and SIGTERM as a wish to end in order
     parallel  processes of this machine, or a Dask cluster

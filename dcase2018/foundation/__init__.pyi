@@ -13,6 +13,7 @@ from .records import Amount as Amount
 from .records import Count as Count
 from .records import from_dict as from_dict
 from .records import read_object as read_object
+from .scratch import scratch as scratch
 from .settings import Rule as Rule
 from .settings import check as check
 from .settings import describe as describe

@@ -1,36 +1,68 @@
-"""Batches out of a store against windows read by h5py one by one, and a plain copy of memory."""
+"""Batches out of a store against windows read by h5py one by one, and a plain copy of memory.
+
+The crops are `compact`'s, augmented; where they are served by Keras, nobody learns from them, so that their
+rate is that of a step that takes no time.
+"""
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 from comparison import Corpus, Row, compare
 
 from dcase2018.examples.augment import Augmentation
 from dcase2018.examples.batches import Batches
 from dcase2018.examples.epochs import Epochs
-from dcase2018.examples.windows import Windows
+from dcase2018.examples.windows import Crops, Windows
+from dcase2018.features.extraction import extract
+from dcase2018.features.recipe import RECIPES
 from dcase2018.features.store import Store
 from dcase2018.features.writing import write_store
-from dcase2018.networks.hparams import HParams
+from dcase2018.loading import keep_freed_memory
+from dcase2018.networks.hparams import PRESETS, HParams
+
+Way = Callable[[int], object]
 
 N_BATCHES = 400
 BATCH = 64
 
 
-def batches_of(store: Store) -> Batches:
+def examples_of(store: Store) -> Batches:
+    windows = Windows(store, np.arange(len(store)), 25, 12)
+    return batches_of(store, windows, HParams(batch_size=BATCH))
+
+
+def crops_of(store: Store, workers: int = 1) -> Batches:
+    hparams = PRESETS["compact"].hparams
+    crops = Crops(store, np.arange(len(store)), hparams.example_window(store.recipe), hparams.short)
+    return batches_of(store, crops, hparams, workers)
+
+
+def batches_of(store: Store, examples: Windows | Crops, hparams: HParams, workers: int = 1) -> Batches:
     rows = np.arange(len(store))
-    windows = Windows(store, rows, 25, 12)
     targets = np.eye(41, dtype=np.float32)[rows % 41]
     weights = np.ones(len(rows), np.float32)
-    plain = Augmentation(HParams(), store.recipe)
-    np.asarray(store.frames).sum()  # into the page cache
-    batches = Batches(windows, Epochs(5, len(windows), seed=0), plain, targets, weights, BATCH)
+    change = Augmentation(hparams, store.recipe)
+    store.verify()  # which also takes it into the page cache
+    epochs = Epochs(100, len(examples), seed=0)
+    batches = Batches(examples, epochs, change, targets, weights, hparams.batch_size, workers=workers)
     batches[0]
     return batches
+
+
+class Idle(keras.Model):
+    """A network that takes its batches and does nothing with them."""
+
+    def make_train_function(self, force: bool = False) -> None:
+        def take(iterator: Iterator) -> dict[str, float]:
+            next(iterator)
+            return {}
+
+        self.train_function = take
 
 
 def ten_times(store: Store, path: Path) -> Store:
@@ -42,28 +74,70 @@ def ten_times(store: Store, path: Path) -> Store:
 
 
 def measure(corpus: Corpus, rounds: int = 5) -> list[Row]:
+    keep_freed_memory()  # as all commands that load Keras do
+    wide = corpus.root / "wide.h5"
+    extract(corpus.audio, wide, RECIPES["wide"])
+    return [*measure_examples(corpus, rounds), *measure_crops(Store(wide), rounds)]
+
+
+def measure_examples(corpus: Corpus, rounds: int) -> list[Row]:
     store = Store(corpus.store)
-    small, large = batches_of(store), batches_of(ten_times(store, corpus.root / "ten.h5"))
+    small, large = examples_of(store), examples_of(ten_times(store, corpus.root / "ten.h5"))
     source = small[0][0]
+    with h5py.File(corpus.store) as file:
+        ways: dict[str, Way] = {
+            "h5py one by one": lambda number: one_by_one(file["frames"], small, number, 25),
+            "Batches": small.__getitem__,
+            "Batches, 10x store": large.__getitem__,
+            "memory copy": lambda number: source.copy(),
+        }
+        return compare_ways("batches", ways, BATCH, rounds)
 
-    def one_by_one(number: int) -> None:
-        frames = file["frames"]
-        examples, _ = small.epochs.batch(number, BATCH)
-        starts = store.offsets[small.examples.clip[examples]]  # as many bytes from as many places
-        np.stack([frames[start : start + 25] for start in starts])
 
-    ways: dict[str, Callable[[int], object]] = {
-        "h5py one by one": one_by_one,
-        "Batches": small.__getitem__,
-        "Batches, 10x store": large.__getitem__,
-        "memory copy": lambda number: source.copy(),
-    }
+def measure_crops(store: Store, rounds: int) -> list[Row]:
+    batches = crops_of(store)
+    window = batches.examples.window
+    idle = Idle()
+    idle.compile()
+
+    def served(workers: int) -> None:
+        dataset = crops_of(store, workers)
+        idle.fit(dataset, steps_per_epoch=N_BATCHES, verbose=0, shuffle=False)
+
+    with h5py.File(store.path) as file:
+        ways: dict[str, Way] = {
+            "h5py, as they are": lambda number: one_by_one(file["frames"], batches, number, window),
+            "Batches": batches.__getitem__,
+        }
+        wholes = {"served by Keras": lambda: served(1), "by two threads": lambda: served(2)}
+        return compare_ways("crops", ways, batches.batch_size, rounds, wholes)
+
+
+def one_by_one(frames: h5py.Dataset, batches: Batches, number: int, window: int) -> None:
+    """Read as many frames from as many places."""
+    examples, _ = batches.epochs.batch(number, batches.batch_size)
+    store = batches.examples.store
+    starts = np.minimum(store.offsets[batches.examples.clip[examples]], len(frames) - window)
+    np.stack([frames[start : start + window].astype(np.float32) for start in starts])
+
+
+def compare_ways(
+    part: str,
+    ways: dict[str, Way],
+    batch_size: int,
+    rounds: int,
+    wholes: dict[str, Callable[[], None]] | None = None,
+) -> list[Row]:
+    """Time ways to make a batch, and `wholes`, which make all of them by themselves."""
+    wholes = wholes or {}
 
     def rate_of(name: str) -> float:
         started = time.perf_counter()
-        for number in range(N_BATCHES):
-            ways[name](number)
-        return N_BATCHES * BATCH / (time.perf_counter() - started)
+        if name in wholes:
+            wholes[name]()
+        else:
+            for number in range(N_BATCHES):
+                ways[name](number)
+        return N_BATCHES * batch_size / (time.perf_counter() - started)
 
-    with h5py.File(corpus.store) as file:
-        return compare("batches", "examples a second", rate_of, list(ways), rounds)
+    return compare(part, "examples a second", rate_of, [*ways, *wholes], rounds)
