@@ -24,12 +24,10 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError), published_text(path) as file:
-        file.write("half of the n")
-        file.write("\ud800")  # which no UTF-8 bears
+        file.write("half of the new\ud800")  # which no UTF-8 bears
     assert path.read_text() == "old"
-    with pytest.raises(NotADirectoryError), published_folder(tmp_path / "folder") as folder:
-        (folder / "a").write_text("")
-        (folder / "a" / "b").write_text("")
+    with pytest.raises(FileNotFoundError), published_folder(tmp_path / "folder") as folder:
+        folder.joinpath("none", "a").write_text("")
     assert leftovers(tmp_path) == ["t.csv"]
 
 
