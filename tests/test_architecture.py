@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -26,17 +27,24 @@ MODULES = {room: listed(importlib.import_module(f"dcase2018.{room}").__doc__) fo
 ALL_MODULES = [(room, module) for room in ROOMS for module in MODULES[room]]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Walk what a file imports from the package, anywhere in it: a module's path below it, and the names."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dcase2018":
             yield (node.module or "").removeprefix("dcase2018").lstrip("."), [a.name for a in node.names]
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path} imports by dots"
+        plain = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        assert not any(name.split(".")[0] == "dcase2018" for name in plain), f"{path} imports a module whole"
 
 
 def handed_on(room: str) -> dict[str, str]:
     """The names that a room's door hands on, and the module of each."""
-    stub = ast.parse((PACKAGE / room / "__init__.pyi").read_text())
+    stub = parsed(PACKAGE / room / "__init__.pyi")
     lines = [node for node in ast.walk(stub) if isinstance(node, ast.ImportFrom)]
     return {alias.name: str(node.module) for node in lines for alias in node.names}
 
@@ -105,7 +113,7 @@ def imports_of(path: Path) -> Iterator[tuple[str, list[str]]]:
     if path.suffix == ".py":
         yield from imports(path)
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             yield str(node.module), [alias.name for alias in node.names]
 
@@ -140,13 +148,17 @@ def test_nothing_is_loaded_before_it_is_needed(code: str, unwanted: set[str]) ->
     assert loaded_by(code).isdisjoint(unwanted)
 
 
+def libraries(path: Path) -> set[str]:
+    """What a file imports, anywhere in it, by its first name."""
+    nodes = list(ast.walk(parsed(path)))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {
+        name.split(".")[0]
+        for name in plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    }
+
+
 def test_only_stores_know_hdf5_and_nothing_names_a_backend() -> None:
     for path in PACKAGE.rglob("*.py"):
-        names = {
-            alias.name.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Import)
-            for alias in node.names
-        }
-        assert "h5py" not in names or path.name in ("store.py", "writing.py")
-        assert names.isdisjoint({"tensorflow", "jax", "torch"})
+        assert "h5py" not in libraries(path) or path.name in ("store.py", "writing.py")
+        assert libraries(path).isdisjoint({"tensorflow", "jax", "torch"})

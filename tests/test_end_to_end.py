@@ -2,11 +2,9 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import keras
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -245,17 +243,6 @@ def test_info_tells_the_size_and_work_of_a_network(toy: Toy) -> None:
     assert f"{toy.run}: mlp, 5 of 5 epochs, " in told
     assert "hparams  batch_size = 64\n" in told
     assert "recipe   mel_bands = 64\n" in told
-
-
-def test_the_history_as_a_picture(toy: Toy, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(toy.run, run)
-    assert succeed("plot", run) == f"{run / 'history.png'}\n"
-    height, width, _ = matplotlib.image.imread(run / "history.png").shape
-    assert height > 500
-    assert width > 500
-    (run / "history.csv").unlink()
-    assert "it is written when the first epoch is complete" in refuse(2, "plot", run)
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "predict"])

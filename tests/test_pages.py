@@ -4,13 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, noise, succeed, write_wav
+from conftest import ROOT, Toy, noise, succeed, write_wav
 
 from dcase2018.cli import main
 from dcase2018.features.logmel import LogMel
@@ -97,15 +98,8 @@ def test_pages_link_to_what_is_there() -> None:
 
 
 def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, recipe, augmentation = blocks("dcase2018/README.md", "python")
-    names = {
-        "keras": keras,
-        "layers": keras.layers,
-        "np": np,
-        "knob": knob,
-        "HParams": HParams,
-        "Recipe": Recipe,
-    }
+    network, recipe, augmentation, field, _ = blocks("dcase2018/README.md", "python")
+    names = {"keras": keras, "layers": keras.layers, "HParams": HParams}
 
     exec(network, names | {"MODELS": (models := {})})
     monkeypatch.setitem(MODELS, "tiny", models["tiny"])
@@ -121,4 +115,48 @@ def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> No
     backwards = (flipped == x[:, ::-1]).all(axis=(1, 2))
     assert 70 < backwards.sum() < 130
     np.testing.assert_array_equal(flipped[~backwards], x[~backwards])
+    exec(field.strip(), space)
     assert space["flip_share"].metadata["rule"].allows(0.5)
+
+
+@pytest.mark.slow
+def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(toy: Toy, tmp_path: Path) -> None:
+    network, recipe, augmentation, field, call = blocks("dcase2018/README.md", "python")
+    package = shutil.copytree(ROOT / "dcase2018", tmp_path / "changed" / "dcase2018")
+
+    def change(module: str, where: str, text: str) -> None:
+        """Put text in front of the place where `where` stands, the only one; at the end, if it is empty."""
+        path = package / module
+        before, found, after = path.read_text().partition(where or "\0")
+        assert where not in after or not where
+        path.write_text(before + text + found + after)
+
+    change("networks/models.py", "", f"\n\n{network}")
+    change("networks/hparams.py", '    "mlp",\n', '    "tiny",\n')
+    change("networks/hparams.py", "\n    def __post_init__", field)
+    change("features/recipe.py", "", recipe)
+    change("examples/augment.py", "", f"\n\n{augmentation}")
+    change("examples/augment.py", "        if asked.mixup and mixing:", call)
+
+    def run(*args: object) -> str:
+        """Run a command of the changed package."""
+        command = [sys.executable, "-m", "dcase2018", *map(str, args)]
+        done = subprocess.run(
+            command, cwd=package.parent, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("extract", toy.data / "audio_train", "narrow.h5", "--recipe", "narrow", "-j", 1)
+    fit = ("fit", "narrow.h5", toy.fit_labels)
+    settings = ("--model", "tiny", "--hparams", "lr=0.01,flip_share=")
+    run(*fit, "plain", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0")
+    run(*fit, "flipped", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0.5")
+    told = run("info", "flipped")
+    for line in ("flipped: tiny, ", "hparams  flip_share = 0.5\n", "recipe   mel_bands = 32\n"):
+        assert line in told
+    models = [keras.saving.load_model(package.parent / name / "model.keras") for name in ("plain", "flipped")]
+    plain, flipped = (model.get_weights()[0] for model in models)
+    assert plain.shape == (3, 3, 1, 8)
+    assert not np.array_equal(plain, flipped)
+    assert "flip_share=0.0" in run("fit", "-h")

@@ -51,7 +51,10 @@ class Columns(click.ParamType):
         pairs = [item.partition("=") for item in value.split(",")]
         if not all(name.strip() and source.strip() for name, _, source in pairs):
             self.fail(f"{value!r} is not NAME=COLUMN,NAME=COLUMN", parameter, context)
-        return {name.strip(): source.strip() for name, _, source in pairs}
+        columns = {name.strip(): source.strip() for name, _, source in pairs}
+        if len(columns) < len(pairs):
+            self.fail(f"{value!r} names a column twice", parameter, context)
+        return columns
 
 
 @click.command(
@@ -80,12 +83,13 @@ def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[st
 
     SOURCE is a folder whose subfolders are the classes, or one of clips whose names tell them, or a CSV
     with columns of other names. The fnames are paths below the folder, as extract --labels LABELS_CSV
-    takes them. A space in the name of a class becomes an underscore.
+    takes them. A space or comma in the name of a class becomes an underscore.
     """
-    if source.is_dir() == bool(columns) or (pattern and columns):
+    if source.is_dir() and columns:
+        raise InputError(f"{source} is a folder, and --columns tells what those of a CSV mean")
+    if not source.is_dir() and (pattern is not None or not columns):
         raise InputError(
-            f"{source} is {'a folder' if source.is_dir() else 'a file'};"
-            " --columns is for a CSV, and --pattern for a folder of clips"
+            f"{source} is a file; say what its columns mean: --columns fname=COLUMN,label=COLUMN"
         )
     check_output(labels_csv, source)
     from dcase2018.corpus import (
@@ -100,10 +104,11 @@ def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[st
     if columns:
         table = labels_of_table(source, columns)
     else:
-        table = labels_of_names(source, pattern) if pattern else labels_of_folders(source)
+        table = labels_of_folders(source) if pattern is None else labels_of_names(source, pattern)
     write_table(labels_csv, table)
     clips = class_truth(table, class_names(table)).sum(axis=0)
-    say(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {min(clips)} to {max(clips)} each")
+    each = f"{min(clips)} to {max(clips)}" if min(clips) < max(clips) else min(clips)
+    say(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {each} each")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")

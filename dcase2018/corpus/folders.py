@@ -1,8 +1,8 @@
 """Label files for sounds of one's own: from a folder of folders, from file names, or from another's CSV.
 
 All give the table that `read_labels` reads: `fname`, which is a path below the folder with `/` between its
-parts, `label`, and what else is known of a clip. White space in a class's name becomes an underscore, since
-submissions part labels by spaces.
+parts, `label`, and what else is known of a clip. White space and commas in a class's name become an
+underscore, since submissions part labels by spaces, and tables by commas.
 """
 
 import hashlib
@@ -18,11 +18,13 @@ from string import Formatter
 import pandas as pd
 
 from dcase2018.corpus.audio import EXTENSIONS
-from dcase2018.corpus.labels import ONE, SEVERAL, class_name
-from dcase2018.corpus.tables import raise_errors, read_table
+from dcase2018.corpus.labels import ONE, SEVERAL, class_list, class_name, label_errors, label_lists, labels_of
+from dcase2018.corpus.tables import Table, raise_errors, read_table
 from dcase2018.foundation import InputError
 
 log = logging.getLogger(__name__)
+
+MOST_TOLD = 5  # clips that are named
 
 Row = Mapping[str, str]
 
@@ -39,8 +41,12 @@ def labels_of_folders(folder: Path) -> pd.DataFrame:
     """
     classes: dict[str, str] = {}
     rows: list[Row] = []
-    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."):
+    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
         fnames = list(_audio_files(subfolder, folder))
+        if subfolder.name[0] == ".":
+            if fnames:
+                log.warning("%s is hidden, and is no class; rename it if it is one", subfolder)
+            continue
         if not fnames:
             log.warning("%s holds no audio, and is no class", subfolder)
             continue
@@ -52,9 +58,9 @@ def labels_of_folders(folder: Path) -> pd.DataFrame:
                 " rename one, or join them"
             )
         rows += [{"fname": fname, ONE: label} for fname in fnames]
-    loose = sum(path.suffix.lower() in EXTENSIONS for path in folder.iterdir() if path.is_file())
+    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and _is_audio(path.name)]
     if loose:
-        log.warning("%d clips lie in %s itself, in no class's subfolder, and are left out", loose, folder)
+        log.warning("left out, for they lie in no class's subfolder: %s", _some(loose))
     return _checked(rows, folder, "a class is a subfolder with audio in it")
 
 
@@ -86,7 +92,7 @@ def labels_of_names(folder: Path, pattern: str) -> pd.DataFrame:
         else:
             strangers.append(fname)
     if strangers:
-        log.warning("%d clips do not fit %r and are left out: %r ...", len(strangers), pattern, strangers[0])
+        log.warning("left out, for they do not fit %r: %s", pattern, _some(strangers))
     return _checked(rows, folder, f"the pattern {pattern!r} must tell them apart")
 
 
@@ -103,26 +109,27 @@ def labels_of_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the file has no such column, or is no CSV; with the line number.
+        If the file has no such column, or for what `read_labels` would refuse, with the line number.
     """
     table = read_table(path)
-    table.check()
-    header = table.header
     made = {name: _parts(source if "{" in source else f"{{{source}}}") for name, source in columns.items()}
     for _, field in chain.from_iterable(made.values()):
-        if field is not None and field not in header:
-            raise InputError(f"{path} has no column {field!r}; it has {', '.join(header)}")
-    kept = [name for name in header if name not in made and name not in columns.values()]
-    names = [*made, *kept]
-    label = next((name for name in (ONE, SEVERAL) if name in names), ONE)
+        if field is not None and field not in table.header:
+            raise InputError(f"{path} has no column {field!r}; it has {', '.join(table.header)}")
+    kept = [name for name in table.header if name not in made and name not in columns.values()]
+    label = SEVERAL if SEVERAL in made or (SEVERAL in kept and ONE not in (*made, *kept)) else ONE
     for name in ("fname", label):
-        if name not in names:
+        if name not in (*made, *kept):
             raise InputError(f"{path} has no column {name!r}; say which it is: --columns {name}=COLUMN")
-    rows = []
-    for _, found in table.dicts():
+    if {ONE, SEVERAL} <= {*made, *kept}:
+        raise InputError(f"{path}: {ONE} is the class of a clip, {SEVERAL} are several; give one of them")
+    header = ["fname", label, *(name for name in (*made, *kept) if name not in ("fname", label))]
+    named = Table(path, header, [], table.errors)
+    for line, found in table.dicts():
         row = {name: _filled(parts, found) for name, parts in made.items()} | {n: found[n] for n in kept}
-        rows.append(row | ({ONE: class_name(row[ONE])} if label == ONE else {}))
-    return pd.DataFrame(rows, columns=["fname", label, *(n for n in names if n not in ("fname", label))])
+        row[label] = class_name(row[label]) if label == ONE else class_list(row[label])
+        named.rows.append((line, [row[name] for name in header]))
+    return _enough(labels_of(named), path, "the column of the labels must tell them apart")
 
 
 Parts = list[tuple[str, str | None]]  # of a text such as `fold{fold}/{file}`: text, and the field behind it
@@ -164,27 +171,42 @@ def _audio_files(folder: Path, root: Path) -> Iterator[str]:
     found = []
     for place, subfolders, names in os.walk(folder, onerror=fail):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        audio = (name for name in names if Path(name).suffix.lower() in EXTENSIONS and name[0] != ".")
-        found += [Path(place, name).relative_to(root).as_posix() for name in audio]
+        found += [Path(place, name).relative_to(root).as_posix() for name in names if _is_audio(name)]
     yield from sorted(found)
 
 
+def _is_audio(name: str) -> bool:
+    return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first of them, and tell how many there are more."""
+    more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
+    return ", ".join(map(repr, names[:MOST_TOLD])) + more
+
+
 def _checked(rows: Sequence[Row], folder: Path, rule: str) -> pd.DataFrame:
-    """Make the table, and say what is wrong with it."""
-    clips = Counter(row[ONE] for row in rows)
-    if len(clips) < 2:
-        found = f"one class, {next(iter(clips))!r}" if clips else "no labelled clip"
-        raise InputError(f"{folder} holds {found}; a tagger needs two or more: {rule}")
+    """Make the table of a folder's clips, and say what is wrong with it."""
     labels = {row["fname"]: row[ONE] for row in rows}
-    errors = [
+    errors = list(chain.from_iterable(map(label_errors, sorted(set(labels.values())))))
+    errors += [
         f"{first!r} and {second!r} are the same clip; remove one of them"
         for first, second in _doubles(folder, labels)
     ]
     raise_errors(folder, errors)
-    for label, count in clips.items():
-        if count == 1:
-            log.warning("class %r has one clip, which can be learned or tested, not both", label)
-    return pd.DataFrame(rows, dtype=object)
+    return _enough(pd.DataFrame(rows, columns=[*rows[0]] if rows else [ONE], dtype=object), folder, rule)
+
+
+def _enough(labels: pd.DataFrame, origin: Path, rule: str) -> pd.DataFrame:
+    """Refuse a table with fewer than two classes, and tell of those with one clip."""
+    clips = Counter(chain.from_iterable(label_lists(labels)))
+    if len(clips) < 2:
+        found = f"one class, {next(iter(clips))!r}" if clips else "no labelled clip"
+        raise InputError(f"{origin} holds {found}; a tagger needs two or more: {rule}")
+    single = sorted(label for label, count in clips.items() if count == 1)
+    if single:
+        log.warning("classes with one clip, which can be learned or tested, not both: %s", _some(single))
+    return labels
 
 
 def _doubles(folder: Path, fnames: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -47,7 +47,12 @@ def read_labels(path: AnyPath, classes: Sequence[str] | None = None, repeated: b
     InputError
         With every error of the file and its line number.
     """
-    table = _clips(Path(path), ("fname", ONE), repeated)
+    return labels_of(read_table(Path(path)), classes, repeated)
+
+
+def labels_of(table: Table, classes: Sequence[str] | None = None, repeated: bool = False) -> pd.DataFrame:
+    """Take a table for a label file, as `read_labels` does."""
+    _complete(table, ("fname", ONE), repeated)
     rows: list[dict[str, str]] = []
     for line, row in table.dicts():
         if row.get("usage") != "Ignored":
@@ -56,25 +61,25 @@ def read_labels(path: AnyPath, classes: Sequence[str] | None = None, repeated: b
             rows.append(row)
     table.check()
     if not rows:
-        raise InputError(f"{path}: no clip is labelled")
+        raise InputError(f"{table.path}: no clip is labelled")
     return pd.DataFrame(rows, columns=table.header, dtype=object)
 
 
 def read_names(path: Path) -> list[str]:
     """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
-    table = _clips(path, ("fname",))
+    table = read_table(path)
+    _complete(table, ("fname",))
     table.check()
     return [row["fname"] for _, row in table.dicts()]
 
 
-def _clips(path: Path, columns: Sequence[str], repeated: bool = False) -> Table:
-    """Read a table of clips, which must have `columns`; complete names, and find those that stand twice."""
-    table = read_table(path)
+def _complete(table: Table, columns: Sequence[str], repeated: bool = False) -> None:
+    """See that a table of clips has `columns`; complete names, and find those that stand there twice."""
     named = {*table.header, ONE} if SEVERAL in table.header else {*table.header}
     missing = [name for name in columns if name not in named]
     if missing:
         raise InputError(
-            f"{path}: line 1: the header must name {' and '.join(columns)};"
+            f"{table.path}: line 1: the header must name {' and '.join(columns)};"
             f" it has no {' and no '.join(missing)}"
         )
     column = table.header.index("fname")
@@ -90,8 +95,7 @@ def _clips(path: Path, columns: Sequence[str], repeated: bool = False) -> Table:
             otherwise = " with other values" if repeated else ""
             table.errors.append((line, f"{fields[column]!r} stands already in line {first}{otherwise}"))
     if again:
-        log.warning("%s: %d rows stand there again, and count as often", path, again)
-    return table
+        log.warning("%s: %d rows stand there again, and count as often", table.path, again)
 
 
 def _stripped(label: str) -> str:
@@ -106,23 +110,35 @@ def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[
     if not row["fname"] or "\0" in row["fname"]:
         yield "fname is empty" if not row["fname"] else f"fname {row['fname']!r} holds a NUL"
     for label in [row[ONE]] if ONE in row else _parted(row[SEVERAL]):
-        if not label:
-            yield "label is empty"
-        elif label == "None":
-            yield "label 'None' is no class"
-        elif classes is not None and label not in classes:
-            yield f"label {label!r} is not among the {len(classes)} classes"
-        elif label in RESERVED:
-            yield f"label {label!r} is a word of the tables of scores; give the class another name"
-        elif re.search(r"\s", label):
-            yield f"label {label!r} holds a space, which parts labels in submissions; use {class_name(label)}"
+        yield from label_errors(label, classes)
     if row.get("manually_verified", "") not in ("", "0", "1"):
         yield f"manually_verified is {row['manually_verified']!r}, not 0 or 1"
 
 
+def label_errors(label: str, classes: Sequence[str] | None = None) -> Iterator[str]:
+    """Say what is wrong with a label."""
+    if not label:
+        yield "label is empty"
+    elif label == "None":
+        yield "label 'None' is no class"
+    elif classes is not None and label not in classes:
+        yield f"label {label!r} is not among the {len(classes)} classes"
+    elif label in RESERVED:
+        yield f"label {label!r} is a word of the tables of scores; give the class another name"
+    elif re.search(r"\s", label):
+        yield f"label {label!r} holds a space, which parts labels in submissions; use {class_name(label)}"
+    elif "," in label:
+        yield f"label {label!r} holds a comma, which parts labels in tables; use {class_name(label)}"
+
+
 def class_name(text: str) -> str:
-    """Make a class's name of any text: white space becomes an underscore."""
-    return re.sub(r"\s+", "_", text.strip())
+    """Make a class's name of any text: white space and commas, which part labels, become an underscore."""
+    return re.sub(r"[\s,]+", "_", text.strip())
+
+
+def class_list(text: str) -> str:
+    """Make classes' names, parted by commas, of texts parted by commas."""
+    return ",".join(map(class_name, _parted(text)))
 
 
 def is_multi_label(labels: pd.DataFrame) -> bool:

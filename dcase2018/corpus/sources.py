@@ -40,7 +40,11 @@ def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[So
             if Path(entry.name).suffix.lower() in EXTENSIONS and not entry.name.startswith(".")
         )
     if not names:
-        raise InputError(f"{audio_dir} holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}")
+        deeper = any(entry.is_dir() for entry in os.scandir(audio_dir))
+        mend = "; clips in its subfolders are named by --labels, and dcase2018 labels writes that file"
+        raise InputError(
+            f"{audio_dir} holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}{mend * deeper}"
+        )
     root = audio_dir.resolve()
     outside = [name for name in names if not (root / name).resolve().is_relative_to(root)]
     if outside:

@@ -51,7 +51,8 @@ def named_folds(labels: pd.DataFrame, column: str) -> np.ndarray:
         raise InputError(f"--folds-from {column}: clip {without.iloc[0]!r} has no fold")
     names = sorted(set(labels[column]), key=_by_number)
     if not 2 <= len(names) <= 100:
-        raise InputError(f"--folds-from {column}: it names {len(names)} folds, not 2 to 100")
+        found = f"{len(names)} folds" if len(names) > 1 else f"one fold, {names[0]!r}"
+        raise InputError(f"--folds-from {column}: it names {found}; there must be 2 to 100")
     log.info("folds by %s: %s", column, ", ".join(names))
     return labels[column].map({name: number for number, name in enumerate(names)}).to_numpy(int)
 

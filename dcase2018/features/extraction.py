@@ -83,6 +83,11 @@ def extract(
     force
         Leave out clips that the store holds and that are not among these.
 
+    Returns
+    -------
+    Summary
+        How many clips the store has now, and which of them are empty or set aside.
+
     Raises
     ------
     InputError
@@ -106,18 +111,16 @@ def extract(
         with workers(jobs, scheduler) as pool:
             shards = _compute(todo, len(kept), folder, FrontEnd(recipe), strict, pool)
         places = kept | _places(Store(shard.path) for shard in shards)
-        merged = [places[source.key] for source in sources]
-        entries = [store.entry(row) for store, row in merged]
-        set_aside = {entry.fname: entry.problem for entry in entries if entry.is_set_aside}
-        _merge(store_path, recipe, entries, merged)
-        _list_set_aside(store_path, set_aside)
-    return Summary(
-        clips=len(sources),
-        computed=len(todo),
-        converted=sum(shard.converted for shard in shards),
-        empty=[entry.fname for entry in entries if entry.problem == NO_SAMPLES],
-        set_aside=set_aside,
-    )
+        entries = _merge(store_path, recipe, [places[source.key] for source in sources])
+        summary = Summary(
+            clips=len(sources),
+            computed=len(todo),
+            converted=sum(shard.converted for shard in shards),
+            empty=[entry.fname for entry in entries if entry.problem == NO_SAMPLES],
+            set_aside={entry.fname: entry.problem for entry in entries if entry.is_set_aside},
+        )
+        _list_set_aside(store_path, summary.set_aside)
+    return summary
 
 
 @contextmanager
@@ -237,15 +240,15 @@ def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
         yield shard
 
 
-def _merge(
-    store_path: Path, recipe: Recipe, entries: Sequence[Entry], places: Sequence[tuple[Store, int]]
-) -> None:
-    """Publish the store, unless it is there with these very clips."""
+def _merge(store_path: Path, recipe: Recipe, places: Sequence[tuple[Store, int]]) -> list[Entry]:
+    """Publish the store, unless it is there with these very clips; return its index."""
+    entries = [store.entry(row) for store, row in places]
     standing = places[0][0]
     if standing.path == store_path and places == [(standing, row) for row in range(len(standing))]:
         os.utime(store_path)
-        return
-    write_store(store_path, recipe, entries, _runs(places))
+    else:
+        write_store(store_path, recipe, entries, _runs(places))
+    return entries
 
 
 def _runs(places: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:

@@ -5,7 +5,6 @@ or as in `Count`.
 """
 
 import dataclasses
-import json
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,8 @@ def read_object(path: Path) -> dict[str, Any]:
     InputError
         If it holds no JSON, or something else.
     """
+    import json  # here, for what reads no JSON starts without it
+
     try:
         values = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -92,35 +92,11 @@ def tune(
     tuple
         The best validation MAP@3, and its hyperparameters as `--hparams` takes them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=f"sqlite:///{folder / 'study.db'}",
-        study_name="dcase2018",
-        direction="maximize",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
-    )
+    study = _open(folder, seed)
     earlier = len(study.get_trials(states=[COMPLETE, PRUNED]))  # one that was interrupted is made up for
 
     def objective(trial: optuna.Trial) -> float:
-        experiment = plan(folder / f"trial-{trial.number}", suggest(trial, space, start))
-
-        def report(row: Row) -> None:
-            trial.report(row["val_map3"], int(row["epoch"]))
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        try:
-            fit(experiment, limits, after_epoch=report)
-        except StoppedError:
-            raise
-        except Dcase2018Error as error:  # such as a loss that became infinite
-            log.warning("%s", error)
-            raise optuna.TrialPruned from None
-        best = experiment.run.state().best
-        return best["val_map3"] if best else 0.0
+        return _train(trial, plan(folder / f"trial-{trial.number}", suggest(trial, space, start)), limits)
 
     with Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
         for _ in range(trials - earlier):
@@ -131,6 +107,39 @@ def tune(
     if not study.get_trials(states=[COMPLETE]):
         raise InputError(f"no trial of {folder} came to its end; give more --trials")
     return study.best_value, _as_hparams(study.best_params)
+
+
+def _open(folder: Path, seed: int) -> optuna.Study:
+    """Open a study, or begin it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        storage=f"sqlite:///{folder / 'study.db'}",
+        study_name="dcase2018",
+        direction="maximize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
+    )
+
+
+def _train(trial: optuna.Trial, experiment: Experiment, limits: Limits) -> float:
+    """Train the network of a trial: its best validation MAP@3."""
+
+    def report(row: Row) -> None:
+        trial.report(row["val_map3"], int(row["epoch"]))
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        fit(experiment, limits, after_epoch=report)
+    except StoppedError:
+        raise
+    except Dcase2018Error as error:  # such as a loss that became infinite
+        log.warning("%s", error)
+        raise optuna.TrialPruned from None
+    best = experiment.run.state().best
+    return best["val_map3"] if best else 0.0
 
 
 def _as_hparams(values: dict[str, object]) -> str:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcase2018.corpus.folders import labels_of_folders, labels_of_names, labels_of_table
-from dcase2018.corpus.labels import read_labels
+from dcase2018.corpus.labels import class_name, label_errors, read_labels
+from dcase2018.corpus.sources import find_sources
+from dcase2018.corpus.tables import write_table
 from dcase2018.foundation.errors import InputError
 
 # The first rows of the CSVs of ESC-50 and UrbanSound8K, whose columns these are.
@@ -42,14 +44,22 @@ def test_subfolders_are_classes_and_spaces_become_underscores(tmp_path: Path) ->
 
 
 def test_what_is_odd_about_a_folder_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for seed, name in enumerate(("a/1.wav", "a/2.wav", "b/1.wav", "loose.wav")):
+    for seed, name in enumerate(("a/1.wav", "a/2.wav", "b/1.wav", "loose.wav", "..c/1.wav")):
         sound(tmp_path / name, seed)
     (tmp_path / "empty").mkdir()
+    (tmp_path / ".cache").mkdir()
     with caplog.at_level(logging.WARNING):
         assert labels_of_folders(tmp_path)["label"].tolist() == ["a", "a", "b"]
     assert f"{tmp_path / 'empty'} holds no audio, and is no class" in caplog.text
-    assert f"1 clips lie in {tmp_path} itself, in no class's subfolder, and are left out" in caplog.text
-    assert "class 'b' has one clip, which can be learned or tested, not both" in caplog.text
+    assert "left out, for they lie in no class's subfolder: 'loose.wav'" in caplog.text
+    assert f"{tmp_path / '..c'} is hidden, and is no class; rename it if it is one" in caplog.text
+    assert ".cache" not in caplog.text
+    assert "classes with one clip, which can be learned or tested, not both: 'b'" in caplog.text
+    message = refuse(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
+    assert "holds no audio" in message
+    (tmp_path / "empty" / "deeper").mkdir()
+    message = refuse(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
+    assert "clips in its subfolders are named by --labels, and dcase2018 labels writes that file" in message
 
 
 def test_folders_that_are_refused(tmp_path: Path) -> None:
@@ -63,6 +73,38 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
         sound(tmp_path / "same" / name, seed)
     with pytest.raises(InputError, match="'Hi hat' and 'Hi_hat' are both the class 'Hi_hat'; rename one"):
         labels_of_folders(tmp_path / "same")
+    for seed, name in enumerate(("None/1.wav", "overall/1.wav", "dog/1.wav")):
+        sound(tmp_path / "words" / name, seed)
+    with pytest.raises(
+        InputError, match=r"2 errors: label 'None' is no class\n  label 'overall' is a word of"
+    ):
+        labels_of_folders(tmp_path / "words")
+
+
+NAMES = st.text(min_size=1, max_size=20)
+
+
+@settings(deadline=None)
+@given(NAMES)
+def test_a_class_may_have_any_name_that_is_left_when_spaces_and_commas_are_gone(text: str) -> None:
+    name = class_name(text)
+    assert class_name(name) == name
+    assert not set(name) & {" ", ",", "\n", "\u3000"}
+    assert [error for error in label_errors(name) if "space" in error or "comma" in error] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a class", "rain, light", "Größe 犬", "-dash", "c=eq", "d<lt>", 'e"quote', " spaced "]
+)
+def test_classes_of_odd_names(tmp_path: Path, name: str) -> None:
+    sound(tmp_path / "sounds" / name / "1.wav")
+    sound(tmp_path / "sounds" / "other" / "1.wav", 1)
+    write_table(tmp_path / "l.csv", labels_of_folders(tmp_path / "sounds"))
+    labels = read_labels(tmp_path / "l.csv")
+    assert dict(zip(labels["fname"], labels["label"], strict=True)) == {
+        f"{name}/1.wav": name.strip().replace(", ", "_").replace(" ", "_"), "other/1.wav": "other",
+    }  # fmt: skip
+    assert find_sources(tmp_path / "sounds", labels["fname"].tolist())[0].path.is_file()
 
 
 def test_a_clip_in_two_folders_is_refused(tmp_path: Path) -> None:
@@ -82,7 +124,7 @@ def test_names_by_a_pattern(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         ["dog_1.wav", "dog", "1"], ["dog_2_b.wav", "dog", "2_b"], ["part/cat_1.wav", "cat", "1"],
     ]  # fmt: skip
     assert list(labels) == ["fname", "label", "rest"]
-    assert "1 clips do not fit '{label}_{rest}.wav' and are left out: 'README.wav'" in caplog.text
+    assert "left out, for they do not fit '{label}_{rest}.wav': 'README.wav'" in caplog.text
     with pytest.raises(InputError, match=r"holds one class, 'cat'"):
         labels_of_names(tmp_path, "part/{label}_{rest}.wav")
 
@@ -90,6 +132,7 @@ def test_names_by_a_pattern(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
+        ("", "has no field {label}, as in {label}_{rest}.wav"),
         ("{rest}.wav", "has no field {label}, as in {label}_{rest}.wav"),
         ("{label}_{label}.wav", "{label} must be a plain name, and stand there once"),
         ("{label.__class__}_{label}.wav", "{label.__class__} must be a plain name"),
@@ -143,13 +186,25 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
         ({"fname": "file", "label": "category"}, "has no column 'file'; it has filename, fold"),
         ({"label": "category"}, "has no column 'fname'; say which it is: --columns fname=COLUMN"),
         ({"fname": "filename"}, "has no column 'label'; say which it is: --columns label=COLUMN"),
+        ({"fname": "filename", "label": "take", "labels": "category"}, "give one of them"),
+        ({"fname": "filename", "label": "take"}, "holds one class, 'A'; a tagger needs two or more"),
+        ({"fname": "take", "label": "category"}, "1 error: line 3: 'A' stands already in line 2"),
     ):
         with pytest.raises(InputError, match=message):
             labels_of_table(path, columns)
     out = tmp_path / "l.csv"
     assert "is not NAME=COLUMN" in refuse(2, "labels", path, out, "--columns", "fname")
-    for command in (("labels", path, out), ("labels", tmp_path, out, "--columns", "fname=a")):
-        assert "--columns is for a CSV, and --pattern for a folder of clips" in refuse(2, *command)
+    assert "names a column twice" in refuse(2, "labels", path, out, "--columns", "fname=a,fname=b")
+    assert "say what its columns mean: --columns fname=" in refuse(2, "labels", path, out)
+    assert "is a folder, and --columns" in refuse(2, "labels", tmp_path, out, "--columns", "fname=a")
+    assert not out.exists()
+
+
+def test_a_csv_with_several_labels_a_clip(tmp_path: Path) -> None:
+    path = tmp_path / "several.csv"
+    path.write_text('id,tags\n1,"dog bark, rain"\n2,rain\n')
+    labels = labels_of_table(path, {"fname": "clips/{id}.wav", "labels": "tags"})
+    assert labels.to_numpy().tolist() == [["clips/1.wav", "dog_bark,rain", "1"], ["clips/2.wav", "rain", "2"]]
 
 
 def test_from_folders_to_folds_of_a_column(own: Path, tmp_path: Path) -> None:

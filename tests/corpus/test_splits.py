@@ -90,7 +90,7 @@ def test_folds_that_a_column_names() -> None:
     for column, values, message in (
         ("set", "12121", "--folds-from set: the label file has fname, fold"),
         ("fold", ["1", "", "2", "1", "1"], "clip 'b' has no fold"),
-        ("fold", "11111", "names 1 folds, not 2 to 100"),
+        ("fold", "11111", "names one fold, '1'; there must be 2 to 100"),
     ):
         with pytest.raises(InputError, match=message):
             named_folds(labels.assign(fold=list(values)), column)

@@ -1,0 +1,79 @@
+"""Files and folders appear whole or not at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import leftovers
+
+from dcase2018.foundation.errors import Dcase2018Error
+from dcase2018.foundation.publish import ensure_writable, only_writer, published_folder, published_text
+
+
+def test_a_text_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "t.csv"
+    with published_text(path) as file:
+        file.write("first\n")
+        assert not path.exists()
+    assert path.read_bytes() == b"first\n"
+    assert leftovers(path.parent) == ["t.csv"]
+
+
+def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError), published_text(path) as file:
+        file.write("half of the new\ud800")  # which no UTF-8 bears
+    assert path.read_text() == "old"
+    with pytest.raises(FileNotFoundError), published_folder(tmp_path / "folder") as folder:
+        folder.joinpath("none", "a").write_text("")
+    assert leftovers(tmp_path) == ["t.csv"]
+
+
+def test_what_a_killed_writer_left_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".partial-folder").mkdir()
+    (tmp_path / ".partial-folder" / "half").write_text("")
+    with published_folder(tmp_path / "folder") as folder:
+        (folder / "a").write_text("")
+    assert leftovers(tmp_path) == ["folder"]
+    assert leftovers(tmp_path / "folder") == ["a"]
+
+
+def test_a_folder_with_something_in_it_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("years of work")
+    with pytest.raises(OSError, match="not empty"), published_folder(tmp_path / "folder") as folder:
+        (folder / "a").write_text("")
+    assert leftovers(tmp_path) == ["folder"]
+    assert leftovers(tmp_path / "folder") == ["thesis.tex"]
+
+
+def test_names_that_are_not_utf8_go_through_as_they_came(tmp_path: Path) -> None:
+    with published_text(tmp_path / "t.csv") as file:
+        file.write(b"Gr\xf6\xdfe.wav".decode(errors="surrogateescape"))
+    assert (tmp_path / "t.csv").read_bytes() == b"Gr\xf6\xdfe.wav"
+
+
+def test_a_folder_has_one_writer_and_is_free_when_that_ends(tmp_path: Path) -> None:
+    other = (
+        "import sys; from pathlib import Path; from dcase2018.foundation.publish import only_writer\n"
+        "path = Path(sys.argv[1])\n"
+        "with only_writer(path, path): print('mine', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", other, tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"mine\n"
+        message = f"{tmp_path} is being written by another process; wait for it to end"
+        with pytest.raises(Dcase2018Error, match=message), only_writer(tmp_path, tmp_path):
+            pass
+        process.kill()
+    with only_writer(tmp_path, tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        ensure_writable(tmp_path / "file" / "folder")
