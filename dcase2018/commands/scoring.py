@@ -2,27 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dcase2018.foundation import InputError
 from dcase2018.loading import load_keras
-from dcase2018.program import FILE, FOLDER, INPUT, Command, check_output, options, say
+from dcase2018.program import FILE, FOLDER, INPUT, Checkpoint, Command, Finite, check_output, options, say
 
 if TYPE_CHECKING:
     from dcase2018.runs import Ensemble
-
-
-class Checkpoint(click.ParamType):
-    """A step, or the word for the best epoch."""
-
-    name = "STEP|best"
-
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> int | str:
-        return value if value == "best" else click.INT.convert(value, parameter, context)
 
 
 scoring_options = options(
@@ -41,7 +30,7 @@ scoring_options = options(
     click.option(
         "--hop",
         "score_hop_seconds",
-        type=click.FloatRange(0, 60, min_open=True),
+        type=Finite(0, 60, min_open=True),
         metavar="SECONDS",
         help="From one example to the next.  [default: the run's score_hop_seconds]",
     ),

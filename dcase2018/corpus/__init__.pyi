@@ -1,5 +1,5 @@
-from .audio import BadClipError as BadClipError
 from .audio import Clip as Clip
+from .containers import BadClipError as BadClipError
 from .folders import labels_of_folders as labels_of_folders
 from .folders import labels_of_names as labels_of_names
 from .folders import labels_of_table as labels_of_table
