@@ -82,8 +82,11 @@ def evaluate(
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
-    check_output(output, labels_csv, store, *more_stores)
-    check_output(clips_csv, labels_csv, store, *more_stores, output)
+    from dcase2018.runs import run_files
+
+    read = (labels_csv, store, *more_stores, *run_files(runs))
+    check_output(output, *read)
+    check_output(clips_csv, *read, output)
     from dcase2018.corpus import read_labels, write_table
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
@@ -123,8 +126,11 @@ def predict(
     of the folds in a folder). The rows are in order of name. A clip without samples gets the classes most
     frequent in training.
     """
-    check_output(submission_csv, sample, store, *more_stores)
-    check_output(scores_csv, sample, store, *more_stores, submission_csv)
+    from dcase2018.runs import run_files
+
+    read = (sample, store, *more_stores, *run_files(runs))
+    check_output(submission_csv, *read)
+    check_output(scores_csv, *read, submission_csv)
     from dcase2018.corpus import read_names
     from dcase2018.features import Store
 

@@ -196,7 +196,8 @@ def _fit_folds(
     """Train all planned folds, or `only` one; say how well they do."""
     from dcase2018.corpus import write_table
     from dcase2018.foundation import workers as processes
-    from dcase2018.training import OUT_OF_FOLD, fit_folds, make_way, out_of_fold, verified_score
+    from dcase2018.runs import OUT_OF_FOLD
+    from dcase2018.training import fit_folds, make_way, out_of_fold, verified_score
 
     make_way(path, planned, force)
     with processes(1, scheduler) as pool:

@@ -106,7 +106,7 @@ class Clip:
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).rstrip(".") or f"libsndfile's error {error.code}"
+    return str(error.error_string) or f"libsndfile's error {error.code}"
 
 
 def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:

@@ -30,6 +30,7 @@ from dcase2018.foundation import (
     only_writer,
     published_text,
     read_object,
+    remove,
 )
 from dcase2018.networks import MOST_EPOCHS, HParams
 from dcase2018.runs.networkfile import is_whole, load_model, shapes
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 BEST = "best"  # a checkpoint by name
+
+# What a run has in its folder beside run.json, and what a folder of folds has beside runs.
+CONTENTS = ("model.keras", "best.keras", "history.csv", "history.png", "checkpoints", "events")
+OUT_OF_FOLD = "out_of_fold.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +273,5 @@ class Run:
 
 def clear_run(path: Path) -> None:
     """Remove what a run has in its folder but run.json, by which the folder is known to hold one."""
-    for name in ("model.keras", "best.keras", "history.csv", "history.png"):
-        (path / name).unlink(missing_ok=True)
-    for name in ("checkpoints", "events"):
-        shutil.rmtree(path / name, ignore_errors=True)
+    for name in CONTENTS:
+        remove(path / name)

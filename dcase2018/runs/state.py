@@ -127,8 +127,9 @@ class State:
     @classmethod
     def told(cls, history: list[Row]) -> "State":
         """What a history tells of where a training stands."""
-        last = history[-1] if history else {"step": 0, "seconds": 0.0}
-        return cls(step=last["step"], seconds=last["seconds"], history=history)
+        if not history:
+            return cls()
+        return cls(step=history[-1]["step"], seconds=history[-1]["seconds"], history=history)
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of a checkpoint."""

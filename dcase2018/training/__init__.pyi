@@ -1,7 +1,6 @@
 from .experiment import Experiment as Experiment
 from .experiment import Initial as Initial
 from .fitting import fit as fit
-from .folds import OUT_OF_FOLD as OUT_OF_FOLD
 from .folds import Fold as Fold
 from .folds import fit_folds as fit_folds
 from .folds import make_way as make_way

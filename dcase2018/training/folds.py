@@ -14,12 +14,10 @@ from dcase2018.examples import LabelledClips
 from dcase2018.features import Store
 from dcase2018.foundation import InputError
 from dcase2018.networks import Preset
-from dcase2018.runs import Limits, clear_run
+from dcase2018.runs import OUT_OF_FOLD, Limits, clear_run
 from dcase2018.scoring import Tagger, average_precision
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fitting import fit
-
-OUT_OF_FOLD = "out_of_fold.csv"
 
 
 @dataclass(frozen=True)

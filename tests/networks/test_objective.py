@@ -72,8 +72,9 @@ def test_it_has_them_on_other_backends(backend: str, settings: dict[str, Any]) -
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     script = Path(__file__).with_name("descent.py")
+    environment = os.environ | {"KERAS_BACKEND": backend}
     done = subprocess.run(
-        [sys.executable, script], input=json.dumps(asked(settings)), env=os.environ | {"KERAS_BACKEND": backend},
+        [sys.executable, script], input=json.dumps(asked(settings)), env=environment,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     losses, steps = json.loads(done.stdout)
