@@ -3,9 +3,11 @@
 import errno
 import functools
 import logging
+import math
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,34 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER_TO_MAKE = click.Path(file_okay=False, path_type=Path)
 
-seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
+seed_option = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**32 - 1),
+    help="Seed of all that is drawn.",
+)
+
+
+class Finite(click.FloatRange):
+    """A number within bounds; NaN, which no bound keeps out, is none."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number = super().convert(value, parameter, context)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", parameter, context)
+        return float(number)
+
+
+class Checkpoint(click.ParamType):
+    """A step, or the word for the best epoch."""
+
+    name = "STEP|best"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int | str:
+        return value if value == "best" else click.INT.convert(value, parameter, context)
 
 
 class Command(click.Command):
@@ -132,7 +161,6 @@ def _complain(message: str) -> None:
 def _report(error: Exception) -> None:
     """Say that an error is a defect of the program, and keep its traceback."""
     import shlex
-    import tempfile
     import traceback
 
     trace = "".join(traceback.format_exception(error))
@@ -157,6 +185,8 @@ def options(*given: Callable[[Callable], Callable]) -> Callable[[Callable], Call
 def check_output(output: Path | None, *inputs: Path | None) -> None:
     """See to it, before the work, that a file can be written at its end.
 
+    An input that is a folder stands for all in it.
+
     Raises
     ------
     InputError
@@ -166,17 +196,26 @@ def check_output(output: Path | None, *inputs: Path | None) -> None:
     """
     if output is None:
         return
-    if any(path and path.exists() and output.exists() and output.samefile(path) for path in inputs) or (
-        output.resolve() in {path.resolve() for path in inputs if path}
-    ):
+    place = Path(os.path.realpath(output))  # which bears links that loop
+    if any(path and _is_of(place, Path(os.path.realpath(path))) for path in inputs):
         raise InputError(f"{output} is read and would be overwritten; name another file")
     if not output.name or (output.exists() and not output.is_file()):
         raise InputError(f"{str(output)!r} is no file that can be written; name another")
     folder = next(folder for folder in output.absolute().parents if folder.exists())
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".partial-{output.name}-"):
+            pass
+    except OSError as error:
+        error.filename = str(output)
+        raise
+
+
+def _is_of(place: Path, other: Path) -> bool:
+    """Whether two paths name one file, by a hard link too, or one lies in the other, a folder."""
+    same = place.exists() and other.exists() and place.samefile(other)
+    return same or place.is_relative_to(other)
 
 
 def hparams_help(kind: type[Any]) -> str:

@@ -90,7 +90,7 @@ def test_folds(corpus: Path) -> None:
     labels = read_labels(corpus / "dev.csv")
     planned = plan_folds(corpus / "folds", deal(labels, 2, 0), PRESET, Store(corpus / "s.h5"), labels)
     with workers(1) as pool:
-        fit_folds(planned, Limits(), 250, False, pool)
+        fit_folds(planned, Limits(), 250, False, 1, pool)
     table = out_of_fold(planned)
     assert verified_score(table) > 0.8
     given = dict(zip(labels["fname"], label_lists(labels), strict=True))

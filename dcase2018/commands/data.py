@@ -6,7 +6,17 @@ from typing import Any
 import click
 
 from dcase2018.foundation import InputError
-from dcase2018.program import EXISTING, FILE, FOLDER_TO_MAKE, INPUT, Command, check_output, say, seed_option
+from dcase2018.program import (
+    EXISTING,
+    FILE,
+    FOLDER_TO_MAKE,
+    INPUT,
+    Command,
+    Finite,
+    check_output,
+    say,
+    seed_option,
+)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
@@ -139,10 +149,10 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
     "--fraction",
     default=0.1,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Finite(0, 1, min_open=True, max_open=True),
     help="Share of the clips to hold out.",
 )
-@click.option("--folds", "n_folds", type=click.IntRange(2), help="Make this many folds instead.")
+@click.option("--folds", "n_folds", type=click.IntRange(2, 100), help="Make this many folds instead.")
 @seed_option
 def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, seed: int) -> None:
     """Part TRAIN_CSV into OUT_DIR's train.csv and validation.csv.
@@ -183,7 +193,7 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     "--confidence",
     default=0.7,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     help="Score from which on the networks are believed.",
 )
 def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:

@@ -1,6 +1,7 @@
 """The command that makes feature stores; it never loads Keras."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ from dcase2018.features import RECIPES, Recipe
 from dcase2018.foundation import override
 from dcase2018.networks import HParams
 from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help, say
+
+MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))  # each takes some memory, whether it has work or not
 
 
 @click.command(
@@ -34,7 +37,7 @@ from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_h
 @click.option(
     "-j",
     "--jobs",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_JOBS),
     help="Number of processes.  [default: as many as there are cores]",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")

@@ -55,9 +55,8 @@ def _tell_run(path: Path) -> None:
     model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
     load_keras()
     from dcase2018.networks import kernel_weights, multiplies
-    from dcase2018.runs import load_model
 
-    network = load_model(model, compiled=False)
+    network = run.read_network(model)
     hop = run.hparams.score_hop(run.recipe) * run.recipe.stft_hop_seconds
     products = multiplies(network)
     say(f"weights  {network.count_params():,}, of which {kernel_weights(network):,} multiply")

@@ -2,27 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dcase2018.foundation import InputError
 from dcase2018.loading import load_keras
-from dcase2018.program import FILE, FOLDER, INPUT, Command, check_output, options, say
+from dcase2018.program import FILE, FOLDER, INPUT, Checkpoint, Command, Finite, check_output, options, say
 
 if TYPE_CHECKING:
     from dcase2018.runs import Ensemble
-
-
-class Checkpoint(click.ParamType):
-    """A step, or the word for the best epoch."""
-
-    name = "STEP|best"
-
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> int | str:
-        return value if value == "best" else click.INT.convert(value, parameter, context)
 
 
 scoring_options = options(
@@ -41,7 +30,7 @@ scoring_options = options(
     click.option(
         "--hop",
         "score_hop_seconds",
-        type=click.FloatRange(0, 60, min_open=True),
+        type=Finite(0, 60, min_open=True),
         metavar="SECONDS",
         help="From one example to the next.  [default: the run's score_hop_seconds]",
     ),
@@ -93,8 +82,11 @@ def evaluate(
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
-    check_output(output, labels_csv, store, *more_stores)
-    check_output(clips_csv, labels_csv, store, *more_stores, output)
+    from dcase2018.runs import run_files
+
+    read = (labels_csv, store, *more_stores, *run_files(runs))
+    check_output(output, *read)
+    check_output(clips_csv, *read, output)
     from dcase2018.corpus import read_labels, write_table
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
@@ -134,8 +126,11 @@ def predict(
     of the folds in a folder). The rows are in order of name. A clip without samples gets the classes most
     frequent in training.
     """
-    check_output(submission_csv, sample, store, *more_stores)
-    check_output(scores_csv, sample, store, *more_stores, submission_csv)
+    from dcase2018.runs import run_files
+
+    read = (sample, store, *more_stores, *run_files(runs))
+    check_output(submission_csv, *read)
+    check_output(scores_csv, *read, submission_csv)
     from dcase2018.corpus import read_names
     from dcase2018.features import Store
 

@@ -11,12 +11,14 @@ import click
 from dcase2018.features import Recipe
 from dcase2018.foundation import InputError, override
 from dcase2018.loading import load_keras
-from dcase2018.networks import MODEL_NAMES, PRESETS, HParams, Preset
+from dcase2018.networks import MODEL_NAMES, MOST_EPOCHS, PRESETS, HParams, Preset
 from dcase2018.program import (
     EXISTING,
     FOLDER_TO_MAKE,
     INPUT,
+    Checkpoint,
     Command,
+    Finite,
     hparams_help,
     options,
     say,
@@ -39,7 +41,9 @@ preset_options = options(
     click.option("--model", type=click.Choice(MODEL_NAMES), help="Network.  [default: the preset's]"),
     click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
     click.option(
-        "--epochs", type=click.IntRange(1), help="Times to see all examples.  [default: the preset's]"
+        "--epochs",
+        type=click.IntRange(1, MOST_EPOCHS),
+        help="Times to see all examples.  [default: the preset's]",
     ),
 )
 
@@ -73,11 +77,16 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     metavar="RUN|YAMNET.H5",
     help="Begin with the layers that fit of another run, or of YAMNet's weights; the classes may be others.",
 )
-@click.option("--folds", type=click.IntRange(2), help="Train a network for each of so many folds.")
+@click.option(
+    "--init-checkpoint",
+    type=Checkpoint(),
+    help="Of that run, the network of this step, or of the best epoch.  [default: the trained one]",
+)
+@click.option("--folds", type=click.IntRange(2, 100), help="Train a network for each of so many folds.")
 @click.option("--folds-from", metavar="COLUMN", help="Take the folds that this column of LABELS_CSV names.")
 @click.option("--fold", type=click.IntRange(1), help="Of the folds, train this one alone.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop after this many steps.")
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long.")
+@click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop after so long.")
 @click.option(
     "--patience",
     type=click.IntRange(1),
@@ -97,6 +106,13 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     type=click.IntRange(1),
     help="Steps from one checkpoint to the next, beside those at epochs' ends; the last 30 are kept.",
 )
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Threads that prepare batches; the network does not depend on their number.",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Train the folds on this Dask cluster.")
 @seed_option
 @click.option("--force", is_flag=True, help="Remove another run that RUN holds.")
@@ -110,6 +126,7 @@ def fit(
     epochs: int | None,
     validation: Path | None,
     initial: Path | None,
+    init_checkpoint: int | str | None,
     folds: int | None,
     folds_from: str | None,
     fold: int | None,
@@ -118,6 +135,7 @@ def fit(
     patience: int | None,
     class_map_csv: Path | None,
     checkpoint_steps: int,
+    workers: int,
     scheduler: str | None,
     seed: int,
     force: bool,
@@ -129,7 +147,7 @@ def fit(
     that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
     """
     in_folds = bool(folds or folds_from)
-    _check_choice(validation, initial, folds, folds_from, fold, patience, scheduler)
+    _check_choice(validation, initial, init_checkpoint, folds, folds_from, fold, patience, scheduler)
     from dcase2018.corpus import class_names, named_folds, read_class_map, read_labels
     from dcase2018.corpus import folds as deal
     from dcase2018.features import Store
@@ -149,11 +167,11 @@ def fit(
         from dcase2018.training import plan_folds
 
         planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
-        say(_fit_folds(run, planned, fold, limits, checkpoint_steps, force, scheduler))
+        say(_fit_folds(run, planned, fold, scheduler, limits, checkpoint_steps, force, workers))
         return
-    begin = Initial.find(initial) if initial else None
+    begin = Initial.find(initial, init_checkpoint) if initial else None
     experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed, begin)
-    over = experiment.over(limits) if experiment.run.is_begun(force) else ""
+    over = experiment.over(limits, force)
     if over:
         os.utime(run / "model.keras")  # for make: it is up to date
         say(f"{run}: nothing to do: {over}")
@@ -161,7 +179,7 @@ def fit(
     load_keras()
     from dcase2018.training import fit
 
-    over = fit(experiment, limits, checkpoint_steps, force)
+    over = fit(experiment, limits, checkpoint_steps, force, workers=workers)
     say(f"{run}: trained {chosen.model}: {over}")
 
 
@@ -169,29 +187,35 @@ def _fit_folds(
     path: Path,
     planned: Sequence["Fold"],
     only: int | None,
+    scheduler: str | None,
     limits: "Limits",
     checkpoint_steps: int,
     force: bool,
-    scheduler: str | None,
+    workers: int,
 ) -> str:
     """Train all planned folds, or `only` one; say how well they do."""
     from dcase2018.corpus import write_table
-    from dcase2018.foundation import workers
-    from dcase2018.training import fit_folds, out_of_fold, verified_score
+    from dcase2018.foundation import workers as processes
+    from dcase2018.runs import OUT_OF_FOLD
+    from dcase2018.training import fit_folds, make_way, out_of_fold, verified_score
 
-    with workers(1, scheduler) as pool:
+    make_way(path, planned, force)
+    with processes(1, scheduler) as pool:
         chosen = planned[only - 1 : only] if only else planned
-        fit_folds(chosen, limits, checkpoint_steps, force, pool)
+        fit_folds(chosen, limits, checkpoint_steps, force, workers, pool)
     if only:
         return f"{path}: trained fold {only} of {len(planned)}"
     table = out_of_fold(planned)
-    write_table(path / "out_of_fold.csv", table)
-    return f"{path}: {len(planned)} folds; out-of-fold MAP@3 of verified clips {verified_score(table):.4f}"
+    write_table(path / OUT_OF_FOLD, table)
+    score = verified_score(table)
+    told = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
+    return f"{path}: {len(planned)} folds; {told}"
 
 
 def _check_choice(
     validation: Path | None,
     initial: Path | None,
+    init_checkpoint: int | str | None,
     folds: int | None,
     folds_from: str | None,
     fold: int | None,
@@ -199,6 +223,8 @@ def _check_choice(
     scheduler: str | None,
 ) -> None:
     """Refuse options that do not go together."""
+    if init_checkpoint is not None and not initial:
+        raise InputError("--init-checkpoint is one of the run that --init-from names; give that too")
     if folds and folds_from:
         raise InputError("--folds deals clips into folds, and --folds-from takes those of a column; give one")
     if (folds or folds_from) and (validation or initial):
@@ -226,7 +252,7 @@ def _check_choice(
 )
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trainings in all.")
 @preset_options
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop a training after so long.")
+@click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop a training after so long.")
 @seed_option
 def tune(
     store: Path,

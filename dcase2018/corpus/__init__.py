@@ -3,6 +3,7 @@
     tables     CSV files, with every error and its line
     labels     label files and class maps
     splits     what is held out, and folds
+    containers whether an audio file is all there
     audio      reading a clip, and what is wrong with a bad one
     folders    label files for a folder of one's own
     sources    which clips a folder holds

@@ -1,5 +1,5 @@
-from .audio import BadClipError as BadClipError
 from .audio import Clip as Clip
+from .containers import BadClipError as BadClipError
 from .folders import labels_of_folders as labels_of_folders
 from .folders import labels_of_names as labels_of_names
 from .folders import labels_of_table as labels_of_table
@@ -19,6 +19,7 @@ from .splits import folds as folds
 from .splits import hold_out as hold_out
 from .splits import named_folds as named_folds
 from .synthetic import synthesize as synthesize
+from .tables import read_table as read_table
 from .tables import write_table as write_table
 from .zenodo import ZENODO as ZENODO
 from .zenodo import download as download

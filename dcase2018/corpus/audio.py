@@ -6,13 +6,13 @@ mixed to mono by the mean of the channels and resampled with soxr.
 """
 
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
+
+from dcase2018.corpus.containers import BadClipError, check_whole
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
 
@@ -20,12 +20,7 @@ RATES = range(1000, 1_000_001)  # in Hz; beyond them a header is damaged, and wo
 
 BLOCK = 1 << 20  # samples of all channels read at a time: memory does not grow with a clip
 
-# A WAV header gives this size, and so does a data chunk, where the writer could not know it.
-UNKNOWN_SIZE = 0xFFFFFFFF
-
-
-class BadClipError(Exception):
-    """A clip that cannot be used; the text is the reason, without the clip's name."""
+GUESS = 4 * 1152  # samples by which libsndfile may be wrong where an MP3 does not tell its length
 
 
 class Clip:
@@ -43,19 +38,26 @@ class Clip:
     Raises
     ------
     BadClipError
-        If the file is no audio, or shorter than its header says.
+        If it is no audio or no file, or shorter than its header says.
     OSError
         If the file cannot be opened.
     """
 
     def __init__(self, path: Path, sample_rate: int) -> None:
+        if not path.is_file():  # a pipe would be waited for
+            raise BadClipError("unreadable: it is no file")
         with path.open("rb") as file:
-            _check_wav_size(file, path.stat().st_size)
+            counted = check_whole(file, path.stat().st_size)
         self.sample_rate = sample_rate
         try:
             self._sound = soundfile.SoundFile(os.fsencode(path))
         except soundfile.LibsndfileError as error:
-            raise BadClipError(f"not audio: {error.error_string}") from None
+            raise BadClipError(f"not audio: {_reason(error)}") from None
+        if counted is not None and counted > self._sound.frames + GUESS:
+            raise BadClipError(
+                "an MP3 of varying bit rate without a header that tells its length; convert it"
+            )
+        self._tells_length = counted is None
         if self._sound.samplerate not in RATES:
             raise BadClipError(f"damaged: a sample rate of {self._sound.samplerate} Hz")
         self.converted = self._sound.channels != 1 or self._sound.samplerate != sample_rate
@@ -90,6 +92,8 @@ class Clip:
             sound.seek(0)
             while done < sound.frames:
                 block = sound.read(BLOCK // sound.channels, self._dtype, always_2d=True)
+                if not len(block) and not self._tells_length:
+                    return
                 if not len(block):
                     raise BadClipError(f"truncated: {done} of {sound.frames} samples")
                 done += len(block)
@@ -98,7 +102,11 @@ class Clip:
                     raise BadClipError("not finite: it holds NaN or infinity")
                 yield mono
         except soundfile.LibsndfileError as error:
-            raise BadClipError(f"not audio: {error.error_string}") from None
+            raise BadClipError(f"truncated or damaged: {_reason(error)}") from None
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string) or f"libsndfile's error {error.code}"
 
 
 def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:
@@ -108,24 +116,3 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted: int) -> Iterator
     for block in blocks:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
-
-
-def _check_wav_size(file: BinaryIO, file_size: int) -> None:
-    """Compare what a WAV's header promises with what the file holds.
-
-    libsndfile reads a file that is cut off, or that goes on after its samples, without a word.
-    """
-    head = file.read(12)
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return
-    found = b""
-    while len(chunk := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", chunk)
-        left = file_size - file.tell()
-        if found == b"data" and not name.isascii():
-            raise BadClipError(f"damaged: {left + 8} bytes follow the samples that the header promises")
-        if name == b"data" and size > left and size != UNKNOWN_SIZE:
-            raise BadClipError(f"truncated: {left} of {size} bytes of samples")
-        if found != b"data":
-            found = name
-        file.seek(size + size % 2, 1)  # chunks begin at even offsets

@@ -29,7 +29,8 @@ def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[So
     Raises
     ------
     InputError
-        If there are none, or a name is not in the folder or leads out of it.
+        If there are none, or a name is not in the folder or leads out of it. What has a clip's name and is
+        no file (a folder, a pipe, a link to nothing) is among them: it cannot be read.
     """
     if not audio_dir.is_dir():
         raise InputError(f"{audio_dir} is no folder")
@@ -45,16 +46,18 @@ def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[So
         raise InputError(
             f"{audio_dir} holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}{mend * deeper}"
         )
-    root = audio_dir.resolve()
-    outside = [name for name in names if not (root / name).resolve().is_relative_to(root)]
+    root = Path(os.path.realpath(audio_dir))  # which bears links that loop
+    outside = [name for name in names if not Path(os.path.realpath(root / name)).is_relative_to(root)]
     if outside:
         raise InputError(f"clip {outside[0]!r} leads out of {audio_dir}; clips must lie in the folder")
-    missing = [name for name in names if not (root / name).is_file()]
+    missing = [name for name in names if not os.path.lexists(root / name)]
     if missing:
         raise InputError(f"{len(missing)} of {len(names)} clips are not in {audio_dir}: {missing[0]!r} ...")
     return [_source(name, root / name) for name in names]
 
 
 def _source(name: str, path: Path) -> Source:
+    if not path.is_file():
+        return Source(name, path, 0, 0)
     status = path.stat()
     return Source(name, path, status.st_size, status.st_mtime_ns)

@@ -29,7 +29,15 @@ def hold_out(labels: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
 
 
 def folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
-    """Deal the rows into folds 0 to `n_folds - 1`, stratified as in `hold_out`: int, (rows,)."""
+    """Deal the rows into folds 0 to `n_folds - 1`, stratified as in `hold_out`: int, (rows,).
+
+    Raises
+    ------
+    InputError
+        If there are more folds than rows.
+    """
+    if n_folds > len(labels):
+        raise InputError(f"--folds {n_folds} is more than there are clips ({len(labels)}); give fewer")
     order = _stratified_order(labels, seed)
     fold = np.empty(len(order), int)
     fold[order] = np.arange(len(order)) % n_folds

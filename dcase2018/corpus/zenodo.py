@@ -7,12 +7,14 @@ and is skipped, so a download that broke off goes on with the archive at which i
 import logging
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
+import urllib3
 
 from dcase2018.foundation import Dcase2018Error, Progress, ensure_writable, published_folder
 
@@ -29,6 +31,8 @@ ARCHIVES = {
 }
 
 TIMEOUT = 60  # seconds without an answer
+LEAST_RATE = 1000  # bytes a second, over as long
+PIECE_BYTES = 1 << 16
 
 
 def download(data: Path, base_url: str = ZENODO, archives: Mapping[str, str] = ARCHIVES) -> list[str]:
@@ -80,18 +84,40 @@ def _ensure_space(folder: Path, needed: int) -> None:
 
 def _fetch(url: str, md5: str, path: Path) -> Path:
     """Download a file; it is there only if its checksum holds, and then it is not fetched again."""
-    loud = log.isEnabledFor(logging.INFO)
-    downloader = pooch.HTTPDownloader(progressbar=loud, timeout=TIMEOUT)
     pooch.get_logger().setLevel(logging.WARNING)
     try:
-        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=downloader)
-    except requests.RequestException as error:
+        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=_transfer)
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         message = f"{url} broke off: {error}; run the same command again"
         raise Dcase2018Error(_without_password(message)) from None
     except ValueError:
         message = f"{url} is not the file that was published: its MD5 sum is not {md5}; run the command again"
         raise Dcase2018Error(_without_password(message)) from None
     return path
+
+
+def _transfer(url: str, target: str, _: pooch.Pooch) -> None:
+    """Write what is at an address to a file; a server that gives next to nothing is given up."""
+    plain = {"Accept-Encoding": "identity"}
+    with (
+        requests.get(url, stream=True, timeout=TIMEOUT, headers=plain) as answer,
+        Path(target).open("wb") as file,
+    ):
+        answer.raise_for_status()
+        size = answer.headers.get("Content-Length", "")
+        total = int(size) if size.isdecimal() else 0
+        with Progress(Path(url).name, total, "bytes") as progress:
+            since, held = time.monotonic(), 0
+            while piece := answer.raw.read1(PIECE_BYTES):
+                file.write(piece)
+                progress.update(len(piece))
+                held += len(piece)
+                if (spent := time.monotonic() - since) > TIMEOUT:
+                    if held < LEAST_RATE * spent:
+                        raise requests.Timeout(f"{held} bytes came in {spent:.0f} s")
+                    since, held = time.monotonic(), 0
+        if total > file.tell():
+            raise requests.ConnectionError(f"{file.tell()} of {total} bytes came")
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -5,11 +5,19 @@ window; the magnitude of the FFT of `n_fft` points; triangles that are linear in
 without area normalisation; the natural logarithm of mel + `mel_log_offset`.
 """
 
-import librosa
+import atexit
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import scipy.fft
 
 from dcase2018.features.recipe import Recipe
+from dcase2018.foundation import InputError
 
 # The FFT is SciPy's because it rounds as TensorFlow's does: FFTW is a little quicker, and 0.02 away in
 # the logarithm where bands are far below a loud tone.
@@ -24,6 +32,7 @@ def mel_weights(recipe: Recipe) -> np.ndarray:
     Each triangle is linear in mel, as in TensorFlow's `linear_to_mel_weight_matrix`; those of
     `librosa.filters.mel` are linear in hertz and differ by up to 0.012 in the logarithm.
     """
+    librosa = load_librosa()
     low, high = librosa.hz_to_mel([recipe.mel_min_hz, recipe.mel_max_hz], htk=True)
     edges = np.linspace(low, high, recipe.mel_bands + 2)
     bins = librosa.hz_to_mel(librosa.fft_frequencies(sr=recipe.sample_rate, n_fft=recipe.n_fft), htk=True)[
@@ -34,6 +43,22 @@ def mel_weights(recipe: Recipe) -> np.ndarray:
     weights = np.maximum(0, np.minimum(rising, falling))
     weights[0] = 0  # the DC bin counts in no band
     return weights.astype(np.float32)
+
+
+def load_librosa() -> ModuleType:
+    """Import librosa, with a place for the cache of its compiler where that would find none.
+
+    Numba refuses to be imported where it can write neither beside a library nor in the user's folder. What is
+    used here compiles nothing, so that a folder does which ends with the process.
+    """
+    library = importlib.util.find_spec("librosa")
+    beside = bool(library and os.access(Path(str(library.origin)).parent, os.W_OK))
+    if not beside and "NUMBA_CACHE_DIR" not in os.environ:
+        os.environ["NUMBA_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="dcase2018-numba-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    import librosa
+
+    return librosa
 
 
 def hann_window(length: int) -> np.ndarray:
@@ -82,6 +107,12 @@ class LogMel:
         self.recipe = recipe
         self.window = hann_window(recipe.window_length)
         weights = mel_weights(recipe)
+        empty = np.flatnonzero(~weights.any(axis=0))
+        if len(empty):
+            raise InputError(
+                f"{len(empty)} of {recipe.mel_bands} mel bands are too narrow to hold a bin of the spectrum,"
+                " and would be constant; give fewer mel_bands or longer stft_window_seconds"
+            )
         heard = np.flatnonzero(weights.any(axis=1))  # bins outside every band are left alone
         self.bins = slice(heard[0], heard[-1] + 1) if len(heard) else slice(0, 1)
         self.weights = np.ascontiguousarray(weights[self.bins])

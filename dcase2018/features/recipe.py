@@ -17,7 +17,7 @@ class Recipe:
     """Frames of a clip; the defaults are those of the DCASE 2018 Task 2 baseline."""
 
     feature: str = knob("log_mel", "what a frame holds", choices=("log_mel", "waveform"))
-    sample_rate: int = knob(44100, "samples a second; other clips are resampled", least=1000)
+    sample_rate: int = knob(44100, "samples a second; other clips are resampled", least=1000, most=192000)
     trim_db: float = knob(0.0, "cut ends this far below the peak; 0 cuts nothing", least=0, most=200)
     normalize: str = knob("none", "scale a clip to a peak of 1", choices=("none", "peak"))
     stft_window_seconds: float = knob(0.025, "length of a Hann window", above=0, most=1)

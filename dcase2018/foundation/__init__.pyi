@@ -9,6 +9,7 @@ from .publish import open_text as open_text
 from .publish import published as published
 from .publish import published_folder as published_folder
 from .publish import published_text as published_text
+from .publish import remove as remove
 from .records import Amount as Amount
 from .records import Count as Count
 from .records import from_dict as from_dict

@@ -23,9 +23,9 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel
     Raises
     ------
     InputError
-        If a cluster is asked for and Dask is not installed.
+        If a cluster is asked for and Dask is not installed, or the address is none.
     Dcase2018Error
-        If the system ends a process.
+        If the system ends a process, or the cluster does not answer.
     """
     settings = {"return_as": "generator_unordered"}
     if scheduler is None:
@@ -40,7 +40,15 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel
         from dask.distributed import Client
     except ImportError:
         raise InputError("--scheduler needs Dask; pip install 'dcase2018[cluster]'") from None
-    with Client(scheduler), joblib.parallel_config("dask"):
+    try:
+        client = Client(scheduler)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"--scheduler {scheduler} is no address ({error}), such as tcp://head:8786"
+        ) from None
+    except OSError as error:
+        raise Dcase2018Error(f"--scheduler {scheduler} does not answer ({error})") from None
+    with client, joblib.parallel_config("dask"):
         yield joblib.Parallel(-1, **settings)
 
 

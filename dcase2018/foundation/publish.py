@@ -31,7 +31,7 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
     OSError
         If it cannot be written; `path` is then what it was.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
@@ -39,8 +39,10 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
             for written in (*partial.rglob("*"), partial):
                 sync(written)
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         remove(partial)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)  # such as where the disk is full
         raise
     if durable:
         sync(path.parent)

@@ -1,4 +1,6 @@
+from .hparams import LEARNS_FROM as LEARNS_FROM
 from .hparams import MODEL_NAMES as MODEL_NAMES
+from .hparams import MOST_EPOCHS as MOST_EPOCHS
 from .hparams import PRESETS as PRESETS
 from .hparams import HParams as HParams
 from .hparams import Preset as Preset
@@ -6,5 +8,7 @@ from .models import build as build
 from .models import kernel_weights as kernel_weights
 from .models import load_yamnet as load_yamnet
 from .models import multiplies as multiplies
+from .models import scorer as scorer
+from .models import step_bytes as step_bytes
 from .models import take_over as take_over
 from .objective import compile_model as compile_model

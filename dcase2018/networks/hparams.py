@@ -20,6 +20,12 @@ MODEL_NAMES = (
     "yamnet",
 )  # of models.MODELS
 
+MOST_EPOCHS = 1_000_000
+
+# What a network learns from, as a recipe's `feature` names it; the mlp takes any.
+LEARNS_FROM = dict.fromkeys(MODEL_NAMES, "log_mel") | {"wave": "waveform"}
+del LEARNS_FROM["mlp"]
+
 
 @dataclass(frozen=True)
 class HParams:

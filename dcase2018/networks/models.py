@@ -1,8 +1,9 @@
 """The networks: from the frames of an example to the features that a classifier stands on.
 
 Every network is a function of a tensor `(batch, n_frames, width)` and the hyperparameters to a tensor
-`(batch, features)`; `build` puts an input before it and a classifier behind it. All take any number of
-frames and bands but for `mlp`, and nothing here belongs to one backend.
+`(batch, features)`; `build` puts an input before it and a classifier behind it. It learns from logits, and
+`scorer` puts behind it what makes scores of them. All take any number of frames and bands but for `mlp`, and
+nothing here belongs to one backend.
 """
 
 import math
@@ -159,7 +160,7 @@ def build(
     hparams: HParams,
     statistics: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
-    """Build a network of `MODELS` with its classifier.
+    """Build a network of `MODELS` with its classifier, to learn (see `scorer`).
 
     Parameters
     ----------
@@ -171,8 +172,7 @@ def build(
     Returns
     -------
     Model
-        From `(batch, n_frames, width)` to scores in [0, 1], float32 (batch, n_classes): they sum to 1, or
-        are one probability a class if the classifier is logistic.
+        From `(batch, n_frames, width)` to logits, float32 (batch, n_classes).
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(hparams.precision)
@@ -184,11 +184,30 @@ def build(
         x = MODELS[name](x, hparams)
         if hparams.dropout:
             x = layers.Dropout(hparams.dropout)(x)
-        activation = {"softmax": "softmax", "logistic": "sigmoid"}[hparams.classifier]
-        scores = layers.Dense(n_classes, activation=activation, dtype="float32", **_init(hparams))(x)
-        return keras.Model(inputs, scores, name=name)
+        logits = layers.Dense(n_classes, dtype="float32", **_init(hparams))(x)
+        return keras.Model(inputs, logits, name=name)
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def scorer(model: keras.Model, classifier: str) -> keras.Model:
+    """Put the activation behind a network that learns; one that has it already is returned as it is.
+
+    Parameters
+    ----------
+    classifier
+        "softmax" or "logistic".
+
+    Returns
+    -------
+    Model
+        Of the same layers, to scores in [0, 1], float32 (batch, n_classes): they sum to 1, or are one
+        probability a class if the classifier is logistic.
+    """
+    if getattr(model.layers[-1], "activation", None) is not keras.activations.linear:
+        return model
+    activation = layers.Activation({"softmax": "softmax", "logistic": "sigmoid"}[classifier], dtype="float32")
+    return keras.Model(model.input, activation(model.output), name=model.name)
 
 
 def load_yamnet(path: Path) -> keras.Model:
@@ -222,10 +241,11 @@ def take_over(model: keras.Model, source: keras.Model, classifier: bool = True) 
         Names of the layers of `model` that were set.
     """
     pairs = zip(_weighted(model), _weighted(source), strict=False)
+    last = _weighted(model)[-1]
     fitting = [
         (mine, theirs)
         for mine, theirs in pairs
-        if (classifier or mine is not model.layers[-1])
+        if (classifier or mine is not last)
         and [weight.shape for weight in mine.weights] == [weight.shape for weight in theirs.weights]
     ]
     for mine, theirs in fitting:
@@ -244,6 +264,12 @@ def multiplies(model: keras.Model) -> int:
         for layer in model.layers
         for kernel in _kernels(layer)
     )
+
+
+def step_bytes(model: keras.Model, batch_size: int) -> int:
+    """Estimate the memory that a step of training takes: what all layers give, and the gradients of that."""
+    values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    return 2 * 4 * batch_size * values
 
 
 def kernel_weights(model: keras.Model) -> int:

@@ -1,4 +1,8 @@
-"""What training minimises, and how: loss, optimizer and learning-rate schedule."""
+"""What training minimises, and how: loss, optimizer and learning-rate schedule.
+
+Losses are of logits: from scores, which round to 0 and 1, a confidently wrong example could not be told from
+another, and not every backend would give it a gradient.
+"""
 
 from typing import Any
 
@@ -35,7 +39,7 @@ class MaskedLoss(keras.losses.Loss):
     Parameters
     ----------
     loss
-        Name of a Keras loss.
+        Name of a Keras loss that takes logits.
     deviations
         An unverified example does not count if its loss is this many standard deviations above the mean
         of the batch.
@@ -50,7 +54,8 @@ class MaskedLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Losses of the examples; the last column of `y_true` is 1 for an unverified one, else 0."""
-        losses = self.one(y_true[:, :-1], y_pred, label_smoothing=self.settings["label_smoothing"])
+        smoothing = self.settings["label_smoothing"]
+        losses = self.one(y_true[:, :-1], y_pred, from_logits=True, label_smoothing=smoothing)
         limit = ops.mean(losses) + self.settings["deviations"] * ops.std(losses)
         outlying = ops.logical_and(losses > limit, y_true[:, -1] > 0.5)
         return ops.where(ops.stop_gradient(outlying), 0.0, losses)
@@ -60,12 +65,12 @@ class MaskedLoss(keras.losses.Loss):
 
 
 def loss(hparams: HParams) -> keras.losses.Loss:
-    """Cross-entropy: over the classes, or of each class for itself and then their mean."""
+    """Cross-entropy of logits: over the classes, or of each class for itself and then their mean."""
     name = {"softmax": "categorical_crossentropy", "logistic": "binary_crossentropy"}[hparams.classifier]
     if hparams.loss_mask:
         return MaskedLoss(name, hparams.label_smoothing, hparams.loss_mask)
     kinds = {"softmax": keras.losses.CategoricalCrossentropy, "logistic": keras.losses.BinaryCrossentropy}
-    return kinds[hparams.classifier](label_smoothing=hparams.label_smoothing)
+    return kinds[hparams.classifier](from_logits=True, label_smoothing=hparams.label_smoothing)
 
 
 def compile_model(model: keras.Model, hparams: HParams, epoch_steps: float, total_steps: int) -> None:

@@ -17,12 +17,13 @@ def plot_history(run: Run) -> Path:
     Raises
     ------
     InputError
-        If the run has no complete epoch yet.
+        If the run has no complete epoch yet, or its history is damaged.
     """
-    table = run.path / "history.csv"
-    if not table.exists():
-        raise InputError(f"{table} does not exist; it is written when the first epoch is complete")
-    history = pd.read_csv(table)
+    rows = run.history()
+    if not rows:
+        table = run.path / "history.csv"
+        raise InputError(f"{table} has no epoch; it is written when the first one is complete")
+    history = pd.DataFrame(rows)
     panels = [name for name in PANELS if name in history]
     figure = Figure(figsize=(7, 2.2 * len(panels)), layout="constrained")
     for axes, name in zip(

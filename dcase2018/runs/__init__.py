@@ -3,6 +3,7 @@
     provenance  where a run comes from
     state       where a training stands
     events      scalars for TensorBoard
+    networkfile networks as files
     run         the run folder
     ensemble    runs that score the same clips together
 

@@ -1,9 +1,12 @@
 from .ensemble import Ensemble as Ensemble
+from .ensemble import run_files as run_files
 from .events import Events as Events
+from .networkfile import load_model as load_model
+from .networkfile import save_model as save_model
 from .provenance import origin as origin
+from .run import OUT_OF_FOLD as OUT_OF_FOLD
 from .run import Run as Run
-from .run import load_model as load_model
-from .run import save_model as save_model
+from .run import clear_run as clear_run
 from .state import Limits as Limits
 from .state import Row as Row
 from .state import State as State

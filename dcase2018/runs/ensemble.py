@@ -2,14 +2,14 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dcase2018.features import Store
 from dcase2018.foundation import AnyPath, InputError
-from dcase2018.runs.run import Run
+from dcase2018.runs.run import CONTENTS, OUT_OF_FOLD, Run
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,14 @@ class Ensemble:
                     "%s: without frames, so that they get the classes most frequent in training: %s%s",
                     store.path, ", ".join(names), more,
                 )  # fmt: skip
+
+
+def run_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Walk what runs, or folders of folds, keep, whether it is there or not: files, and folders of them."""
+    for path in paths:
+        yield path / OUT_OF_FOLD
+        for run in _fold_runs(path):
+            yield from (run / name for name in ("run.json", *CONTENTS))
 
 
 def _fold_runs(path: Path) -> list[Path]:

@@ -11,7 +11,6 @@ events/        for TensorBoard
 import dataclasses
 import json
 import shutil
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,18 +28,23 @@ from dcase2018.foundation import (
     ensure_writable,
     from_dict,
     only_writer,
-    published,
     published_text,
     read_object,
+    remove,
 )
-from dcase2018.networks import HParams
-from dcase2018.runs.state import State
+from dcase2018.networks import MOST_EPOCHS, HParams
+from dcase2018.runs.networkfile import is_whole, load_model, shapes
+from dcase2018.runs.state import Row, State, read_history
 
 if TYPE_CHECKING:
     import keras
 
 FORMAT = 2
 BEST = "best"  # a checkpoint by name
+
+# What a run has in its folder beside run.json, and what a folder of folds has beside runs.
+CONTENTS = ("model.keras", "best.keras", "history.csv", "history.png", "checkpoints", "events")
+OUT_OF_FOLD = "out_of_fold.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +69,8 @@ class Run:
     recipe: Recipe
     classes: Sequence[str]
     class_clips: Sequence[Count]
-    epochs: Annotated[int, Rule("times to see all examples", least=1)]
-    seed: Count
+    epochs: Annotated[int, Rule("times to see all examples", least=1, most=MOST_EPOCHS)]
+    seed: Annotated[int, Rule("seed of all that is drawn", least=0, most=2**32 - 1)]
     training_data: str
     validation_data: str
     init_from: str
@@ -119,13 +123,13 @@ class Run:
         Dcase2018Error
             If another process is training in it.
         """
-        begun = self.is_begun(force)
+        begun = self.is_begun(force) and not self.is_stripped
         ensure_writable(self.path)
         with only_writer(self.path, self.path):
             if begun:
                 dataclasses.replace(Run.load(self.path), epochs=self.epochs).save()
             else:
-                self._clear()
+                clear_run(self.path)
                 self.save()
             for partial in self.path.glob("checkpoints/.partial-*"):  # of a training that was killed
                 shutil.rmtree(partial)
@@ -133,8 +137,8 @@ class Run:
 
     def is_begun(self, force: bool = False) -> bool:
         """Whether the folder holds this very run; raises what `taken` raises if it holds something else."""
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
-            return False
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.glob("[!.]*"))):
+            return False  # but for what a writer left that was killed
         if not (self.path / "run.json").is_file():
             raise InputError(f"{self.path} exists and is no run; name another folder")
         try:
@@ -164,11 +168,15 @@ class Run:
             differing.append("the classes or their order")
         return differing + differences(self.hparams, held.hparams) + differences(self.recipe, held.recipe)
 
-    def _clear(self) -> None:
-        for name in ("run.json", "model.keras", "best.keras", "history.csv", "history.png"):
-            (self.path / name).unlink(missing_ok=True)
-        for name in ("checkpoints", "events"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trained network is there, whole."""
+        return is_whole(self.path / "model.keras")
+
+    @property
+    def is_stripped(self) -> bool:
+        """Whether it was finished and its checkpoints were deleted, so that it cannot go on."""
+        return (self.path / "model.keras").exists() and not self.checkpoints
 
     @property
     def example_shape(self) -> tuple[int, int]:
@@ -191,9 +199,25 @@ class Run:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def state(self) -> State:
-        """Read where training stands: the state of the last checkpoint, or that before the first step."""
+        """Read where training stands: the state of the last checkpoint, or that before the first step.
+
+        Of a run whose checkpoints were deleted, it is what the history tells.
+        """
         steps = self.checkpoints
-        return State.load(self.checkpoint(steps[-1]), steps[-1]) if steps else State()
+        if steps:
+            return State.load(self.checkpoint(steps[-1]), steps[-1])
+        return State.told(self.history()) if self.is_stripped else State()
+
+    def history(self) -> list[Row]:
+        """Read history.csv; without it, no epoch is complete.
+
+        Raises
+        ------
+        InputError
+            If it is damaged.
+        """
+        table = self.path / "history.csv"
+        return read_history(table) if table.exists() else []
 
     def model_file(self, which: int | str | None = None) -> Path:
         """Find the file of the trained network, that of a checkpoint (a step), or that of `BEST`.
@@ -216,9 +240,28 @@ class Run:
         Raises
         ------
         InputError
-            If it is not there, or is no Keras model of plain layers.
+            If it is not there, or is not this run's.
         """
-        return load_model(self.model_file(which), compiled=False)
+        from dcase2018.networks import scorer
+
+        return scorer(self.read_network(self.model_file(which)), self.hparams.classifier)
+
+    def read_network(self, path: Path, compiled: bool = False) -> "keras.Model":
+        """Load a network of this run, with its optimizer if `compiled`.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged, no Keras model of plain layers, or has not the run's input and classes.
+        """
+        model = load_model(path, compiled)
+        found, wanted = shapes(model), [self.example_shape, (len(self.classes),)]
+        if found != wanted:
+            raise InputError(
+                f"{path} is refused: it is of another run, from {found[:1]} to {found[1:]};"
+                f" this one is from {wanted[:1]} to {wanted[1:]}"
+            )
+        return model
 
     def _what_exists(self, which: int | str | None) -> str:
         if which == BEST:
@@ -228,24 +271,7 @@ class Run:
         return f"--checkpoint takes the steps {', '.join(map(str, self.checkpoints))}"
 
 
-def save_model(model: "keras.Model", path: Path) -> None:
-    """Write a network as a `.keras` file, whole or not at all."""
-    with published(path) as partial:
-        model.save(partial)
-
-
-def load_model(path: Path, compiled: bool) -> "keras.Model":
-    """Load a network, with its optimizer if `compiled`.
-
-    Raises
-    ------
-    InputError
-        If it is no Keras model of plain layers.
-    """
-    import keras
-
-    try:
-        return keras.saving.load_model(path, compile=compiled, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} is refused: it is no model of plain layers ({reason})") from None
+def clear_run(path: Path) -> None:
+    """Remove what a run has in its folder but run.json, by which the folder is known to hold one."""
+    for name in CONTENTS:
+        remove(path / name)

@@ -1,12 +1,22 @@
 """Where a training stands: what has to be kept beside the network and its optimizer to go on exactly."""
 
+import csv
 import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NotRequired, TypedDict
 
-from dcase2018.foundation import Amount, Count, Dcase2018Error, InputError, Rule, from_dict, read_object
+from dcase2018.foundation import (
+    Amount,
+    Count,
+    Dcase2018Error,
+    InputError,
+    Rule,
+    from_dict,
+    open_text,
+    read_object,
+)
 
 FILE = "state.json"
 
@@ -41,6 +51,31 @@ class Row(TypedDict):
     learning_rate: Amount
     val_map3: NotRequired[Annotated[float, Rule("MAP@3", least=0, most=1)]]
     seconds: Amount
+
+
+def read_history(path: Path) -> list[Row]:
+    """Read a history.csv.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, naming the line.
+    """
+    rows: list[Row] = []
+    with open_text(path) as file:
+        lines = csv.reader(file)
+        try:
+            header = next(lines, [])
+            for fields in lines:
+                named = zip(header, fields, strict=True)
+                rows.append(from_dict(Row, {name: _number(text) for name, text in named if text}))
+        except (ValueError, csv.Error, InputError) as error:
+            raise InputError(f"{path} is damaged: line {lines.line_num}: {error}") from None
+    return rows
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.isdecimal() else float(text)
 
 
 @dataclass
@@ -88,6 +123,13 @@ class State:
             raise Dcase2018Error(
                 f"{path} is damaged ({error}); remove {folder} to go on from the checkpoint before it"
             ) from None
+
+    @classmethod
+    def told(cls, history: list[Row]) -> "State":
+        """What a history tells of where a training stands."""
+        if not history:
+            return cls()
+        return cls(step=history[-1]["step"], seconds=history[-1]["seconds"], history=history)
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of a checkpoint."""

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import SEVERAL, is_multi_label, verified
+from dcase2018.corpus import SEVERAL, is_multi_label, read_table, verified
 from dcase2018.foundation import InputError
 
 
@@ -32,12 +33,31 @@ def read_scores(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If it is no such table.
+        If it is no such table, with every error of the file and its line number.
     """
-    table = pd.read_csv(path, dtype={"fname": str, SEVERAL: str}, keep_default_na=False)
-    if list(table.columns[:3]) != ["fname", SEVERAL, "verified"]:
+    table = read_table(path)
+    if table.header[:3] != ["fname", SEVERAL, "verified"] or len(table.header) < 4:
         raise InputError(f"{path} is no out_of_fold.csv; dcase2018 fit --folds writes one")
-    return table.drop(columns=[SEVERAL, "verified"]).set_index("fname")
+    scores: dict[str, list[float]] = {}
+    for line, (fname, _, _, *texts) in table.rows:
+        values = [_score(text) for text in texts]
+        if None in values:
+            wrong = texts[values.index(None)]
+            table.errors.append((line, f"{wrong!r} is no score from 0 to 1"))
+        elif fname in scores:
+            table.errors.append((line, f"{fname!r} stands there twice"))
+        else:
+            scores[fname] = cast(list[float], values)
+    table.check()
+    return pd.DataFrame.from_dict(scores, orient="index", columns=table.header[3:])
+
+
+def _score(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
 
 
 def relabel(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> Proposal:

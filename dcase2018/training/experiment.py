@@ -14,10 +14,12 @@ from dcase2018.corpus import class_names
 from dcase2018.examples import Crops, Epochs, LabelledClips, Windows
 from dcase2018.features import RECIPES, Recipe, Store
 from dcase2018.foundation import AnyPath, InputError, differences
-from dcase2018.networks import HParams, Preset
+from dcase2018.networks import LEARNS_FROM, HParams, Preset
 from dcase2018.runs import Limits, Run, origin
 
 log = logging.getLogger(__name__)
+
+MOST_TOLD = 5  # clips that are named
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,18 @@ class Initial:
     classes: Sequence[str]
 
     @classmethod
-    def find(cls, path: Path) -> "Initial":
-        """Look up the trained network of a run, or take a file as YAMNet's weights.
+    def find(cls, path: Path, which: int | str | None = None) -> "Initial":
+        """Look up a network of a run, as `Run.model_file` does, or take a file as YAMNet's weights.
 
         Raises
         ------
         InputError
-            If it is neither.
+            If it is neither, or the run has no such network.
         """
         if path.is_dir():
             run = Run.load(path)
-            return cls(run.model_file(), run.recipe, run.classes)
-        if path.suffix != ".h5":
+            return cls(run.model_file(which), run.recipe, run.classes)
+        if path.suffix != ".h5" or which is not None:
             raise InputError(f"--init-from {path} is neither a run's folder nor YAMNet's weights (.h5)")
         return cls(path, RECIPES["yamnet"], ())
 
@@ -96,12 +98,15 @@ class Experiment:
         Raises
         ------
         InputError
-            If a clip is not in the store, none has frames, or the hyperparameters do not go with the rest.
+            If a clip is not in the store or in both label files, none has frames, all are of one class, or
+            network or hyperparameters do not go with the rest.
         """
         classes = list(classes or class_names(labels))
         training = LabelledClips.find(store, labels, classes).audible()
-        _check(preset.hparams, training, initial)
+        _check(preset, training, initial)
         held_out = None if validation is None else LabelledClips.find(store, validation, classes)
+        if held_out:
+            _check_apart(training, held_out)
         run = Run(
             path=Path(path),
             model=preset.model,
@@ -169,8 +174,8 @@ class Experiment:
 
     @property
     def batch_size(self) -> int:
-        """Examples a step: those of the hyperparameters, or all if there are fewer."""
-        return min(self.run.hparams.batch_size, len(self.examples))
+        """Examples a step: those of the hyperparameters, or an epoch's if there are fewer."""
+        return min(self.run.hparams.batch_size, int(self.epochs.lengths.max()))
 
     @property
     def epoch_steps(self) -> float:
@@ -187,16 +192,53 @@ class Experiment:
         ends = self.epochs.ends
         return int(ends[epoch - 1]) // self.batch_size if 0 < epoch <= len(ends) else 0
 
-    def over(self, limits: Limits) -> str:
-        """Say why nothing is left to do; "" if something is."""
-        finished = (self.run.path / "model.keras").is_file()
-        return self.run.state().end(self.total_steps, limits) if finished else ""
+    def over(self, limits: Limits, force: bool = False) -> str:
+        """Say why nothing is left to do; "" if something is.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else, or this run and its checkpoints are gone, unless `force`.
+        """
+        run = self.run
+        if not run.is_begun(force):
+            return ""
+        reason = run.state().end(self.total_steps, limits) if run.is_finished else ""
+        if not reason and run.is_stripped and not force:
+            raise InputError(
+                f"{run.path} was finished, and cannot go on since its checkpoints are gone;"
+                " name another folder, or begin anew with --force"
+            )
+        return reason
 
 
-def _check(hparams: HParams, training: LabelledClips, initial: Initial | None) -> None:
-    """Refuse hyperparameters that need what is not there; warn of layers that learned from other features."""
+def _check(preset: Preset, training: LabelledClips, initial: Initial | None) -> None:
+    """Refuse what does not go together; warn of what has no effect or learned from other features."""
+    hparams, recipe = preset.hparams, training.store.recipe
+    wanted = LEARNS_FROM.get(preset.model, recipe.feature)
+    if recipe.feature != wanted:
+        raise InputError(
+            f"--model {preset.model} learns from {wanted}, and {training.store.path} holds {recipe.feature};"
+            " extract with another --recipe, or give another --model"
+        )
+    if hparams.warmup_epochs and hparams.schedule == "constant":
+        log.warning("warmup_epochs has no effect: schedule is constant, not cosine")
+    _check_clips(hparams, training)
     if hparams.freeze != "none" and not initial:
         raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --init-from RUN")
+    strange = differences(recipe, initial.recipe) if initial else []
+    if strange:
+        log.warning("--init-from has learned from other features; here %s", "; ".join(strange))
+
+
+def _check_clips(hparams: HParams, training: LabelledClips) -> None:
+    """Refuse clips from which nothing can be learned with these hyperparameters."""
+    told = np.flatnonzero(training.truth.any(axis=0))
+    if len(told) < 2:
+        only = training.classes[told[0]]
+        raise InputError(f"all clips are of one class, {only!r}; a tagger needs two or more")
+    if not hparams.unverified_weight and not training.verified.any():
+        raise InputError("unverified_weight=0 leaves no clip to learn from: none is verified")
     if hparams.verified_stretch and not training.verified.any():
         raise InputError(
             "verified_stretch needs a label file that names verified clips (manually_verified);"
@@ -206,6 +248,15 @@ def _check(hparams: HParams, training: LabelledClips, initial: Initial | None) -
         raise InputError(
             "classifier=softmax tells one label a clip, and some have several; --hparams classifier=logistic"
         )
-    strange = differences(training.store.recipe, initial.recipe) if initial else []
-    if strange:
-        log.warning("--init-from has learned from other features; here %s", "; ".join(strange))
+
+
+def _check_apart(training: LabelledClips, validation: LabelledClips) -> None:
+    """Refuse clips that are learned and scored: the score would tell nothing."""
+    both = [training.store.fnames[row] for row in np.intersect1d(training.rows, validation.rows)]
+    if both:
+        named = ", ".join(repr(name) for name in both[:MOST_TOLD])
+        more = f" and {len(both) - MOST_TOLD} more" if len(both) > MOST_TOLD else ""
+        raise InputError(
+            f"clips stand in both the training and the validation file: {named}{more};"
+            " learn from others (dcase2018 split parts a file)"
+        )

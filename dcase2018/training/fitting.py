@@ -7,6 +7,7 @@ optimizer, and all else that changes on the way (random layers, what is counted)
 
 import dataclasses
 import logging
+import os
 import shutil
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from dcase2018.examples import Augmentation, Batches
 from dcase2018.foundation import InputError, StoppedError, published, wish_to_end
-from dcase2018.networks import build, compile_model, load_yamnet, take_over
+from dcase2018.networks import build, compile_model, load_yamnet, scorer, step_bytes, take_over
 from dcase2018.runs import Limits, Row, Run, State, load_model, save_model
 from dcase2018.training.experiment import Experiment, Initial
 from dcase2018.training.trainer import Trainer, random_states
@@ -29,8 +30,11 @@ def fit(
     checkpoint_steps: int = 250,
     force: bool = False,
     after_epoch: Callable[[Row], None] | None = None,
+    workers: int = 1,
 ) -> str:
     """Train the network of an experiment and write its run; go on where an earlier call stopped.
+
+    A run that is over is left as it is.
 
     Parameters
     ----------
@@ -42,6 +46,8 @@ def fit(
         Remove another run that the folder holds.
     after_epoch
         Is given each epoch's row of the history; what it raises ends the training.
+    workers
+        Threads that prepare batches side by side; what they prepare does not depend on their number.
 
     Returns
     -------
@@ -51,7 +57,7 @@ def fit(
     Raises
     ------
     InputError
-        If the folder holds another run, or something that is no run.
+        If the folder holds another run or something that is no run, or a finished one that cannot go on.
     Dcase2018Error
         If the loss becomes NaN or infinite, or another process is training this run; the checkpoints
         are kept.
@@ -60,27 +66,31 @@ def fit(
     """
     limits = limits or Limits()
     run = experiment.run
+    over = experiment.over(limits, force)
+    if over:
+        return over
     with run.taken(force), wish_to_end() as wish:
         state = run.state()
         model = _model(experiment, state)
-        trainer = Trainer(experiment, state, limits, checkpoint_steps, wish, after_epoch)
+        scoring = scorer(model, run.hparams.classifier)
+        trainer = Trainer(experiment, state, scoring, limits, checkpoint_steps, wish, after_epoch)
         if not trainer.over:
-            _learn(experiment, model, trainer)
+            _learn(experiment, model, trainer, workers)
         if not trainer.over:
             message = f"stopped after step {state.step}; run the same command again to go on"
             raise StoppedError(wish.number, message)
-        _publish(run, model, limits)
+        _publish(run, scoring, limits)
     return trainer.over
 
 
 def _model(experiment: Experiment, state: State) -> keras.Model:
-    """Build the network, or load it as the last checkpoint has it."""
+    """Build the network that learns, or load it as the last checkpoint has it."""
     run = experiment.run
     share_work_among_devices()
     keras.utils.set_random_seed(run.seed)
     if state.step:
         log.info("%s: going on after step %d", run.path, state.step)
-        model = load_model(run.checkpoint(state.step) / "model.keras", compiled=True)
+        model = run.read_network(run.checkpoint(state.step) / "model.keras", compiled=True)
         for variable, seed in zip(random_states(model), state.seeds, strict=True):
             variable.assign(np.array(seed, np.uint32))
         return model
@@ -112,9 +122,10 @@ def share_work_among_devices() -> None:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
-def _learn(experiment: Experiment, model: keras.Model, trainer: Trainer) -> None:
+def _learn(experiment: Experiment, model: keras.Model, trainer: Trainer, workers: int) -> None:
     """Take the steps that are left, as one call of Keras' `fit` in which `Trainer` marks the epochs."""
     run = experiment.run
+    _tell_of_memory(step_bytes(model, experiment.batch_size), experiment.batch_size)
     log.info(
         "%s: %d clips, %d examples, %.0f steps an epoch, %d weights",
         run.path, len(experiment.training), len(experiment.examples), experiment.epoch_steps,
@@ -128,10 +139,22 @@ def _learn(experiment: Experiment, model: keras.Model, trainer: Trainer) -> None
         experiment.weights,
         experiment.batch_size,
         first=trainer.state.step,
+        workers=workers,
     )
     steps = experiment.total_steps - trainer.state.step
     with trainer:
         model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[trainer])
+
+
+def _tell_of_memory(needed: int, examples: int) -> None:
+    """Warn of a training that the system is likely to end."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        log.warning(
+            "a step of %d examples needs an estimated %.0f GB of memory, and this machine has %.0f GB;"
+            " try a smaller batch_size or example_window_seconds",
+            examples, needed / 1e9, there / 1e9,
+        )  # fmt: skip
 
 
 def _publish(run: Run, model: keras.Model, limits: Limits) -> None:

@@ -12,8 +12,9 @@ import pandas as pd
 from dcase2018.corpus import SEVERAL, class_names, class_truth, verified
 from dcase2018.examples import LabelledClips
 from dcase2018.features import Store
+from dcase2018.foundation import InputError
 from dcase2018.networks import Preset
-from dcase2018.runs import Limits
+from dcase2018.runs import OUT_OF_FOLD, Limits, clear_run
 from dcase2018.scoring import Tagger, average_precision
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fitting import fit
@@ -38,7 +39,8 @@ def plan_folds(
 ) -> list[Fold]:
     """Plan a run for each fold, which learns the clips of all others.
 
-    A fold's network is scored on the way by the fold's verified clips. Its run is `path`/fold-N, N from 1.
+    A fold's network is scored on the way by the fold's verified clips, if there are any. Its run is
+    `path`/fold-N, N from 1.
 
     Parameters
     ----------
@@ -56,18 +58,50 @@ def plan_folds(
         held_out, learned = labels[number == fold], labels[number != fold]
         checked = held_out[verified(held_out)]
         experiment = Experiment.plan(
-            path / f"fold-{fold + 1}", preset, store, learned, checked, classes, seed
-        )
+            path / f"fold-{fold + 1}",
+            preset, store, learned, checked if len(checked) else None, classes, seed,
+        )  # fmt: skip
         planned.append(Fold(experiment, LabelledClips.find(store, held_out, classes)))
     return planned
 
 
+def make_way(path: Path, planned: Sequence[Fold], force: bool) -> None:
+    """Remove what a folder has of other folds, which would join the ensemble.
+
+    Raises
+    ------
+    InputError
+        If it has something of others, and not `force`.
+    """
+    own = [fold.experiment.run.path for fold in planned]
+    others = [file.parent for file in path.glob("fold-*/run.json") if file.parent not in own]
+    if others and not force:
+        raise InputError(
+            f"{others[0]} is none of these {len(own)} folds, and would join their ensemble;"
+            " name another folder, or replace it with --force"
+        )
+    for other in others:
+        clear_run(other)
+        (other / "run.json").unlink()
+    begun = [fold.experiment.run.is_begun(force) for fold in planned]
+    if not all(begun):
+        (path / OUT_OF_FOLD).unlink(missing_ok=True)
+
+
 def fit_folds(
-    chosen: Iterable[Fold], limits: Limits, checkpoint_steps: int, force: bool, workers: joblib.Parallel
+    chosen: Iterable[Fold],
+    limits: Limits,
+    checkpoint_steps: int,
+    force: bool,
+    workers: int,
+    pool: joblib.Parallel,
 ) -> None:
     """Train the networks of some folds (see `dcase2018.training.fitting.fit`)."""
-    tasks = (joblib.delayed(fit)(fold.experiment, limits, checkpoint_steps, force) for fold in chosen)
-    for _ in workers(tasks):
+    tasks = (
+        joblib.delayed(fit)(fold.experiment, limits, checkpoint_steps, force, workers=workers)
+        for fold in chosen
+    )
+    for _ in pool(tasks):
         pass
 
 
@@ -92,8 +126,10 @@ def out_of_fold(chosen: Sequence[Fold]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).sort_values("fname", ignore_index=True)
 
 
-def verified_score(table: pd.DataFrame) -> float:
-    """MAP@3 of the verified clips in a table of `out_of_fold`."""
+def verified_score(table: pd.DataFrame) -> float | None:
+    """MAP@3 of the verified clips in a table of `out_of_fold`; None without any."""
     rows = table[table["verified"]]
+    if not len(rows):
+        return None
     classes = list(table.columns[3:])
     return float(average_precision(rows[classes].to_numpy(float), class_truth(rows, classes)).mean())

@@ -32,6 +32,7 @@ class Trainer(keras.callbacks.Callback):
         self,
         experiment: Experiment,
         state: State,
+        scoring: keras.Model,
         limits: Limits,
         checkpoint_steps: int,
         wish: Wish,
@@ -39,6 +40,7 @@ class Trainer(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.experiment, self.run, self.state = experiment, experiment.run, state
+        self.scoring = scoring  # the layers that learn, with the activation behind them
         self.limits, self.checkpoint_steps = limits, checkpoint_steps
         self.wish, self.after_epoch = wish, after_epoch
         self.seconds_before = state.seconds
@@ -68,7 +70,7 @@ class Trainer(keras.callbacks.Callback):
         state.loss_steps += 1
         state.seconds = self.seconds_before + self.progress.elapsed
         self._tell(loss)
-        if state.step == self.next_epoch_end:
+        while 0 < self.next_epoch_end <= state.step:  # several, where a batch is longer than an epoch
             self._end_epoch()
         stop = bool(self.wish.number or self.over)
         if stop or state.step == self.epoch_start or state.step % self.checkpoint_steps == 0:
@@ -89,7 +91,7 @@ class Trainer(keras.callbacks.Callback):
         self.progress.update(
             1, epoch=len(self.state.history) + 1, loss=f"{loss:.4f}", examples=f"{rate:.0f}/s"
         )
-        if step % SUMMARY_STEPS == 0:
+        if step == 1 or step % SUMMARY_STEPS == 0:
             self.events.scalar("loss", loss, step)
             self.events.scalar("learning_rate", self._learning_rate(), step)
 
@@ -97,26 +99,30 @@ class Trainer(keras.callbacks.Callback):
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def _end_epoch(self) -> None:
-        """Score the network, and add a row to the history."""
+        """Add a row to the history; the row before it says the same if both epochs end with one step."""
         state = self.state
-        rate, loss = self._learning_rate(), state.loss_sum / state.loss_steps
-        row = cast(
-            Row, {"epoch": len(state.history) + 1, "step": state.step, "loss": loss, "learning_rate": rate}
-        )
-        if self.experiment.validation:
-            row["val_map3"] = score(self.run, self.model, self.experiment.validation)
-            self.events.scalar("val_map3", row["val_map3"], state.step)
-        state.seconds = self.seconds_before + self.progress.elapsed
-        row["seconds"] = round(state.seconds, 2)
+        row = self._row() if state.loss_steps else state.history[-1]
+        row = cast(Row, {**row, "epoch": len(state.history) + 1})
         state.history.append(row)
         state.loss_sum, state.loss_steps = 0.0, 0
         self.next_epoch_end = self.experiment.epoch_end(len(state.history) + 1)
         if state.best is row:
-            save_model(self.model, self.run.path / "best.keras")
+            save_model(self.scoring, self.run.path / "best.keras")
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "val_map3") if name in row)
         log.info("epoch %d: %s", row["epoch"], figures)
         if self.after_epoch:
             self.after_epoch(row)
+
+    def _row(self) -> dict[str, float]:
+        """Score the network, and say how the steps since the last epoch went."""
+        state = self.state
+        loss, rate = state.loss_sum / state.loss_steps, self._learning_rate()
+        row = {"epoch": 0, "step": state.step, "loss": loss, "learning_rate": rate}
+        if self.experiment.validation:
+            row["val_map3"] = score(self.run, self.scoring, self.experiment.validation)
+            self.events.scalar("val_map3", row["val_map3"], state.step)
+        state.seconds = self.seconds_before + self.progress.elapsed
+        return row | {"seconds": round(state.seconds, 2)}
 
     def _checkpoint(self) -> None:
         """Keep the network, its optimizer and the state, and let old checkpoints go."""

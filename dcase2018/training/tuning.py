@@ -1,12 +1,16 @@
 """A search for hyperparameters by validation score, with Optuna; a study is a file, and goes on."""
 
 import dataclasses
+import functools
+import json
 import logging
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 
 from dcase2018.foundation import Dcase2018Error, InputError, Progress, StoppedError, knobs, parse
 from dcase2018.networks import HParams
@@ -91,8 +95,14 @@ def tune(
     -------
     tuple
         The best validation MAP@3, and its hyperparameters as `--hparams` takes them.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a study of something else, or no trial came to its end.
     """
-    study = _open(folder, seed)
+    study = _open_study(folder, seed)
+    _compare(study, folder, plan(folder / "trial", start), space)
     earlier = len(study.get_trials(states=[COMPLETE, PRUNED]))  # one that was interrupted is made up for
 
     def objective(trial: optuna.Trial) -> float:
@@ -109,18 +119,45 @@ def tune(
     return study.best_value, _as_hparams(study.best_params)
 
 
-def _open(folder: Path, seed: int) -> optuna.Study:
-    """Open a study, or begin it."""
+def _open_study(folder: Path, seed: int) -> optuna.Study:
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        storage=f"sqlite:///{folder / 'study.db'}",
-        study_name="dcase2018",
-        direction="maximize",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
-    )
+    file = folder / "study.db"
+    connect = functools.partial(sqlite3.connect, file, check_same_thread=False)
+    try:
+        return optuna.create_study(
+            # The file's name may hold what an address may not.
+            storage=optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect}),
+            study_name="dcase2018",
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.TPESampler(seed=seed),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
+        )
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{file} is no study that can be read ({reason}); name another folder") from None
+
+
+def _compare(study: optuna.Study, folder: Path, start: Experiment, space: dict[str, Range]) -> None:
+    """Refuse to go on with a study of something else; note what a new one is of."""
+    run = start.run
+    fixed = dataclasses.asdict(run.hparams)
+    mine = {
+        "search": ", ".join(f"{name}={values}" for name, values in space.items()),
+        "model": run.model,
+        "hparams": json.dumps({name: value for name, value in fixed.items() if name not in space}),
+        "epochs": run.epochs,
+        "seed": run.seed,
+        "data": f"{run.training_data} {run.validation_data}",
+    }
+    theirs = study.user_attrs or mine
+    odd = [name for name in mine if mine[name] != theirs.get(name)]
+    differing = [f"{name} {mine[name]}, not {theirs.get(name)}" for name in odd]
+    if differing:
+        raise InputError(f"{folder} holds a study of something else ({'; '.join(differing)}); name another")
+    for name, value in mine.items():
+        study.set_user_attr(name, value)
 
 
 def _train(trial: optuna.Trial, experiment: Experiment, limits: Limits) -> float:

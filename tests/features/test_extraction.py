@@ -164,7 +164,7 @@ def test_a_clip_that_could_not_be_opened_is_tried_again(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:  # the tests may run as root, who may read anything
-        patch.setattr("dcase2018.corpus.audio._check_wav_size", fail)
+        patch.setattr("dcase2018.corpus.audio.check_whole", fail)
         patch.setattr("dcase2018.features.extraction.SHARD_CLIPS", 1)
         with pytest.raises(InputError, match=r"5 of the first 5 clips .*unreadable: Permission denied"):
             extract(clips, tmp_path / "s.h5", BASELINE)

@@ -8,7 +8,7 @@ import pytest
 
 from dcase2018.features.recipe import RECIPES
 from dcase2018.networks.hparams import MODEL_NAMES, PRESETS, HParams
-from dcase2018.networks.models import MODELS, kernel_weights, multiplies
+from dcase2018.networks.models import MODELS, kernel_weights, multiplies, scorer
 from dcase2018.networks.models import build as build_network
 from dcase2018.networks.objective import compile_model
 
@@ -62,9 +62,10 @@ def test_adam_is_set_as_in_the_reference(cnn: keras.Model) -> None:
 
 @pytest.mark.parametrize(("classifier", "name"), [("softmax", "softmax"), ("logistic", "sigmoid")])
 def test_classifiers(classifier: str, name: str) -> None:
-    model = build("mlp", SHAPE, 41, HParams(classifier=classifier, weights_init_stddev=1))
+    model = scorer(build("mlp", SHAPE, 41, HParams(weights_init_stddev=1)), classifier)
     scores = keras.ops.convert_to_numpy(model(np.ones((2, *SHAPE), np.float32)))
     assert model.layers[-1].activation.__name__ == name
+    assert scorer(model, classifier) is model
     assert ((scores >= 0) & (scores <= 1)).all()
     assert np.allclose(scores.sum(axis=1), 1) == (classifier == "softmax")
 
@@ -74,7 +75,7 @@ def test_losses(classifier: str) -> None:
     model = build("mlp", SHAPE, 3, HParams(classifier=classifier, nl=1, nh=4))
     examples = np.random.default_rng(0).standard_normal((5, *SHAPE)).astype(np.float32)
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
-    p = keras.ops.convert_to_numpy(model(examples)).astype(np.float64)
+    p = keras.ops.convert_to_numpy(scorer(model, classifier)(examples)).astype(np.float64)
     cross_entropy = {
         "softmax": -np.log(p[targets == 1]).mean(),
         "logistic": -np.where(targets == 1, np.log(p), np.log(1 - p)).mean(),
@@ -112,14 +113,16 @@ def test_every_network_takes_examples_of_any_shape(name: str, shape: tuple[int, 
     hparams = HParams(dropout=0.2, weights_init_stddev=0.05, nh=16)
     model = build_network(name, shape, 5, hparams, (mean, variance))
     examples = np.random.default_rng(0).normal(5, 2, (3, *shape)).astype(np.float32)
-    scores = keras.ops.convert_to_numpy(model(examples))
+    logits = keras.ops.convert_to_numpy(model(examples))
+    scores = keras.ops.convert_to_numpy(scorer(model, "softmax")(examples))
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), scores, rtol=1e-4)
     plain = build_network(name, shape, 5, hparams)
     plain.set_weights(
         [w for w in model.get_weights() if w.shape != mean.shape or not np.array_equal(w, mean)]
     )
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(plain((examples - 5) / 2)), scores, atol=1e-4)
-    model.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(plain((examples - 5) / 2)), logits, atol=1e-3)
+    scorer(model, "softmax").save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(restored(examples)), scores)
 

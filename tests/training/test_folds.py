@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> tu
     root = tmp_path_factory.mktemp("folds")
     planned = plan_folds(root / "run", deal(table, 3, 4), PRESET, make_store(root / "s.h5"), table, seed=4)
     with workers(1) as pool:
-        fit_folds(planned, Limits(), 250, False, pool)
+        fit_folds(planned, Limits(), 250, False, 1, pool)
     return root / "run", planned
 
 
@@ -84,7 +84,7 @@ def test_a_cluster_trains_the_same(
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         workers(1, cluster.scheduler_address) as pool,
     ):
-        fit_folds(planned[:1], Limits(), 250, False, pool)
+        fit_folds(planned[:1], Limits(), 250, False, 1, pool)
     for run in (planned[0].experiment.run, trained[1][0].experiment.run):
         assert len(pd.read_csv(run.path / "history.csv")) == 4
     mine, theirs = (fold[0].experiment.run.load_model().get_weights() for fold in (planned, trained[1]))

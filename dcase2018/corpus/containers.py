@@ -1,0 +1,142 @@
+"""Whether an audio file is all there: what its container promises against what the file holds.
+
+libsndfile reads most files that are cut off without a word. What can be noticed, by format:
+
+    WAV (RIFF, RIFX, RF64), W64, AIFF    the size of the samples stands before them
+    Ogg                                  the last page is marked, and tells its own length
+    MP3                                  a Xing, Info or VBRI header counts the frames; without one, the last
+                                         frame tells its own length, but whole frames may be missing
+    FLAC                                 the header counts the samples, and libsndfile compares
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+# A WAV header gives this size, and so does a data chunk, where the writer could not know it.
+UNKNOWN_SIZE = 0xFFFFFFFF
+
+OGG_PAGE, LAST_PAGE = 65307, 4  # most bytes of a page, and the flag of the last
+
+# Bit rates of MP3 in kbit/s, and its sample rates in Hz, by what a frame's header says.
+MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+MP3_RATES = (44100, 48000, 32000)
+
+
+class BadClipError(Exception):
+    """A clip that cannot be used; the text is the reason, without the clip's name."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How a container is laid out: its first bytes, chunks of a name and a size, and the samples' name."""
+
+    start: int  # where the first chunk begins
+    head: struct.Struct
+    data: bytes
+    counted: int = 0  # bytes of a chunk's head that its size includes
+    align: int = 2  # chunks begin at multiples of this
+
+
+RIFF = Chunks(12, struct.Struct("<4sI"), b"data")
+RIFX = Chunks(12, struct.Struct(">4sI"), b"data")
+AIFF = Chunks(12, struct.Struct(">4sI"), b"SSND")
+W64 = Chunks(40, struct.Struct("<16sQ"), b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a", 24, 8)
+
+
+def check_whole(file: BinaryIO, size: int) -> int | None:
+    """Compare what an open file's header promises with its size in bytes.
+
+    Returns
+    -------
+    int or None
+        Samples of an MP3 that does not tell its length, as counted here; None of all other files.
+
+    Raises
+    ------
+    BadClipError
+        If the file is cut off, or goes on after its samples.
+    """
+    head = file.read(12)
+    chunks = {b"RIFF": RIFF, b"RF64": RIFF, b"RIFX": RIFX, b"FORM": AIFF, b"riff": W64}.get(head[:4])
+    if chunks:
+        _check_chunks(file, size, chunks)
+    elif head[:4] == b"OggS":
+        _check_last_page(file, size)
+    elif head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+        file.seek(0)
+        return _check_frames(file.read())
+    return None
+
+
+def _check_chunks(file: BinaryIO, file_size: int, chunks: Chunks) -> None:
+    file.seek(chunks.start)
+    found, large = False, UNKNOWN_SIZE
+    while len(head := file.read(chunks.head.size)) == chunks.head.size:
+        name, size = chunks.head.unpack(head)
+        size = max(0, size - chunks.counted)
+        left = file_size - file.tell()
+        if found and not name[:4].isascii():
+            raise BadClipError(
+                f"damaged: {left + chunks.head.size} bytes follow the samples that the header promises"
+            )
+        if name == b"ds64" and size >= 16:  # of RF64: sizes that 32 bits do not hold
+            large = struct.unpack("<8xQ", file.read(16))[0]
+            file.seek(-16, 1)
+        if name == chunks.data:
+            found = True
+            size = large if size == UNKNOWN_SIZE else size
+            if size > left and size != UNKNOWN_SIZE:
+                raise BadClipError(f"truncated: {left} of {size} bytes of samples")
+        file.seek(min(size + -size % chunks.align, file_size), 1)
+
+
+def _check_last_page(file: BinaryIO, size: int) -> None:
+    file.seek(max(0, size - OGG_PAGE))
+    tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    lengths = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    if len(page) < 27 or len(page) < 27 + page[26] + sum(lengths) or not page[5] & LAST_PAGE:
+        raise BadClipError("truncated: its last page is missing")
+
+
+def _check_frames(data: bytes) -> int | None:
+    """Walk the frames of an MP3, and return its samples unless its header counts them."""
+    place = 0
+    if data[:3] == b"ID3" and len(data) > 10:
+        place = 10 + sum(
+            (byte & 127) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)
+        )
+    told = _counted_frames(data[place : place + 200])
+    frames = samples = 0
+    while (frame := _frame(data[place : place + 4])) and place + frame[0] <= len(data):
+        frames, samples, place = frames + 1, samples + frame[1], place + frame[0]
+    if told is not None and frames - 1 < told:  # the header is in a frame of its own
+        raise BadClipError(f"truncated: {max(0, frames - 1)} of {told} frames")
+    if told is None and frame:
+        raise BadClipError("truncated: its last frame is cut off")
+    return samples if told is None else None
+
+
+def _frame(head: bytes) -> tuple[int, int] | None:
+    """Length in bytes and samples of the frame that begins so; None if none does (a tag, or the end)."""
+    if len(head) < 4 or head[0] != 255 or head[1] & 0xE6 != 0xE2:  # 11 bits of sync, layer III
+        return None
+    version, rate, padding = head[1] >> 3 & 3, head[2] >> 2 & 3, head[2] >> 1 & 1
+    kbits = head[2] >> 4
+    if version == 1 or rate == 3 or kbits in (0, 15):
+        return None
+    full = version == 3  # MPEG 1; else 2, or 2.5 at a quarter of the rates
+    samples = 1152 if full else 576
+    hertz = MP3_RATES[rate] // {3: 1, 2: 2, 0: 4}[version]
+    return samples * 125 * (MPEG1 if full else MPEG2)[kbits] // hertz + padding, samples
+
+
+def _counted_frames(frame: bytes) -> int | None:
+    """Frames that the header of an MP3 counts; None without one."""
+    for name, flag, place in ((b"Xing", 7, 8), (b"Info", 7, 8), (b"VBRI", None, 14)):
+        at = frame.find(name)
+        if at > 0 and len(frame) >= at + place + 4 and (flag is None or frame[at + flag] & 1):
+            return int.from_bytes(frame[at + place : at + place + 4], "big")
+    return None
