@@ -1,8 +1,9 @@
 """What people look at. It stands beside training, and never trains.
 
-    plot  the history of a run as a picture
+    intervals  how sure a score is
+    plot       the history of a run as a picture
 
-It may import foundation and runs.
+It may import foundation, corpus, runs and scoring.
 """
 
 import lazy_loader

@@ -1,1 +1,2 @@
+from .intervals import intervals as intervals
 from .plot import plot_history as plot_history

@@ -1,3 +1,4 @@
+from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .evaluation import render as render
 from .evaluation import write_evaluation as write_evaluation
