@@ -12,6 +12,7 @@ the names that their doors hand on; each door tells its modules in order, and wh
     scoring       what a run says of clips, and how right that is
     training      an experiment becomes a run
     reporting     what people look at
+    using         a run at work outside: recordings, other programs, a page
 
 Above them is the command line:
 

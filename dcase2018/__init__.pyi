@@ -33,3 +33,6 @@ from .scoring import predict as predict
 from .scoring import write_submission as write_submission
 from .training import Experiment as Experiment
 from .training import fit as fit
+
+# Runs at work elsewhere
+from .using import export as export

@@ -6,7 +6,7 @@ Results go to standard output, progress and errors to standard error.
 
 import click
 
-from dcase2018.commands import data, features, inspection, scoring, training
+from dcase2018.commands import data, exporting, features, inspection, scoring, training
 from dcase2018.program import Program
 
 
@@ -35,6 +35,7 @@ for command in (
     training.tune,
     scoring.evaluate,
     scoring.predict,
+    exporting.export,
     inspection.plot,
     data.relabel,
 ):

@@ -3,6 +3,7 @@ from .evaluation import evaluate as evaluate
 from .evaluation import render as render
 from .evaluation import write_evaluation as write_evaluation
 from .metrics import average_precision as average_precision
+from .prediction import LEAST_SCORE as LEAST_SCORE
 from .prediction import Tagger as Tagger
 from .prediction import predict as predict
 from .relabelling import read_scores as read_scores
