@@ -1,1 +1,3 @@
 from .plot import plot_history as plot_history
+from .report import check_report as check_report
+from .report import report as report

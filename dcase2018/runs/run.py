@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import pandas as pd
 
 from dcase2018.features import Recipe
 from dcase2018.foundation import (
@@ -34,7 +35,7 @@ from dcase2018.foundation import (
     read_object,
 )
 from dcase2018.networks import HParams
-from dcase2018.runs.state import State
+from dcase2018.runs.state import Row, State
 
 if TYPE_CHECKING:
     import keras
@@ -194,6 +195,22 @@ class Run:
         """Read where training stands: the state of the last checkpoint, or that before the first step."""
         steps = self.checkpoints
         return State.load(self.checkpoint(steps[-1]), steps[-1]) if steps else State()
+
+    def history(self) -> pd.DataFrame:
+        """Read history.csv, a `Row` an epoch; there are none before the first is complete.
+
+        Raises
+        ------
+        InputError
+            If it is damaged.
+        """
+        table = self.path / "history.csv"
+        if not table.exists():
+            return pd.DataFrame()
+        try:
+            return pd.DataFrame([from_dict(Row, row) for row in pd.read_csv(table).to_dict("records")])
+        except ValueError as error:
+            raise InputError(f"{table} is damaged: {str(error).strip()}") from None
 
     def model_file(self, which: int | str | None = None) -> Path:
         """Find the file of the trained network, that of a checkpoint (a step), or that of `BEST`.
