@@ -55,8 +55,9 @@ def test_the_table_is_complete_and_consistent(evaluated: tuple[str, Path]) -> No
         assert (clips * means.fillna(0)).sum() / clips.sum() == pytest.approx(overall[f"{part}MAP@3"])
     assert (classes["clips"] == classes["Public clips"] + classes["Private clips"]).all()
     assert overall["clips"] == 82
-    assert len(printed.splitlines()) == 43
-    assert f"{overall['MAP@3']:.4f}" in printed.splitlines()[-1]
+    assert len(printed.splitlines()) == 44
+    bounds = f"{overall['low']:.3f}-{overall['high']:.3f}"
+    assert printed.splitlines()[-1].split()[:4] == ["overall", "82", f"{overall['MAP@3']:.4f}", bounds]
 
 
 def test_scores_are_the_means_of_example_scores(toy: Toy, predicted: Path) -> None:

@@ -87,9 +87,10 @@ def evaluate(
 ) -> None:
     """Print MAP@3 of RUNS by class and overall, and mAP and lwlrap of clips with several labels.
 
-    The clips are those of LABELS_CSV, their features in STORE. Several runs, or the folds in a folder,
-    are scored as one ensemble, by the mean of their scores. Rows whose usage is Ignored do not count;
-    Public and Private ones are also scored apart. With -v each clip is told as it is scored.
+    Beside MAP@3 stands its 95 % interval: what other clips would have given. The clips are those of
+    LABELS_CSV, their features in STORE. Several runs, or the folds in a folder, are scored as one ensemble,
+    by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are also
+    scored apart. With -v each clip is told as it is scored.
     """
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
@@ -101,12 +102,14 @@ def evaluate(
     labels = read_labels(labels_csv, ensemble.classes)
     ensemble.check_clips(labels["fname"])  # before the wait for Keras
     load_keras()
+    from dcase2018.reporting import intervals
     from dcase2018.scoring import evaluate, render, write_evaluation
 
     evaluation = evaluate(ensemble, labels)
-    say(render(evaluation.table))
+    table = intervals(evaluation)
+    say(render(table))
     if output:
-        write_evaluation(output, evaluation.table)
+        write_evaluation(output, table)
     if clips_csv:
         write_table(clips_csv, evaluation.clips)
 

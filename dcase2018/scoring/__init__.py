@@ -1,6 +1,7 @@
 """What a run says of clips, and how right that is. It never touches audio.
 
     metrics      MAP@3, mAP and lwlrap
+    calibration  whether scores are what they say: shares of clips that are right
     prediction   scores of clips
     evaluation   scores against labels
     submission   Kaggle's CSV

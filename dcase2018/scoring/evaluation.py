@@ -51,9 +51,20 @@ class Evaluation:
         """Which classes each clip bears: bool, (clips, classes)."""
         return class_truth(self.labels, self.classes)
 
-    def part(self, clips: slice) -> "Evaluation":
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """Average precision at 3 of each clip, (clips,)."""
+        return average_precision(self.scores, self.truth)
+
+    def part(self, clips: slice | np.ndarray) -> "Evaluation":
         """The evaluation of some of the clips."""
         return Evaluation(self.labels[clips], self.scores[clips], self.classes)
+
+    @property
+    def parts(self) -> dict[str, "Evaluation"]:
+        """That of all clips, named "", and that of each `usage` that the labels name, such as "Public "."""
+        usage = self.labels["usage"].to_numpy(dtype=str) if "usage" in self.labels else np.zeros(0, str)
+        return {"": self} | {f"{name} ": self.part(usage == name) for name in sorted(set(usage))}
 
     @property
     def table(self) -> pd.DataFrame:
@@ -63,14 +74,21 @@ class Evaluation:
         also `mAP` and `lwlrap`, and the same for each `usage` that the labels name (Private, Public). A class
         without clips has NaN.
         """
-        several = is_multi_label(self.labels)
-        table = _table(self.scores, self.truth, self.classes, several)
-        usage = self.labels["usage"].to_numpy(dtype=str) if "usage" in self.labels else np.zeros(0, str)
-        for name in sorted(set(usage)):
-            chosen = usage == name
-            part = _table(self.scores[chosen], self.truth[chosen], self.classes, several)
-            table = table.join(part.add_prefix(f"{name} "))
-        return table
+        tables = [part._columns().add_prefix(name) for name, part in self.parts.items()]
+        return pd.concat(tables, axis=1)
+
+    def _columns(self) -> pd.DataFrame:
+        """The table of all clips, whatever their usage."""
+        columns = {
+            "clips": [*self.truth.sum(axis=0), len(self.truth)],
+            "MAP@3": [*class_means(self.precision, self.truth), self.precision.mean()],
+        }
+        if is_multi_label(self.labels):
+            by_class = class_average_precision(self.scores, self.truth)
+            by_label = class_means(label_precision(self.scores, self.truth), self.truth)
+            columns["mAP"] = [*by_class, np.nanmean(by_class)]
+            columns["lwlrap"] = [*by_label, lwlrap(self.scores, self.truth)]
+        return pd.DataFrame(columns, index=pd.Index([*self.classes, OVERALL], name="label"))
 
     @property
     def clips(self) -> pd.DataFrame:
@@ -83,7 +101,7 @@ class Evaluation:
         for rank, best in enumerate(top_classes(self.scores).T, 1):
             columns[f"top_{rank}"] = [self.classes[index] for index in best]
             columns[f"score_{rank}"] = self.scores[np.arange(len(best)), best]
-        columns["average_precision"] = average_precision(self.scores, self.truth)
+        columns["average_precision"] = self.precision
         return pd.DataFrame(columns)
 
 
@@ -121,22 +139,23 @@ def _tell(evaluation: Evaluation, clip: int) -> None:
         log.debug("after %d clips:\n%s", clip + 1, render(evaluation.part(slice(clip + 1)).table))
 
 
-def _table(scores: np.ndarray, truth: np.ndarray, classes: Sequence[str], several: bool) -> pd.DataFrame:
-    precision = average_precision(scores, truth)
-    columns = {
-        "clips": [*truth.sum(axis=0), len(truth)],
-        "MAP@3": [*class_means(precision, truth), precision.mean()],
-    }
-    if several:
-        by_class = class_average_precision(scores, truth)
-        columns["mAP"] = [*by_class, np.nanmean(by_class)]
-        columns["lwlrap"] = [*class_means(label_precision(scores, truth), truth), lwlrap(scores, truth)]
-    return pd.DataFrame(columns, index=pd.Index([*classes, OVERALL], name="label"))
-
-
 def render(table: pd.DataFrame) -> str:
-    """Lay the table out for reading."""
-    return table.rename_axis(None).to_string(float_format="{:.4f}".format, na_rep="-")
+    """Lay the table out for reading: a part of the leaderboard under its name, an interval in one column."""
+    shown = {}
+    for name in table:
+        part, _, column = name.rpartition(" ")
+        values = table[name]
+        if column == "high":
+            continue
+        if column == "low":
+            high = table[name.removesuffix("low") + "high"]
+            column, values = "95 %", values.map("{:.3f}-".format) + high.map("{:.3f}".format)
+            values = values.where(high.notna(), "-")
+        shown[part, column] = values
+    parted = any(part for part, _ in shown)
+    columns = pd.MultiIndex.from_tuples(shown) if parted else [column for _, column in shown]
+    laid_out = pd.DataFrame(dict(enumerate(shown.values()))).set_axis(columns, axis=1)
+    return laid_out.rename_axis(None).to_string(float_format="{:.4f}".format, na_rep="-")
 
 
 def write_evaluation(path: Path, table: pd.DataFrame) -> None:
