@@ -1,40 +1,56 @@
-"""The sound of a clip as a tagger hears it: mixed, resampled, trimmed, and of bounded length."""
+"""The sound of clips as a tagger hears it: mixed, resampled, trimmed, and of bounded length.
 
-from collections.abc import Iterator
+Nothing else in this room, and nothing that learns or scores, touches audio.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from dcase2018.corpus import BadClipError, Clip
+from dcase2018.corpus import BadClipError, Clip, find_sources
 from dcase2018.features import FrontEnd, Recipe
 
 SECONDS = 15.0  # of a clip that are shown and played
 
-PIECE = 1 << 14  # samples: libvorbis has its stack overflow where it gets many at a time
+PIECE = 1 << 14  # samples written at a time: libvorbis overflows its stack with many
 
 
-def write_excerpt(target: Path, source: Path, recipe: Recipe) -> None:
-    """Write the beginning of a clip as Ogg Vorbis.
+def audio_files(audio: Path, fnames: Sequence[str]) -> dict[str, Path]:
+    """Find the files of clips, by name.
 
     Raises
     ------
-    BadClipError
-        If the clip cannot be decoded, or has no samples; there may then be a part of a file.
-    OSError
-        If a file cannot be opened or written.
+    InputError
+        If one is not in the folder, or its name leads out of it.
     """
-    done = 0
-    with (
-        Clip(source, recipe.sample_rate) as clip,
-        soundfile.SoundFile(target, "w", recipe.sample_rate, 1, "VORBIS", format="OGG") as excerpt,
-    ):
-        blocks, full_scale = FrontEnd(recipe).heard(clip)
-        for piece in _pieces(blocks, round(SECONDS * recipe.sample_rate)):
+    return {source.fname: source.path for source in find_sources(audio, fnames)}
+
+
+def write_excerpt(target: Path, source: Path, recipe: Recipe) -> str:
+    """Write the beginning of a clip as Ogg Vorbis, or return why there is nothing to be heard.
+
+    Raises
+    ------
+    OSError
+        If the clip cannot be opened, or the excerpt not be written.
+    """
+    try:
+        with Clip(source, recipe.sample_rate) as clip:
+            blocks, full_scale = FrontEnd(recipe).heard(clip)
+            pieces = list(_pieces(blocks, round(SECONDS * recipe.sample_rate)))
+    except BadClipError as error:
+        return str(error)
+    if not pieces:
+        return "no samples"
+    encoded = io.BytesIO()
+    with soundfile.SoundFile(encoded, "w", recipe.sample_rate, 1, "VORBIS", format="OGG") as excerpt:
+        for piece in pieces:
             excerpt.write(piece / np.float32(full_scale))
-            done += len(piece)
-    if not done:
-        raise BadClipError("no samples")
+    target.write_bytes(encoded.getbuffer())
+    return ""
 
 
 def _pieces(blocks: Iterator[np.ndarray], most: int) -> Iterator[np.ndarray]:

@@ -8,7 +8,6 @@ from typing import Any
 import joblib
 import numpy as np
 
-from dcase2018.corpus import BadClipError
 from dcase2018.features import Recipe
 from dcase2018.foundation import Progress, workers
 from dcase2018.reporting.account import Side
@@ -34,18 +33,14 @@ class Task:
     def __call__(self) -> tuple[int, dict[str, Any]]:
         """Make the files; return the clip's number and what the report says of them."""
         made: dict[str, Any] = {"picture": None, "excerpt": None, "silent": None}
-        self.target.parent.mkdir(exist_ok=True)
         if len(self.frames):
             picture = self.target.with_suffix(".webp")
             draw_clip(picture, self.frames, self.recipe, self.strip)
             made["picture"] = f"{picture.parent.name}/{picture.name}"
         if self.source:
             excerpt = self.target.with_suffix(".ogg")
-            try:
-                write_excerpt(excerpt, self.source, self.recipe)
-                made["excerpt"] = f"{excerpt.parent.name}/{excerpt.name}"
-            except BadClipError as error:
-                made["silent"] = str(error)
+            made["silent"] = write_excerpt(excerpt, self.source, self.recipe) or None
+            made["excerpt"] = None if made["silent"] else f"{excerpt.parent.name}/{excerpt.name}"
         return self.number, made
 
 

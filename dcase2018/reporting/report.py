@@ -11,16 +11,16 @@ clips/           a picture of each clip that is shown, and its sound
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from dcase2018.corpus import find_sources, write_table
+from dcase2018.corpus import write_table
 from dcase2018.foundation import AnyPath, InputError, ensure_writable, published_folder, read_object
 from dcase2018.reporting.account import Side, account
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
-from dcase2018.reporting.excerpts import SECONDS
+from dcase2018.reporting.excerpts import SECONDS, audio_files
 from dcase2018.reporting.illustration import illustrate
 from dcase2018.reporting.page import render
 from dcase2018.runs import Ensemble
@@ -77,7 +77,7 @@ def check_report(out: AnyPath, labels: pd.DataFrame, audio: AnyPath | None = Non
     if out.exists() and any(out.iterdir()):
         _check_standing(out)
     if audio is not None:
-        find_sources(Path(audio), list(labels["fname"]))
+        audio_files(Path(audio), list(labels["fname"]))
 
 
 def _check_standing(out: Path) -> None:
@@ -112,9 +112,7 @@ def write_report(sides: Sequence[Side], out: AnyPath, audio: AnyPath | None = No
     """Write the report of one side or several, whole or not at all; the parameters are those of `report`."""
     out = Path(out)
     names = list(sides[0].evaluation.labels["fname"])
-    sources: Mapping[str, Path] = {}
-    if audio is not None:
-        sources = {source.fname: source.path for source in find_sources(Path(audio), names)}
+    sources = audio_files(Path(audio), names) if audio is not None else {}
     with published_folder(out, durable=False, replacing=True) as folder:
         (folder / CLIPS).mkdir()
         shown = [illustrate(folder / CLIPS, side, sources, jobs) for side in sides]

@@ -77,11 +77,15 @@ def test_what_is_shown_keeps_the_rules(n_clips: int, n_classes: int, seed: int) 
             assert sorted(shown["number"]) == sorted(expected["number"]), (label, kind)
 
 
-def test_no_more_is_shown_than_is_allowed_and_each_class_has_its_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_shown_than_is_allowed_and_each_class_has_its_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(0)
     classes = np.repeat(np.arange(10), 40)
     margin = rng.uniform(-1, 1, 400)
-    clips = pd.DataFrame({"margin": margin, "score_1": rng.random(400), "average_precision": (margin > 0) * 1.0})
+    clips = pd.DataFrame(
+        {"margin": margin, "score_1": rng.random(400), "average_precision": (margin > 0) * 1.0}
+    )
     assert len(choose(clips, classes)) > 100
     monkeypatch.setattr(findings, "MOST_SHOWN", 25)
     chosen = choose(clips, classes)
