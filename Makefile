@@ -68,6 +68,7 @@ TRUTH_CSV = $(if $(filter demo,$(DATASET)),$(DATA)/test_post_competition.csv,$(w
 SAMPLE_CSV = $(if $(filter demo,$(DATASET)),$(DATA)/sample_submission.csv,$(wildcard $(DATA)/sample_submission.csv))
 else
 # A folder of one's own: one store for all clips, and a fifth of them held out to test.
+TEST_AUDIO = $(DATA)
 LABELS = features/$(NAME)/labels.csv
 TRAIN_CSV = features/$(NAME)/train.csv
 TRUTH_CSV = features/$(NAME)/validation.csv
@@ -88,7 +89,7 @@ stale = $(if $(wildcard $(2)),$(if $(shell find -L $(1) -newer $(2) -print -quit
 
 # What a command writes appears whole, so that an interrupted make has nothing to remove.
 .PRECIOUS: $(TRAIN_STORE) $(TEST_STORE) $(TRAINED) $(LABELS) $(TRAIN_CSV) $(TRUTH_CSV) $(RUN)/evaluation.csv $(RUN)/submission.csv
-.PHONY: help venv data features train submission test test-slow bench lint format clean FORCE
+.PHONY: help venv data features train submission report test test-slow test-browser bench lint format clean FORCE
 
 help: ## print the targets
 	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick|yamnet] [SEED=0]"
@@ -102,6 +103,8 @@ train: $(TRAINED) ## train a network
 submission: $(RUN)/submission.csv $(if $(TRUTH_CSV),$(RUN)/evaluation.csv) ## train, evaluate and write a Kaggle submission
 	@echo "submission: $(RUN)/submission.csv"
 	@[ -z "$(TRUTH_CSV)" ] || awk -F, '$$1 == "overall" { printf "MAP@3 on %d test clips: %.4f\n", $$2, $$3 }' $(RUN)/evaluation.csv
+report: $(RUN)/report/index.html ## show what the tagger does, in a page to look at and listen to
+	@echo "report: $(abspath $<)"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@for python in $(PYTHON); do \
@@ -150,13 +153,18 @@ $(TRAINED): $(TRAIN_STORE) $(TRAIN_CSV)
 
 $(RUN)/evaluation.csv: $(TEST_STORE) $(TRUTH_CSV) $(TRAINED)
 	$(DCASE) evaluate $(wordlist 1,2,$^) $(RUN) --output $@
+$(RUN)/report/index.html: $(TEST_STORE) $(TRUTH_CSV) $(TRAINED)
+	$(if $(TRUTH_CSV),,$(error $(DATA) has no labels of its test clips (test_post_competition.csv), so there is nothing to report))
+	$(DCASE) report $(wordlist 1,2,$^) $(RUN) --output $(@D) --audio $(TEST_AUDIO)
 $(RUN)/submission.csv: $(TEST_STORE) $(TRAINED) $(SAMPLE_CSV)
 	$(DCASE) predict $< $@ $(RUN) $(addprefix --sample ,$(SAMPLE_CSV))
 
 test: $(VENV)/.installed-dev ## run the tests (5 minutes)
 	$(VENV)/bin/pytest -n auto
 test-slow: $(VENV)/.installed-dev ## run the tests that take longer
-	$(VENV)/bin/pytest -m slow
+	$(VENV)/bin/pytest -m "slow and not browser"
+test-browser: $(VENV)/.installed-dev ## run the tests of pages, in the system's Chromium
+	$(VENV)/bin/pytest -m browser
 bench: $(VENV)/.installed-dev ## measure the speed of each part beside a comparator, into bench.json
 	$(VENV)/bin/python tests/benchmarks/run.py bench.json
 lint: $(VENV)/.installed-dev ## check style and types

@@ -34,6 +34,7 @@ for command in (
     training.fit,
     training.tune,
     scoring.evaluate,
+    scoring.report,
     scoring.predict,
     exporting.export,
     inspection.plot,

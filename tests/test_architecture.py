@@ -119,12 +119,11 @@ def imports_of(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_the_halves_meet_at_the_store() -> None:
-    audio = {"BadClipError", "Clip", "Source", "find_sources", "extract"}
+    audio = {"BadClipError", "Clip", "FrontEnd", "Source", "find_sources", "extract"}
     for room in ("networks", "examples", "runs", "scoring", "training", "reporting"):
-        taken = chain.from_iterable(
-            names for path in (PACKAGE / room).glob("*.py") for _, names in imports(path)
-        )
-        assert audio.isdisjoint(taken)
+        for path in (PACKAGE / room).glob("*.py"):
+            taken = chain.from_iterable(names for _, names in imports(path))
+            assert audio.isdisjoint(taken) or path.name == "excerpts.py"  # what a report lets people hear
 
 
 def loaded_by(code: str) -> set[str]:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from dcase2018.commands.scoring import Checkpoint
 from dcase2018.loading import load_keras
-from dcase2018.program import FOLDER, FOLDER_TO_MAKE, Command, say
+from dcase2018.program import FOLDER, FOLDER_TO_MAKE, Checkpoint, Command, say
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 export runs/first tagger --format litert")

@@ -8,7 +8,18 @@ import click
 
 from dcase2018.foundation import InputError
 from dcase2018.loading import load_keras
-from dcase2018.program import FILE, FOLDER, INPUT, Checkpoint, Command, Finite, check_output, options, say
+from dcase2018.program import (
+    FILE,
+    FOLDER,
+    FOLDER_TO_MAKE,
+    INPUT,
+    Checkpoint,
+    Command,
+    Finite,
+    check_output,
+    options,
+    say,
+)
 
 if TYPE_CHECKING:
     from dcase2018.runs import Ensemble
@@ -148,3 +159,52 @@ def predict(
     if scores_csv:
         write_scores(scores_csv, scores)
     say(f"{submission_csv}: {len(fnames)} clips")
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n"
+    "  dcase2018 report features/test.h5 data/test_post_competition.csv runs/first \\\n"
+    "      --output report --audio data/audio_test",
+)
+@click.argument("store", type=INPUT)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.option("--output", type=FOLDER_TO_MAKE, required=True, help="The folder to make.")
+@click.option("--audio", type=FOLDER, help="Take the sound of the clips that are shown from this folder.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    help="Number of processes that draw.  [default: as many as there are cores]",
+)
+@scoring_options
+def report(
+    store: Path,
+    labels_csv: Path,
+    runs: tuple[Path, ...],
+    output: Path,
+    audio: Path | None,
+    jobs: int | None,
+    checkpoint: int | str | None,
+    more_stores: tuple[Path, ...],
+    **scoring: object,
+) -> None:
+    """Make a page that shows what RUNS do with the clips of LABELS_CSV.
+
+    The folder of --output gets index.html, which opens offline: MAP@3 with its interval, classes,
+    confusions, clips to look at and listen to, calibration, and the training. All numbers are in its
+    report.json and CSVs. A report that stands there is replaced. STORE, LABELS_CSV and RUNS are as for
+    evaluate.
+    """
+    from dcase2018.corpus import read_labels
+    from dcase2018.reporting import check_report
+
+    ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
+    labels = read_labels(labels_csv, ensemble.classes)
+    check_report(output, labels, audio)
+    ensemble.check_clips(labels["fname"])  # before the wait for Keras
+    load_keras()
+    from dcase2018.reporting import report
+
+    say(str(report(ensemble, labels, output, audio, jobs or -1)))

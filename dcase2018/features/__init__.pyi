@@ -1,4 +1,5 @@
 from .extraction import extract as extract
+from .frontend import FrontEnd as FrontEnd
 from .logmel import LogMel as LogMel
 from .recipe import RECIPES as RECIPES
 from .recipe import Recipe as Recipe

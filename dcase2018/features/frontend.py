@@ -37,6 +37,18 @@ class FrontEnd:
         BadClipError
             If the clip cannot be decoded to its end, or it or its frames are not finite.
         """
+        return self._frames(*self.heard(clip))
+
+    def heard(self, clip: Clip) -> tuple[Iterator[np.ndarray], float]:
+        """Samples that a clip's frames are made from, block by block, and what counts as 1 in them.
+
+        They are at `recipe.sample_rate`, without the quiet ends that the recipe cuts.
+
+        Raises
+        ------
+        BadClipError
+            If the clip cannot be decoded to its end, or is not finite.
+        """
         blocks, full_scale = clip.blocks(), clip.full_scale
         if self.recipe.trim_db or self.recipe.normalize == "peak":
             envelope = _envelope(blocks, self.recipe.hop_length)
@@ -44,7 +56,7 @@ class FrontEnd:
             peak = envelope.max(initial=0)
             if self.recipe.normalize == "peak" and peak > 0:
                 full_scale = float(peak)
-        return self._frames(blocks, full_scale)
+        return blocks, full_scale
 
     def samples(self, samples: np.ndarray) -> np.ndarray:
         """Frames of samples in memory, neither trimmed nor scaled."""

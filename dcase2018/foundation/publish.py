@@ -49,18 +49,30 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def published_folder(path: Path, durable: bool = True) -> Iterator[Path]:
+def published_folder(path: Path, durable: bool = True, replacing: bool = False) -> Iterator[Path]:
     """Yield a new folder to fill; on leaving without an error it becomes `path` (see `published`).
+
+    Parameters
+    ----------
+    replacing
+        Remove what stands at `path` when all is written. A writer that is killed in that moment leaves it
+        in a hidden `.replaced-NAME`.
 
     Raises
     ------
     OSError
-        If it cannot be written, or `path` is there already and not empty.
+        If it cannot be written, or `path` is there already and not empty, and nothing is to be replaced.
     """
+    path = path.resolve() if path.is_symlink() else path
+    aside = path.with_name(f".replaced-{path.name}")
     with published(path, durable) as partial:
         remove(partial)  # of a writer that was killed
         partial.mkdir(parents=True)
         yield partial
+        if replacing and path.exists():
+            remove(aside)
+            path.rename(aside)
+    remove(aside)
 
 
 def remove(path: Path) -> None:

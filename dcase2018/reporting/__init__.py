@@ -1,9 +1,18 @@
 """What people look at. It stands beside training, and never trains.
 
-    intervals  how sure a score is
-    plot       the history of a run as a picture
+    intervals     how sure a score is
+    plot          the history of a run as a picture
+    challenge     the real test clips, and what was published on them
+    findings      tables of classes, confusions and clips; which clips to show
+    account       all numbers of a report as one object, and as tables
+    charts        charts that suit light and dark
+    pictures      what a tagger heard of a clip
+    excerpts      the sound of it
+    illustration  both, for the clips that are shown
+    page          the report as HTML
+    report        a folder with all that
 
-It may import foundation, corpus, runs and scoring.
+It may import foundation, corpus, features, runs and scoring.
 """
 
 import lazy_loader

@@ -1,11 +1,16 @@
+from .calibration import calibration_error as calibration_error
+from .calibration import reliability as reliability
+from .evaluation import OVERALL as OVERALL
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .evaluation import render as render
 from .evaluation import write_evaluation as write_evaluation
 from .metrics import average_precision as average_precision
+from .metrics import top_classes as top_classes
 from .prediction import LEAST_SCORE as LEAST_SCORE
 from .prediction import Tagger as Tagger
 from .prediction import predict as predict
+from .prediction import scores_over_time as scores_over_time
 from .relabelling import read_scores as read_scores
 from .relabelling import relabel as relabel
 from .submission import write_scores as write_scores

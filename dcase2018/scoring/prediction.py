@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
 EXAMPLES_AT_ONCE = 256
+CLIPS_AT_ONCE = 16  # whose examples' scores are held in memory
 LEAST_SCORE = 1e-7  # what a geometric mean takes for a smaller one
 
 
@@ -35,22 +36,47 @@ class Tagger:
         Dcase2018Error
             If the network gives scores that are not finite.
         """
-        run = self.run
-        geometric = run.hparams.score_mean == "geometric"
-        window, hop = run.hparams.example_window(run.recipe), run.hparams.score_hop(run.recipe)
-        windows = Windows(self.store, rows, window, hop, run.hparams.short)
-        sums = np.zeros((len(rows), len(run.classes)))
+        geometric = self.run.hparams.score_mean == "geometric"
+        windows = self._windows(rows)
+        sums = np.zeros((len(rows), len(self.run.classes)))
         done = 0
         for examples, clips in in_turn(windows, EXAMPLES_AT_ONCE):
-            scores = self.model.predict_on_batch(examples)
-            if not np.isfinite(scores).all():
-                raise Dcase2018Error(f"the network of {run.path} gives scores that are not finite")
+            scores = self._score(examples)
             np.add.at(sums, clips, np.log(np.maximum(scores, LEAST_SCORE)) if geometric else scores)
             for clip in range(done, clips[-1]):  # the last one may go on in the next batch
                 yield self._mean(sums[clip], windows.counts[clip], geometric)
             done = clips[-1]
         for clip in range(done, len(rows)):
             yield self._mean(sums[clip], windows.counts[clip], geometric)
+
+    def over_time(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Score the examples of clips of the store, one clip after the other.
+
+        Yields the middle of each example in frames, (examples,), and its scores, (examples, classes); a clip
+        without frames has no examples.
+
+        Raises
+        ------
+        Dcase2018Error
+            See `each`.
+        """
+        for start in range(0, len(rows), CLIPS_AT_ONCE):
+            windows = self._windows(rows[start : start + CLIPS_AT_ONCE])
+            batches = [self._score(examples) for examples, _ in in_turn(windows, EXAMPLES_AT_ONCE)]
+            scores = np.concatenate([np.zeros((0, len(self.run.classes)), np.float32), *batches])
+            for own in np.split(scores, np.cumsum(windows.counts)[:-1]):
+                yield np.arange(len(own)) * windows.hop + windows.window / 2, own
+
+    def _windows(self, rows: np.ndarray) -> Windows:
+        hparams, recipe = self.run.hparams, self.run.recipe
+        window, hop = hparams.example_window(recipe), hparams.score_hop(recipe)
+        return Windows(self.store, rows, window, hop, hparams.short)
+
+    def _score(self, examples: np.ndarray) -> np.ndarray:
+        scores = self.model.predict_on_batch(examples)
+        if not np.isfinite(scores).all():
+            raise Dcase2018Error(f"the network of {self.run.path} gives scores that are not finite")
+        return scores
 
     def _mean(self, total: np.ndarray, count: int, geometric: bool) -> np.ndarray:
         if not count:
@@ -92,6 +118,35 @@ def iter_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[np.ndarra
     streams = [tagger.each(tagger.store.find(fnames)) for tagger in load_taggers(ensemble)]
     for scores in zip(*streams, strict=True):
         yield np.mean(scores, axis=0)
+
+
+def scores_over_time(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Score the examples of clips by an ensemble, one clip after the other: the mean of its members' scores.
+
+    Yields the middle of each of the first member's examples in s, (examples,), and scores there,
+    (examples, classes); between the examples of another member lie straight lines.
+
+    Raises
+    ------
+    InputError, Dcase2018Error
+        See `predict`.
+    """
+    streams = [
+        (tagger.over_time(tagger.store.find(fnames)), tagger.run.recipe.stft_hop_seconds)
+        for tagger in load_taggers(ensemble)
+    ]
+    for _ in fnames:
+        (seconds, scores), *others = [
+            (middles * hop, scores) for stream, hop in streams for middles, scores in [next(stream)]
+        ]
+        if len(scores):
+            scores = np.mean([scores, *(_at(seconds, *other) for other in others if len(other[1]))], axis=0)
+        yield seconds, scores
+
+
+def _at(seconds: np.ndarray, middles: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Scores of each class at other times: (len(seconds), classes)."""
+    return np.stack([np.interp(seconds, middles, own) for own in scores.T], axis=1)
 
 
 def predict(ensemble: Ensemble, fnames: Sequence[str] | None = None) -> pd.DataFrame:

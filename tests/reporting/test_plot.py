@@ -15,4 +15,4 @@ def test_the_history_as_a_picture(toy: Toy, tmp_path: Path) -> None:
     assert height > 500
     assert width > 500
     (run / "history.csv").unlink()
-    assert "it is written when the first epoch is complete" in refuse(2, "plot", run)
+    assert "it is written when the first one is complete" in refuse(2, "plot", run)

@@ -1,0 +1,94 @@
+"""What a tagger heard of a clip as a picture: log mels over time and frequency, and under them its scores."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import numpy as np
+from librosa.display import specshow
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from dcase2018.features import Recipe
+
+INCHES, DPI = (3.4, 1.9), 200  # as large as a column of the page shows it, at twice its pixels
+SMALL = 7  # points
+GREY = "#7b7b7b"  # can be read on white and on black alike
+KILOHERTZ = (0.1, 0.5, 1, 2, 4, 8, 16)
+STRONG = LinearSegmentedColormap.from_list("strong", [(0.18, 0.55, 0.85, 0.06), (0.18, 0.55, 0.85, 1)])
+
+# How samples are drawn, where the recipe has no bands.
+BANDS_OF_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Scores of some classes over a clip.
+
+    Attributes
+    ----------
+    names
+        What stands beside each row.
+    seconds
+        The middle of each example, (examples,).
+    scores
+        In [0, 1], (rows, examples).
+    """
+
+    names: list[str]
+    seconds: np.ndarray
+    scores: np.ndarray
+
+
+def draw_clip(target: Path, frames: np.ndarray, recipe: Recipe, strip: Strip) -> None:
+    """Draw frames, (n_frames, recipe.width), and the scores over them, as a WebP that has no background."""
+    figure = Figure(figsize=INCHES, dpi=DPI)
+    above, below = figure.subplots(
+        2, sharex=True, height_ratios=(3.4, 0.28 * len(strip.names)),
+        gridspec_kw={"left": 0.105, "right": 0.97, "top": 0.97, "bottom": 0.15, "hspace": 0.08},
+    )  # fmt: skip
+    seconds = len(frames) * recipe.stft_hop_seconds
+    _draw_mels(above, frames, recipe)
+    edges = np.concatenate([[0], (strip.seconds[1:] + strip.seconds[:-1]) / 2, [seconds]])
+    below.pcolormesh(
+        np.minimum(edges, seconds), np.arange(len(strip.names) + 1), strip.scores, cmap=STRONG, vmin=0, vmax=1
+    )
+    below.set_yticks(np.arange(len(strip.names)) + 0.5, strip.names)
+    below.invert_yaxis()
+    below.set(xlim=(0, seconds))
+    below.set_xlabel("s", labelpad=0)
+    above.tick_params(bottom=False, labelbottom=False)
+    for axes in (above, below):
+        axes.minorticks_off()
+        axes.spines[:].set_visible(False)
+        axes.tick_params(colors=GREY, labelsize=SMALL, length=2, pad=2, width=0.5)
+        axes.xaxis.label.set(color=GREY, size=SMALL)
+        axes.yaxis.label.set(color=GREY, size=SMALL)
+    figure.savefig(target, format="webp", transparent=True, pil_kwargs={"quality": 80, "method": 2})
+
+
+def _draw_mels(axes: Axes, frames: np.ndarray, recipe: Recipe) -> None:
+    low, high = recipe.mel_min_hz, recipe.mel_max_hz
+    if recipe.feature == "waveform":
+        low, high = 0.0, recipe.sample_rate / 2
+        frames = _mels_of(frames, recipe)
+    n_frames, n_bands = frames.shape
+    specshow(
+        frames.T.astype(np.float32), ax=axes, x_axis="s", y_axis="mel", cmap="magma",
+        x_coords=np.arange(n_frames + 1) * recipe.stft_hop_seconds,
+        y_coords=librosa.mel_frequencies(n_bands + 1, fmin=low, fmax=high, htk=True),
+    )  # fmt: skip
+    shown = [khz for khz in KILOHERTZ if low <= 1000 * khz <= high]
+    axes.set_yticks([1000 * khz for khz in shown], [f"{khz:g}" for khz in shown])
+    axes.set(ylim=(low, high), xlabel="", ylabel="kHz")
+    axes.yaxis.labelpad = 1
+
+
+def _mels_of(samples: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Log mels of the samples that a recipe of waveforms keeps, a frame a row of them."""
+    mels = librosa.feature.melspectrogram(
+        y=samples.astype(np.float32).ravel(), sr=recipe.sample_rate, hop_length=recipe.hop_length,
+        n_fft=recipe.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
+    )  # fmt: skip
+    return np.log(mels.T[: len(samples)] + recipe.mel_log_offset)

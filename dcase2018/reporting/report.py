@@ -1,0 +1,130 @@
+"""A report: a folder with a page to look at and listen to, and every number on it as JSON and CSV.
+
+index.html       the page; it asks for nothing but what lies in clips/
+report.json      all numbers that the page shows
+classes.csv      a row a class, and the overall score
+confusion.csv    a row a class, a column an answer
+clips.csv        a row a clip
+reliability.csv  a row a bin of scores
+history.csv      the trainings, a row an epoch
+clips/           a picture of each clip that is shown, and its sound
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dcase2018.corpus import write_table
+from dcase2018.foundation import AnyPath, InputError, ensure_writable, published_folder, read_object
+from dcase2018.reporting.account import Side, account
+from dcase2018.reporting.charts import learning_curves, reliability_diagram
+from dcase2018.reporting.excerpts import SECONDS, audio_files
+from dcase2018.reporting.illustration import illustrate
+from dcase2018.reporting.page import render
+from dcase2018.runs import Ensemble
+from dcase2018.scoring import evaluate
+
+PAGE, NUMBERS, CLIPS = "index.html", "report.json", "clips"
+
+
+def report(
+    ensemble: Ensemble, labels: pd.DataFrame, out: AnyPath, audio: AnyPath | None = None, jobs: int = -1
+) -> Path:
+    """Report what an ensemble says of labelled clips.
+
+    Parameters
+    ----------
+    labels
+        Clips of the ensemble's stores, their labels among its classes (see `read_labels`).
+    out
+        The folder to make. A report that stands there is replaced.
+    audio
+        The folder of the clips, from which those that are shown get a player.
+    jobs
+        Processes that draw (-1: one a core).
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        If `out` holds something that is no report, a clip is not in `audio`, or see `predict`.
+    Dcase2018Error, OSError
+        See `predict` and `published_folder`.
+    """
+    check_report(out, labels, audio)
+    side = Side(name_of(ensemble), "", ensemble, evaluate(ensemble, labels))
+    return write_report([side], out, audio, jobs)
+
+
+def check_report(out: AnyPath, labels: pd.DataFrame, audio: AnyPath | None = None) -> None:
+    """See to it, before the work, that a report can be written, and that its clips are in `audio`.
+
+    Raises
+    ------
+    InputError, OSError
+        See `report`.
+    """
+    out = Path(out)
+    ensure_writable(out.absolute().parent)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the report")
+    if out.exists() and any(out.iterdir()):
+        _check_standing(out)
+    if audio is not None:
+        audio_files(Path(audio), list(labels["fname"]))
+
+
+def _check_standing(out: Path) -> None:
+    """Refuse a folder that is no report, or has more in it than a report: it would be lost."""
+    try:
+        held = read_object(out / NUMBERS)
+        if "dcase2018_report" not in held:
+            raise InputError("it is not of a report")
+    except (OSError, InputError):
+        raise InputError(f"{out} exists and is no report; name another folder") from None
+    foreign = [path.name for path in sorted(out.iterdir()) if not _is_part(path)]
+    if foreign:
+        raise InputError(
+            f"{out} holds {foreign[0]!r}, which is no part of a report and would be lost; move it"
+        )
+
+
+def _is_part(path: Path) -> bool:
+    return path.name in (PAGE, NUMBERS, CLIPS) or path.suffix == ".csv"
+
+
+def name_of(ensemble: Ensemble) -> str:
+    """What a reader calls an ensemble: its runs' folders by name."""
+    names = [member.run.path.resolve().name for member in ensemble.members]
+    parents = {member.run.path.resolve().parent for member in ensemble.members}
+    if len(names) > 1 and len(parents) == 1 and all(name.startswith("fold-") for name in names):
+        return f"{parents.pop().name} ({len(names)} folds)"
+    return ", ".join(names)
+
+
+def write_report(sides: Sequence[Side], out: AnyPath, audio: AnyPath | None = None, jobs: int = -1) -> Path:
+    """Write the report of one side or several, whole or not at all; the parameters are those of `report`."""
+    out = Path(out)
+    names = list(sides[0].evaluation.labels["fname"])
+    sources = audio_files(Path(audio), names) if audio is not None else {}
+    with published_folder(out, durable=False, replacing=True) as folder:
+        (folder / CLIPS).mkdir()
+        shown = [illustrate(folder / CLIPS, side, sources, jobs) for side in sides]
+        numbers = account(sides, shown, SECONDS, audio is not None)
+        for side in sides:
+            for name, table in side.tables.items():
+                write_table(folder / name, table)
+        (folder / NUMBERS).write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", "utf-8")
+        charts = [
+            {"reliability": reliability_diagram(side.reliability), "curves": learning_curves(side.histories)}
+            for side in sides
+        ]
+        page = render(json.loads((folder / NUMBERS).read_text("utf-8")), charts)
+        (folder / PAGE).write_text(page, "utf-8", errors="backslashreplace")
+    return out / PAGE
