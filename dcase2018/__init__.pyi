@@ -28,6 +28,7 @@ from .runs import Limits as Limits
 from .runs import Run as Run
 
 # Runs to scores
+from .scoring import Evaluation as Evaluation
 from .scoring import evaluate as evaluate
 from .scoring import predict as predict
 from .scoring import write_submission as write_submission

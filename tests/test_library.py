@@ -56,3 +56,23 @@ def test_errors_are_those_of_the_commands(tmp_path: Path) -> None:
     with pytest.raises(dcase2018.InputError, match=r"none\.h5 does not exist; dcase2018 extract makes it"):
         dcase2018.Store(tmp_path / "none.h5")
     assert dcase2018.InputError is InputError
+
+
+@pytest.mark.slow
+def test_a_type_checker_sees_the_public_names(tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(
+        "import dcase2018 as dc\n"
+        "ensemble: dc.Ensemble = dc.Ensemble.open(['run'], [dc.Store('s.h5')])\n"
+        "labels = dc.read_labels('l.csv', ensemble.classes)\n"
+        "evaluation: dc.Evaluation = dc.evaluate(ensemble, labels)\n"
+        "over: str = dc.fit(dc.Experiment.plan('run', dc.PRESETS['quick'], dc.Store('s.h5'), labels))\n"
+    )
+    (tmp_path / "wrong.py").write_text(
+        "import dcase2018 as dc\ndc.no_such_name\ndc.extract('clips', 's.h5', 'wide')\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache"]
+    done = subprocess.run([*command, "right.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    done = subprocess.run([*command, "wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert 'Module has no attribute "no_such_name"' in done.stdout
+    assert 'Argument 3 to "extract" has incompatible type "str"; expected "Recipe"' in done.stdout

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,14 @@ def test_pages_link_to_what_is_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
             assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_citation_names_this_version_and_the_paper_of_the_task() -> None:
+    text = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.+)$", text, flags=re.MULTILINE) == [version("dcase2018")]
+    (reference,) = text.split("references:")[1:]
+    for part in ("Fonseca", "General-purpose tagging of Freesound audio", "2018 Workshop", "1807.09902"):
+        assert part in reference
 
 
 def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> None:

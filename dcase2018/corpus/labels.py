@@ -154,7 +154,7 @@ def label_lists(labels: pd.DataFrame) -> list[list[str]]:
 
 
 def class_names(labels: pd.DataFrame) -> list[str]:
-    """Name the classes of a label file, in ascending order."""
+    """Name the classes of a label file (see `read_labels`), in ascending order."""
     return sorted(set(chain.from_iterable(label_lists(labels))))
 
 

@@ -16,6 +16,11 @@ def hold_out(labels: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
 
     Every stratum (label, or all labels, and `manually_verified` together) gives its share, to within one row;
     but no class is held out whole.
+
+    Parameters
+    ----------
+    fraction
+        Share of the rows to hold out, in (0, 1).
     """
     order = _stratified_order(labels, seed)
     shares = np.floor(np.arange(len(order) + 1) * fraction + 0.5)

@@ -30,6 +30,8 @@ class Ensemble:
 
     Attributes
     ----------
+    members
+        Each with its `run` and its `store`.
     which
         The networks of this step, or `dcase2018.runs.run.BEST`; the trained ones, if None.
     """

@@ -113,6 +113,11 @@ def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> Evaluation:
     labels
         Clips of the ensemble's stores, their labels among its classes (see `read_labels`).
 
+    Returns
+    -------
+    Evaluation
+        Its `table` has a row a class, its `clips` a row a clip.
+
     Raises
     ------
     InputError, Dcase2018Error

@@ -63,7 +63,10 @@ class Initial:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run, the clips to learn from, others to score after each epoch, and a network to begin with."""
+    """A run, the clips to learn from, others to score after each epoch, and a network to begin with.
+
+    It is made by `plan`, and its network learns by `dcase2018.fit`.
+    """
 
     run: Run
     training: LabelledClips

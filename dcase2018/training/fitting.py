@@ -38,6 +38,8 @@ def fit(
 
     Parameters
     ----------
+    experiment
+        See `Experiment.plan`.
     limits
         What ends the training before its last epoch.
     checkpoint_steps
