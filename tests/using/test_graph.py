@@ -12,7 +12,7 @@ from dcase2018.features.extraction import extract
 from dcase2018.features.recipe import RECIPES, Recipe
 from dcase2018.features.store import Store
 from dcase2018.networks.hparams import HParams
-from dcase2018.networks.models import build
+from dcase2018.networks.models import build, scorer
 from dcase2018.runs.run import Run
 from dcase2018.scoring.prediction import Tagger
 from dcase2018.using.graph import AT_ONCE, Graph, waves
@@ -32,7 +32,7 @@ def make_run(recipe: Recipe, hparams: HParams, model: str = "mlp") -> tuple[Run,
     for weight in network.trainable_weights:
         if len(weight.shape) > 1:
             weight.assign(rng.normal(0, 1 / np.sqrt(np.prod(weight.shape[:-1])), weight.shape))
-    return run, network
+    return run, scorer(network, hparams.classifier)
 
 
 def predicted(folder: Path, run: Run, network: keras.Model, clips: list[np.ndarray]) -> np.ndarray:
@@ -59,10 +59,9 @@ def clips_around_the_edges(run: Run) -> list[np.ndarray]:
     examples = [
         recipe.frame_length
         + (run.example_shape[0] - 1 + n * run.hparams.score_hop(recipe)) * recipe.hop_length
-        for n in (0, 1, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 3)
+        for n in (0, 1, AT_ONCE, 2 * AT_ONCE + 3)
     ]
-    edges = [1, recipe.frame_length, recipe.frame_length + recipe.hop_length, *examples]
-    lengths = sorted({0, 7, *edges, *(edge - 1 for edge in edges)})
+    lengths = [0, 1, recipe.frame_length - 1, recipe.frame_length, *examples, examples[1] - 1]
     loud = [as_pcm(noise(length, seed=length)) for length in lengths]
     quiet_ends = np.concatenate([np.zeros(1234), 0.5 * noise(5000), np.full(2345, 1e-5)])
     return [*loud, np.zeros(6000, np.float32), as_pcm(quiet_ends)]
