@@ -7,6 +7,8 @@ DATASET ?= demo
 # quick learns the demo in seconds; yamnet is for fine-tuning: FIT_FLAGS="--init-from yamnet.h5".
 PRESET ?= compact
 SEED ?= 0
+# What `make export` writes: onnx, litert or saved-model.
+FORMAT ?= onnx
 # More options, such as EXTRACT_FLAGS="--hparams mel_bands=128" and FIT_FLAGS="--epochs 1". Features and runs
 # with options have folders of their own, named by them.
 EXTRACT_FLAGS ?=
@@ -46,6 +48,7 @@ RECIPE = $(RECIPE_$(PRESET))
 FEATURES = features/$(NAME)/$(RECIPE)$(call words-of,$(EXTRACT_FLAGS))
 RUN = runs/$(NAME)/$(PRESET)$(call words-of,$(EXTRACT_FLAGS) $(addprefix seed ,$(filter-out 0,$(SEED))) $(FIT_FLAGS))
 TRAINED = $(RUN)/$(if $(findstring --folds,$(FIT_FLAGS)),out_of_fold.csv,model.keras)
+EXPORTED = $(RUN)/$(FORMAT)/README.md
 TRAIN_STORE = $(FEATURES)/train.h5
 TEST_STORE = $(FEATURES)/test.h5
 
@@ -88,8 +91,8 @@ EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) --force "$$@" $(EXTRAC
 stale = $(if $(wildcard $(2)),$(if $(shell find -L $(1) -newer $(2) -print -quit 2>/dev/null),FORCE))
 
 # What a command writes appears whole, so that an interrupted make has nothing to remove.
-.PRECIOUS: $(TRAIN_STORE) $(TEST_STORE) $(TRAINED) $(LABELS) $(TRAIN_CSV) $(TRUTH_CSV) $(RUN)/evaluation.csv $(RUN)/submission.csv
-.PHONY: help venv data features train submission report test test-slow test-browser bench lint format clean FORCE
+.PRECIOUS: $(TRAIN_STORE) $(TEST_STORE) $(TRAINED) $(LABELS) $(TRAIN_CSV) $(TRUTH_CSV) $(RUN)/evaluation.csv $(RUN)/submission.csv $(EXPORTED)
+.PHONY: help venv data features train submission export report test test-slow test-browser bench lint format clean FORCE
 
 help: ## print the targets
 	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick|yamnet] [SEED=0]"
@@ -105,6 +108,8 @@ submission: $(RUN)/submission.csv $(if $(TRUTH_CSV),$(RUN)/evaluation.csv) ## tr
 	@[ -z "$(TRUTH_CSV)" ] || awk -F, '$$1 == "overall" { printf "MAP@3 on %d test clips: %.4f\n", $$2, $$3 }' $(RUN)/evaluation.csv
 report: $(RUN)/report/index.html ## show what the tagger does, in a page to look at and listen to
 	@echo "report: $(abspath $<)"
+export: $(EXPORTED) ## write the tagger as a folder for other programs: FORMAT=onnx, litert or saved-model
+	@echo "exported: $(dir $(EXPORTED))"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@for python in $(PYTHON); do \
@@ -116,6 +121,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-export: $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[export]'
 	@touch $@
 
 # The corpus appears whole: what lies beside train.csv is there when it is.
@@ -158,6 +167,8 @@ $(RUN)/report/index.html: $(TEST_STORE) $(TRUTH_CSV) $(TRAINED)
 	$(DCASE) report $(wordlist 1,2,$^) $(RUN) --output $(@D) --audio $(TEST_AUDIO)
 $(RUN)/submission.csv: $(TEST_STORE) $(TRAINED) $(SAMPLE_CSV)
 	$(DCASE) predict $< $@ $(RUN) $(addprefix --sample ,$(SAMPLE_CSV))
+$(EXPORTED): $(TRAINED) | $(VENV)/.installed-export
+	$(DCASE) export $(RUN) $(@D) --format $(FORMAT) --force
 
 test: $(VENV)/.installed-dev ## run the tests (5 minutes)
 	$(VENV)/bin/pytest -n auto

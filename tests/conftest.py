@@ -131,5 +131,6 @@ def project(tmp_path: Path) -> Path:
     (folder / ".venv" / "bin" / "dcase2018").symlink_to(Path(sys.executable).with_name("dcase2018"))
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
-    (folder / ".venv" / ".installed").touch()
+    for extra in ("", "-export"):
+        (folder / ".venv" / f".installed{extra}").touch()
     return folder

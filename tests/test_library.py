@@ -17,7 +17,7 @@ from dcase2018.foundation.errors import InputError
 
 
 def python_block(page: str) -> str:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    block, *_ = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     return block
 
 

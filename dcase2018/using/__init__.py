@@ -4,7 +4,7 @@
     conversion  a graph to the file of a runtime, in a process of its own
     bundle      what lies beside it: its meaning, an example, a page
     comparison  what the example says beside what `predict` says
-    export      all of these, published when they agree
+    exporting   all of these, published when they agree
 
 It may import foundation, features, runs and scoring.
 """

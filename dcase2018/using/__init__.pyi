@@ -1,2 +1,2 @@
-from .export import check_export as check_export
-from .export import export as export
+from .exporting import check_export as check_export
+from .exporting import export as export

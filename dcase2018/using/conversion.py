@@ -5,14 +5,18 @@ computes with elsewhere. So it is the one module that names a backend. Input and
 names in every format.
 """
 
+import logging
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from dcase2018.foundation import Dcase2018Error
 from dcase2018.runs import Run
+
+log = logging.getLogger(__name__)
 
 INPUT, OUTPUT = "samples", "scores"
 OPSET = 17  # of ONNX: runtimes since 2022
@@ -31,6 +35,7 @@ def convert(run: Run, which: int | str | None, format: str, target: Path) -> Non
         If it cannot be converted.
     """
     command = [sys.executable, "-m", __name__, str(run.path), str(which or ""), format, str(target)]
+    log.info("converting ...")
     surroundings = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         command, env=surroundings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
@@ -104,7 +109,11 @@ def _main(path: str, which: str, format: str, target: str) -> None:
         return {OUTPUT: graph(samples)}
 
     signature = [tf.TensorSpec([None], tf.float32, name=INPUT)]
-    CONVERTERS[format](tf.function(scores, input_signature=signature), Path(target))
+    try:
+        CONVERTERS[format](tf.function(scores, input_signature=signature), Path(target))
+    except Exception as error:  # of all kinds: the last line is for people
+        traceback.print_exc()
+        sys.exit((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 if __name__ == "__main__":

@@ -120,24 +120,25 @@ class Graph:
         frames = self._frames(samples[start : start + (n_frames - 1) * hop + self.recipe.frame_length])
         there = ops.shape(frames)[0]
         place = ops.arange(count)[:, None] * self.hop + np.arange(self.window)
-        if self.run.hparams.short == "tile":
-            return ops.take(frames, place % there, axis=0)
-        examples = ops.take(frames, ops.minimum(place, there - 1), axis=0)
-        return ops.where((place < there)[:, :, None], examples, self.recipe.silence)
+        tiled = self.run.hparams.short == "tile"
+        place_there = place % there if tiled else ops.minimum(place, there - 1)
+        examples = ops.take(frames, place_there, axis=0)
+        return examples if tiled else ops.where((place < there)[:, :, None], examples, self.recipe.silence)
 
     def _frames(self, samples: Tensor) -> Tensor:
-        """Frames of samples: (n_frames, width), rounded as the store keeps them."""
+        """Frames of samples: float32, (n_frames, width), rounded as the store keeps them."""
         recipe = self.recipe
         if recipe.feature == "waveform":
             n_frames = ops.shape(samples)[0] // recipe.hop_length
-            frames = ops.reshape(samples[: n_frames * recipe.hop_length], (-1, recipe.hop_length))
+            frames = samples[: n_frames * recipe.hop_length]
         else:
             signal = samples[None, :, None]
-            spectrum = ops.conv(signal, self.kernel, recipe.hop_length, data_format="channels_last")[0]
-            real, imaginary = ops.split(spectrum, 2, axis=1)
+            spectrum = ops.conv(signal, self.kernel, recipe.hop_length, data_format="channels_last")
+            real, imaginary = ops.split(spectrum, 2, axis=-1)
             magnitude = ops.sqrt(ops.square(real) + ops.square(imaginary))
             frames = ops.log(ops.matmul(magnitude, self.weights) + recipe.mel_log_offset)
-        return ops.cast(ops.cast(frames, recipe.dtype), "float32")
+        kept = ops.reshape(ops.cast(frames, recipe.dtype), (-1, recipe.width))
+        return ops.cast(kept, "float32")  # not at once: two casts in a row are one to a converter
 
     def _mean(self, mean: Tensor) -> Tensor:
         if self.run.hparams.score_mean == "arithmetic":
@@ -147,7 +148,7 @@ class Graph:
 
 
 def _prepare(model: keras.Model) -> None:
-    """Have no tensors in layers, which converters lose in a loop, and no loop over time, which LiteRT lacks."""
+    """Take out what converters do not bear in a loop: tensors in layers, and loops over time."""
     for layer in model.layers:
         if isinstance(layer, layers.Normalization):
             layer.mean, layer.variance = map(ops.convert_to_numpy, (layer.mean, layer.variance))

@@ -12,6 +12,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import batches
+import exports
 import extraction
 import prediction
 import training
@@ -20,7 +21,13 @@ from comparison import make_corpus
 from dcase2018.features.extraction import extract
 from dcase2018.features.recipe import RECIPES
 
-PARTS = {"extraction": extraction, "batches": batches, "fit": training, "predict": prediction}
+PARTS = {
+    "extraction": extraction,
+    "batches": batches,
+    "fit": training,
+    "predict": prediction,
+    "export": exports,
+}
 
 
 def main(target: Path, names: list[str]) -> None:
@@ -29,9 +36,9 @@ def main(target: Path, names: list[str]) -> None:
         corpus = make_corpus(Path(folder))
         extract(corpus.audio, corpus.store, RECIPES["baseline"])
         rows = [row for name in names or PARTS for row in PARTS[name].measure(corpus)]
-    print(f"{'part':12} {'way':20} {'rate':>10}  {'unit':22} {'ratio':>8}")
+    print(f"{'part':16} {'way':20} {'rate':>10}  {'unit':22} {'ratio':>8}")
     for row in rows:
-        print(f"{row['part']:12} {row['way']:20} {row['rate']:10.0f}  {row['unit']:22} {row['ratio']:7.2f}x")
+        print(f"{row['part']:16} {row['way']:20} {row['rate']:10.0f}  {row['unit']:22} {row['ratio']:7.2f}x")
     made = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.machine()}
     target.write_text(json.dumps(made | {"cores": os.cpu_count(), "rows": rows}, indent=2) + "\n", "utf-8")
     print(f"written to {target}")
