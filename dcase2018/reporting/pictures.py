@@ -9,6 +9,7 @@ from librosa.display import specshow
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dcase2018.features import Recipe
 
@@ -58,6 +59,7 @@ def draw_clip(target: Path, frames: np.ndarray, recipe: Recipe, strip: Strip) ->
     below.invert_yaxis()
     below.set(xlim=(0, seconds))
     below.set_xlabel("s", labelpad=0)
+    below.xaxis.set_major_locator(MaxNLocator(7))
     above.tick_params(bottom=False, labelbottom=False)
     for axes in (above, below):
         axes.minorticks_off()

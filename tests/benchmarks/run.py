@@ -14,13 +14,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import batches
 import extraction
 import prediction
+import report
 import training
 from comparison import make_corpus
 
 from dcase2018.features.extraction import extract
 from dcase2018.features.recipe import RECIPES
 
-PARTS = {"extraction": extraction, "batches": batches, "fit": training, "predict": prediction}
+PARTS = {
+    "extraction": extraction,
+    "batches": batches,
+    "fit": training,
+    "predict": prediction,
+    "report": report,
+}
 
 
 def main(target: Path, names: list[str]) -> None:
