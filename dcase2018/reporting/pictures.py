@@ -89,8 +89,9 @@ def _draw_mels(axes: Axes, frames: np.ndarray, recipe: Recipe) -> None:
 
 def _mels_of(samples: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Log mels of the samples that a recipe of waveforms keeps, a frame a row of them."""
+    y = samples.astype(np.float32).ravel()
     mels = librosa.feature.melspectrogram(
-        y=samples.astype(np.float32).ravel(), sr=recipe.sample_rate, hop_length=recipe.hop_length,
-        n_fft=recipe.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
+        y=librosa.util.fix_length(y, size=max(len(y), recipe.n_fft)), sr=recipe.sample_rate,
+        hop_length=recipe.hop_length, n_fft=recipe.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
     )  # fmt: skip
     return np.log(mels.T[: len(samples)] + recipe.mel_log_offset)
