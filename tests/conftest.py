@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,10 @@ import soundfile
 from dcase2018.features.extraction import extract
 from dcase2018.features.recipe import Recipe
 from dcase2018.features.store import Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as PlaywrightPage
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
@@ -81,6 +87,70 @@ def clips(tmp_path: Path) -> Path:
 def store(clips: Path, tmp_path: Path) -> Store:
     extract(clips, tmp_path / "clips.h5", BASELINE)
     return Store(tmp_path / "clips.h5")
+
+
+class Visit:
+    """A page in the system's Chromium, with what it asked for and complained of.
+
+    Attributes
+    ----------
+    requests
+        Addresses asked for.
+    failures
+        Requests that failed, what the console had to say of errors and warnings, and exceptions.
+    """
+
+    def __init__(self, page: "PlaywrightPage") -> None:
+        self.page = page
+        self.requests: list[str] = []
+        self.failures: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("requestfailed", lambda request: self.failures.append(f"{request.url}: {request.failure}"))
+        page.on(
+            "response", lambda answer: answer.ok or self.failures.append(f"{answer.url}: {answer.status}")
+        )
+        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("pageerror", lambda error: self.failures.append(str(error)))
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.failures.append(text)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    """The system's Chromium, for tests that are marked `browser`."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert path, "no Chromium is installed (Debian: apt-get install chromium)"
+    quiet = [
+        "--no-sandbox",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: "Browser") -> "Iterator[Callable[..., Visit]]":
+    """Open an address in a browser of its own; the settings are those of Playwright's contexts, such as
+    `offline`, `viewport` and `color_scheme`."""
+    contexts = []
+
+    def visit(address: str, **settings: Any) -> Visit:
+        contexts.append(chromium.new_context(**settings))
+        visit = Visit(contexts[-1].new_page())
+        visit.page.goto(address)
+        return visit
+
+    yield visit
+    for context in contexts:
+        context.close()
 
 
 class Toy:

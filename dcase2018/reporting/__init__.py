@@ -10,7 +10,7 @@
     excerpts      the sound of it
     illustration  both, for the clips that are shown
     page          the report as HTML
-    report        a folder with all that
+    folder        the report, a folder with all that
 
 It may import foundation, corpus, features, runs and scoring.
 """

@@ -1,4 +1,4 @@
+from .folder import check_report as check_report
+from .folder import report as report
 from .intervals import intervals as intervals
 from .plot import plot_history as plot_history
-from .report import check_report as check_report
-from .report import report as report

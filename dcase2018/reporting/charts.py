@@ -17,7 +17,6 @@ OF_THE_PAGE = {INK: "var(--ink)", FAINT: "var(--line)", ACCENT: "var(--accent)"}
 
 STYLE = {
     "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "dcase2018",  # the same chart is the same bytes
     "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
@@ -34,8 +33,11 @@ STYLE = {
 PANELS = {"loss": "training loss", "val_map3": "validation MAP@3", "learning_rate": "learning rate"}
 
 
-def reliability_diagram(bins: pd.DataFrame) -> str:
-    """Draw how often answers are right by how sure the tagger is of them (see `reliability`)."""
+def reliability_diagram(bins: pd.DataFrame, key: str = "") -> str:
+    """Draw how often answers are right by how sure the tagger is of them (see `reliability`).
+
+    Charts of different keys may stand on one page.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
         above, axes = figure.subplots(2, sharex=True, height_ratios=(1, 4))
@@ -48,16 +50,22 @@ def reliability_diagram(bins: pd.DataFrame) -> str:
         axes.plot(filled["confidence"], filled["accuracy"], "o-", color=ACCENT, markersize=4)
         axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=0.8)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score of the answer", ylabel="share of right answers")
-        return _svg(figure, "Reliability diagram: the share of right answers by the score of the answer.")
+        meaning = "Reliability diagram: the share of right answers by the score of the answer."
+        return _svg(figure, meaning, f"{key}reliability")
 
 
-def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Sequence[str]:
-    """Draw what the histories of runs tell by epoch, a chart a column; the best epoch is marked."""
+def learning_curves(histories: Mapping[str, pd.DataFrame], key: str = "") -> Sequence[str]:
+    """Draw what the histories of runs tell by epoch, a chart a column; the best epoch is marked.
+
+    Charts of different keys may stand on one page.
+    """
     columns = [name for name in PANELS if any(name in history for history in histories.values())]
-    return [_curve(name, [history for history in histories.values() if name in history]) for name in columns]
+    return [
+        _curve(name, [history for history in histories.values() if name in history], key) for name in columns
+    ]
 
 
-def _curve(name: str, histories: Iterable[pd.DataFrame]) -> str:
+def _curve(name: str, histories: Iterable[pd.DataFrame], key: str) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.4, 2.6), layout="constrained")
         axes = figure.subplots()
@@ -71,7 +79,7 @@ def _curve(name: str, histories: Iterable[pd.DataFrame]) -> str:
             axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
-        return _svg(figure, f"Learning curve: {PANELS[name]} by epoch.", salt=name)
+        return _svg(figure, f"Learning curve: {PANELS[name]} by epoch.", f"{key}{name}")
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame) -> None:
@@ -83,14 +91,18 @@ def _mark_best(axes: Axes, history: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
-def _svg(figure: Figure, meaning: str, salt: str = "reliability") -> str:
-    """Write a figure as an element for the page; `meaning` is its alternative text."""
+def _svg(figure: Figure, meaning: str, salt: str) -> str:
+    """Write a figure as an element for the page; `meaning` is its alternative text.
+
+    The ids of its groups go, and those that it needs come from the salt: a page has no id twice.
+    """
     file = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": salt}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     for stand_in, colour in OF_THE_PAGE.items():
         text = text.replace(stand_in, colour)

@@ -17,7 +17,7 @@ from dcase2018.scoring import Evaluation, top_classes
 KINDS = ("most wrong", "least sure", "most right")
 
 MOST_SHOWN = 250  # clips with a picture and a player: they bound the size of the report
-MOST_OF_A_CLASS = 5  # for each kind, and a quarter of the class
+MOST_OF_A_CLASS = 5  # for each kind; of those that are not wrong also a quarter of the class at most
 
 
 def class_table(evaluation: Evaluation) -> pd.DataFrame:
@@ -104,13 +104,13 @@ def choose(clips: pd.DataFrame, classes: np.ndarray) -> Mapping[int, list[str]]:
         np.argsort(-margin, kind="stable"),
     )
     eligible = (~right, np.ones(len(clips), bool), right)
-    most = np.clip(np.bincount(classes) // 4, 1, MOST_OF_A_CLASS)
+    quarter = np.clip(np.bincount(classes) // 4, 1, MOST_OF_A_CLASS)
     parts = []
     for kind, order, fit in zip(KINDS, orders, eligible, strict=True):
         part = pd.DataFrame({"clip": order[fit[order]], "kind": kind})
         own = classes[part["clip"]]
         part["place"] = part.groupby(own).cumcount()
-        parts.append(part[part["place"] < most[own]])
+        parts.append(part[part["place"] < (MOST_OF_A_CLASS if kind == KINDS[0] else quarter[own])])
     candidates = pd.concat(parts).sort_values("place", kind="stable")
     kept = candidates["clip"].drop_duplicates()[:MOST_SHOWN]
     chosen = candidates[candidates["clip"].isin(kept)]

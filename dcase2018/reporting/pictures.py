@@ -9,6 +9,7 @@ from librosa.display import specshow
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dcase2018.features import Recipe
 
@@ -58,6 +59,7 @@ def draw_clip(target: Path, frames: np.ndarray, recipe: Recipe, strip: Strip) ->
     below.invert_yaxis()
     below.set(xlim=(0, seconds))
     below.set_xlabel("s", labelpad=0)
+    below.xaxis.set_major_locator(MaxNLocator(7))
     above.tick_params(bottom=False, labelbottom=False)
     for axes in (above, below):
         axes.minorticks_off()
@@ -87,8 +89,9 @@ def _draw_mels(axes: Axes, frames: np.ndarray, recipe: Recipe) -> None:
 
 def _mels_of(samples: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Log mels of the samples that a recipe of waveforms keeps, a frame a row of them."""
+    y = samples.astype(np.float32).ravel()
     mels = librosa.feature.melspectrogram(
-        y=samples.astype(np.float32).ravel(), sr=recipe.sample_rate, hop_length=recipe.hop_length,
-        n_fft=recipe.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
+        y=librosa.util.fix_length(y, size=max(len(y), recipe.n_fft)), sr=recipe.sample_rate,
+        hop_length=recipe.hop_length, n_fft=recipe.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
     )  # fmt: skip
     return np.log(mels.T[: len(samples)] + recipe.mel_log_offset)

@@ -33,12 +33,12 @@ class Corpus:
         return self.root / "clips.h5"
 
 
-def make_corpus(root: Path) -> Corpus:
+def make_corpus(root: Path, seconds: float = SECONDS) -> Corpus:
     (root / "clips").mkdir()
     rng = np.random.default_rng(0)
     voices = np.concatenate([render(voice, rng) for voice in VOICES.values()])
     total, fnames = 0, []
-    while total < SECONDS * SR:
+    while total < seconds * SR:
         n_samples = int(SR * np.clip(np.exp(rng.normal(1.4, 1)), 0.3, 30))
         samples = np.resize(np.roll(voices, -int(rng.integers(len(voices)))), n_samples)
         fnames.append(f"{len(fnames):05d}.wav")

@@ -15,6 +15,7 @@ import batches
 import exports
 import extraction
 import prediction
+import report
 import training
 from comparison import make_corpus
 
@@ -26,6 +27,7 @@ PARTS = {
     "batches": batches,
     "fit": training,
     "predict": prediction,
+    "report": report,
     "export": exports,
 }
 

@@ -23,6 +23,7 @@ COMMANDS = [
     "fit",
     "tune",
     "evaluate",
+    "report",
     "predict",
     "plot",
     "relabel",

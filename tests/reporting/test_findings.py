@@ -66,11 +66,12 @@ def test_what_is_shown_keeps_the_rules(n_clips: int, n_classes: int, seed: int) 
     table = clip_table(evaluation(scores.tolist(), labels))
     right = table["top_1"] == table["truth"]
     for label, own in table.groupby("truth"):
-        most = min(max(len(own) // 4, 1), findings.MOST_OF_A_CLASS)
-        for kind, eligible, order in (
-            ("most wrong", own[~right[own.index]], "margin"),
-            ("most right", own[right[own.index]].assign(margin=lambda rows: -rows["margin"]), "margin"),
-            ("least sure", own, "score_1"),
+        wrong, found = own[~right[own.index]], own[right[own.index]]
+        quarter = min(max(len(own) // 4, 1), findings.MOST_OF_A_CLASS)
+        for kind, eligible, order, most in (
+            ("most wrong", wrong, "margin", findings.MOST_OF_A_CLASS),
+            ("most right", found.assign(margin=-found["margin"]), "margin", quarter),
+            ("least sure", own, "score_1", quarter),
         ):
             shown = eligible[eligible["shown"].str.contains(kind)]
             expected = eligible.sort_values(order, kind="stable")[:most]

@@ -122,7 +122,10 @@ def write_report(sides: Sequence[Side], out: AnyPath, audio: AnyPath | None = No
                 write_table(folder / name, table)
         (folder / NUMBERS).write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", "utf-8")
         charts = [
-            {"reliability": reliability_diagram(side.reliability), "curves": learning_curves(side.histories)}
+            {
+                "reliability": reliability_diagram(side.reliability, side.key),
+                "curves": learning_curves(side.histories, side.key),
+            }
             for side in sides
         ]
         page = render(json.loads((folder / NUMBERS).read_text("utf-8")), charts)

@@ -1,0 +1,54 @@
+"""A report, with the sound of the clips that it shows, against evaluation of all and decoding of those."""
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import soundfile
+from comparison import Corpus, Row, compare, make_corpus
+
+from dcase2018.features.extraction import extract
+from dcase2018.features.recipe import RECIPES
+from dcase2018.features.store import Store
+from dcase2018.networks.hparams import PRESETS
+from dcase2018.networks.models import build
+from dcase2018.reporting.folder import report
+from dcase2018.runs.ensemble import Ensemble
+from dcase2018.runs.run import save_model
+from dcase2018.scoring.evaluation import evaluate
+from dcase2018.training.experiment import Experiment
+
+SECONDS = 9300  # which are about 1,600 clips, as many as the challenge scores
+
+
+def measure(_: Corpus, rounds: int = 3) -> list[Row]:
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        corpus = make_corpus(root, SECONDS)
+        extract(corpus.audio, corpus.store, RECIPES["wide"])
+        labels = corpus.labels.assign(label=corpus.labels["label"].str.replace(" ", "_"))
+        run = Experiment.plan(root / "run", PRESETS["compact"], Store(corpus.store), labels).run
+        run.path.mkdir()
+        run.save()
+        window, width = run.example_shape
+        save_model(build(run.model, (window, width), len(run.classes), run.hparams), run.path / "model.keras")
+        ensemble = Ensemble.open([run.path], [Store(corpus.store)])
+
+        def evaluation() -> None:
+            evaluate(ensemble, labels)
+            for path in sorted((root / "report" / "clips").glob("*.ogg")):
+                clip = labels["fname"][int(path.stem) - 1]
+                soundfile.read(corpus.audio / clip, dtype="int16")
+
+        ways = {
+            "evaluate, and decoding": evaluation,
+            "report": lambda: report(ensemble, labels, root / "report", corpus.audio),
+        }
+
+        def rate_of(name: str) -> float:
+            started = time.perf_counter()
+            ways[name]()
+            return len(labels) / (time.perf_counter() - started)
+
+        rate_of("report")
+        return compare("report", "clips a second", rate_of, list(ways), rounds)
