@@ -14,7 +14,7 @@ from dcase2018.networks.hparams import PRESETS
 from dcase2018.networks.models import build
 from dcase2018.reporting.folder import report
 from dcase2018.runs.ensemble import Ensemble
-from dcase2018.runs.run import save_model
+from dcase2018.runs.networkfile import save_model
 from dcase2018.scoring.evaluation import evaluate
 from dcase2018.training.experiment import Experiment
 
