@@ -192,7 +192,7 @@ def test_events_for_tensorboard(toy: Toy) -> None:
     events.Reload()
     assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "val_map3"}
     for name in ("loss", "learning_rate"):
-        assert [event.step for event in events.Scalars(name)] == [50, 100, 150]
+        assert [event.step for event in events.Scalars(name)] == [1, 50, 100, 150]
     history = pd.read_csv(toy.run / "history.csv")
     np.testing.assert_allclose(
         [event.value for event in events.Scalars("val_map3")], history["val_map3"], rtol=1e-6

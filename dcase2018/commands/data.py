@@ -101,7 +101,7 @@ def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[st
         raise InputError(
             f"{source} is a file; say what its columns mean: --columns fname=COLUMN,label=COLUMN"
         )
-    check_output(labels_csv, source)
+    check_output(labels_csv, source if source.is_file() else None)
     from dcase2018.corpus import (
         class_names,
         class_truth,

@@ -187,6 +187,7 @@ def read_class_map(path: Path) -> list[str]:
     for line, fields in read_records(path):
         if len(fields) != 2 or fields[0] != str(len(classes)):
             errors.append(f"line {line}: {','.join(fields)!r} is not '{len(classes)},NAME'")
+        errors += [f"line {line}: {error}" for error in label_errors(fields[-1])]
         classes.append(fields[-1])
     if len(set(classes)) < len(classes):
         errors.append("a class stands there twice")

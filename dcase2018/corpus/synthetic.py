@@ -4,6 +4,7 @@ The 41 classes bear their real names and sound as unlike each other as a table o
 them; nobody would take them for the real thing. A clip is a function of (seed, its number) alone.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,7 +196,9 @@ def _permuted(per_class: int, ignored: int, rng: np.random.Generator) -> pd.Data
 def _write_clip(path: Path, label: str, rng: np.random.Generator) -> None:
     """Write a clip of a class, or one without samples if `label` is empty."""
     samples = render(VOICES[label], rng) if label else np.zeros(0, np.float32)
-    soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+    written = io.BytesIO()  # libsndfile does not say why it cannot write a file
+    soundfile.write(written, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    path.write_bytes(written.getvalue())
 
 
 def _scored(test: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -37,7 +37,9 @@ def load_model(path: Path, compiled: bool) -> "keras.Model":
     import keras
 
     if not is_whole(path):
-        raise InputError(f"{path} is refused: it is damaged, or no .keras file")
+        raise InputError(
+            f"{path} is refused: it is damaged; the dcase2018 fit that wrote it goes on from a checkpoint"
+        )
     try:
         return keras.saving.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras raises whatever it stumbles over

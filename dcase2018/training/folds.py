@@ -83,6 +83,8 @@ def make_way(path: Path, planned: Sequence[Fold], force: bool) -> None:
     for other in others:
         clear_run(other)
         (other / "run.json").unlink()
+        if not any(other.iterdir()):
+            other.rmdir()
     begun = [fold.experiment.run.is_begun(force) for fold in planned]
     if not all(begun):
         (path / OUT_OF_FOLD).unlink(missing_ok=True)

@@ -125,15 +125,17 @@ def _open_study(folder: Path, seed: int) -> optuna.Study:
     file = folder / "study.db"
     connect = functools.partial(sqlite3.connect, file, check_same_thread=False)
     try:
-        return optuna.create_study(
+        study = optuna.create_study(
             # The file's name may hold what an address may not.
             storage=optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect}),
             study_name="dcase2018",
             direction="maximize",
             load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=seed),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
         )
+        draws = (seed + len(study.trials)) % 2**32  # others than those that are done
+        study.sampler = optuna.samplers.TPESampler(seed=draws)
+        return study
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{file} is no study that can be read ({reason}); name another folder") from None

@@ -57,6 +57,42 @@ def test_outputs_that_are_no_files(toy: Toy, tmp_path: Path) -> None:
     assert message == f"dcase2018: {tmp_path / 'file'}: Not a directory\n"  # before the wait for Keras
 
 
+def test_what_a_run_keeps_is_no_output(toy: Toy) -> None:
+    before = (toy.run / "model.keras").read_bytes()
+    for name in ("model.keras", "best.keras", "run.json", "out_of_fold.csv", "checkpoints/s.csv"):
+        for command in (
+            ("predict", toy.test, toy.run / name, toy.run),
+            ("predict", toy.test, toy.run / "s.csv", toy.run, "--scores", toy.run / name),
+            ("evaluate", toy.test, toy.truth, toy.run, "--clips", toy.run / name),
+        ):
+            assert "is read and would be overwritten; name another file" in refuse(2, *command)
+    assert (toy.run / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("split", "l.csv", "out", "--fraction", "nan"),
+        ("split", "l.csv", "out", "--seed", "-1"),
+        ("split", "l.csv", "out", "--seed", 2**32),
+        ("split", "l.csv", "out", "--folds", 3),
+        ("fit", "l.csv", "l.csv", "out", "--max-minutes", "nan"),
+        ("fit", "l.csv", "l.csv", "out", "--epochs", 99999999999),
+        ("fit", "l.csv", "l.csv", "out", "--folds", 10**6),
+        ("extract", ".", "out.h5", "-j", 100000),
+        ("extract", ".", "out.h5", "--hparams", "sample_rate=100000000"),
+        ("relabel", "l.csv", "l.csv", "out.csv", "--confidence", "nan"),
+    ],
+    ids=str,
+)
+def test_numbers_out_of_bounds(tmp_path: Path, command: tuple[object, ...]) -> None:
+    (tmp_path / "l.csv").write_text(LABELS)
+    done = dcase(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(command[-1]).rpartition("=")[2] in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["l.csv"]
+
+
 def test_another_name_of_an_input_is_no_output(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(LABELS)
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "l.csv")

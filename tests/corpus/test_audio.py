@@ -1,5 +1,6 @@
 """Reading clips: the reference's path to the bit, other forms, and bad files by reason."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,66 @@ def test_a_truncated_wav(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(BadClipError, match=f"truncated: {keep - 44} of 2000 bytes of samples"):
         read(path)
+
+
+FORMS = {
+    "riff.wav": {"format": "WAV"},
+    "rifx.wav": {"format": "WAV", "endian": "BIG"},
+    "rf64.wav": {"format": "RF64"},
+    "w64.wav": {"format": "W64"},
+    "a.aiff": {"format": "AIFF"},
+    "a.ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "a.flac": {"format": "FLAC"},
+    "constant.mp3": {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": 0.5},
+    "variable.mp3": {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_what_is_cut_off_is_noticed_in_every_form(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    samples = noise(2 * SR)
+    soundfile.write(path, samples, SR, **FORMS[name])
+    whole = path.read_bytes()
+    assert len(read(path)) >= len(samples)
+    for keep in np.linspace(0.1, 0.99, 12):
+        path.write_bytes(whole[: int(keep * len(whole))])
+        with pytest.raises(BadClipError, match=r"truncated"):
+            read(path)
+
+
+def without_header(path: Path, samples: np.ndarray, mode: str) -> bytes:
+    """An MP3 less its first frame, which is where the others are counted."""
+    soundfile.write(path, samples, SR, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    content = path.read_bytes()
+    path.write_bytes(content[content.index(content[:2], 4) :])
+    return path.read_bytes()
+
+
+def test_an_mp3_that_does_not_tell_its_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    samples = np.concatenate([noise(SR), np.zeros(2 * SR, np.float32), noise(SR)])
+    content = without_header(path, samples, "CONSTANT")
+    found = len(read(path))
+    assert found >= len(samples)
+    path.write_bytes(b"ID3\x04\0\0\0\0\x01\x00" + bytes(128) + content + b"TAG" + bytes(125))
+    assert abs(len(read(path)) - found) < 2000
+    path.write_bytes(content[:-10])
+    with pytest.raises(BadClipError, match="truncated: its last frame is cut off"):
+        read(path)
+    without_header(path, samples, "VARIABLE")
+    with pytest.raises(BadClipError, match="varying bit rate without a header that tells its length"):
+        read(path)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "nowhere.wav").symlink_to("nothing")
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    for name in ("pipe", "folder", "nowhere", "loop"):
+        with pytest.raises(BadClipError, match="unreadable: it is no file"):
+            read(tmp_path / f"{name}.wav")
 
 
 def test_a_chunk_before_the_samples_is_passed_over(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -24,6 +25,7 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.cut: set[str] = set()
         self.requests: list[str] = []
+        self.pause = 0.0  # seconds from one byte to the next
         self.size = ""  # that is told instead of the right one
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -54,7 +56,18 @@ class Handler(BaseHTTPRequestHandler):
         self.files.requests.append(self.path)
         self.do_HEAD()
         content = self.files.files.get(self.path, b"")
-        self.wfile.write(content[: len(content) // 2] if self.path in self.files.cut else content)
+        if self.files.pause:
+            self._drip(content)
+        else:
+            self.wfile.write(content[: len(content) // 2] if self.path in self.files.cut else content)
+
+    def _drip(self, content: bytes) -> None:
+        for byte in content:
+            try:
+                self.wfile.write(bytes([byte]))
+            except OSError:  # the client has gone
+                return
+            time.sleep(self.files.pause)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -150,7 +163,21 @@ def test_the_command_names_what_cannot_be_reached(server: Server, tmp_path: Path
 
 
 def test_a_server_that_tells_a_wrong_size(server: Server, archives: dict[str, str], tmp_path: Path) -> None:
-    server.size = "abc"  # nothing is then read
-    with pytest.raises(Dcase2018Error, match="is not the file that was published"):
+    server.size = "abc"
+    assert download(tmp_path / "data", server.url, archives) == ["A", "B"]
+    assert files(tmp_path / "data") == WHOLE
+    server.size = "99999"
+    with pytest.raises(Dcase2018Error, match=r"of 99999 bytes came|broke off"):
+        download(tmp_path / "more", server.url, archives)
+    assert not list((tmp_path / "more").glob("[!.]*"))
+
+
+def test_a_server_that_gives_next_to_nothing(
+    server: Server, archives: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.pause = 0.3  # seconds between two bytes
+    monkeypatch.setattr("dcase2018.corpus.zenodo.TIMEOUT", 1)
+    with pytest.raises(Dcase2018Error, match=r"broke off: \d bytes came in [12] s; run the same"):
         download(tmp_path / "data", server.url, archives)
-    assert not list((tmp_path / "data").glob("[!.]*"))
+    server.pause = 0
+    assert download(tmp_path / "data", server.url, archives) == ["A", "B"]

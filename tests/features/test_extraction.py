@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from dcase2018.features.extraction import extract
 from dcase2018.features.frontend import FrontEnd
+from dcase2018.features.recipe import Recipe
 from dcase2018.features.store import Store
 from dcase2018.foundation.errors import Dcase2018Error, InputError
 
@@ -270,3 +271,21 @@ def test_a_store_that_cannot_be_written(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     message = refuse(1, "extract", clips, tmp_path / "file" / "s.h5")
     assert message.splitlines()[-1].startswith(f"dcase2018: {tmp_path / 'file'}")
+
+
+def test_odd_entries_are_set_aside(clips: Path, tmp_path: Path) -> None:
+    os.mkfifo(clips / "pipe.wav")
+    (clips / "folder.wav").mkdir()
+    (clips / "nowhere.wav").symlink_to("nothing")
+    summary = extract(clips, tmp_path / "s.h5", BASELINE)
+    assert summary.set_aside == dict.fromkeys(
+        ("folder.wav", "nowhere.wav", "pipe.wav"), "unreadable: it is no file"
+    )
+    (clips / "nowhere.wav").unlink()
+    write_wav(clips / "nowhere.wav", noise(5000))
+    assert list(extract(clips, tmp_path / "s.h5", BASELINE).set_aside) == ["folder.wav", "pipe.wav"]
+
+
+def test_bands_that_hold_nothing_are_refused(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="91 of 512 mel bands are too narrow to hold a bin of the spectrum"):
+        extract(clips, tmp_path / "s.h5", Recipe(mel_bands=512))

@@ -9,7 +9,7 @@ from conftest import refuse, succeed
 
 from dcase2018.corpus.labels import read_labels
 from dcase2018.foundation.errors import InputError
-from dcase2018.scoring.relabelling import relabel
+from dcase2018.scoring.relabelling import read_scores, relabel
 
 CLASSES = ["Bark", "Cough", "Flute", "Oboe"]
 
@@ -81,3 +81,18 @@ def test_what_has_no_scores_is_named() -> None:
         relabel(labels.drop(columns="manually_verified"), scores, 0.8)
     with pytest.raises(InputError, match="relabel corrects files with one label a clip"):
         relabel(labels.rename(columns={"label": "labels"}), scores, 0.8)
+
+
+def test_damaged_scores_are_told_by_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "out_of_fold.csv"
+    header = "fname,labels,verified,Bark,Bus\n"
+    path.write_text(header + "a.wav,Bark,True,0.5,0.5\n")
+    assert read_scores(path).loc["a.wav"].tolist() == [0.5, 0.5]
+    path.write_text(header + "a.wav,Bark,True,0.5,much\na.wav,Bus,True,nan,0\nb.wav,Bus,True\n")
+    with pytest.raises(InputError) as told:
+        read_scores(path)
+    assert str(told.value).split(": ", 1)[1].splitlines() == [
+        "3 errors: line 2: 'much' is no score from 0 to 1",
+        "  line 3: 'nan' is no score from 0 to 1",
+        "  line 4: 3 fields, not 5",
+    ]

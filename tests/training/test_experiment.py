@@ -67,3 +67,23 @@ def test_statistics_are_those_of_all_frames(store: Store) -> None:
     mean, variance = plan(store).training.statistics()
     np.testing.assert_allclose(mean, store.frames.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(variance, store.frames.var(axis=0), rtol=1e-4)
+
+
+def test_what_does_not_go_together_is_refused_or_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan(store, warmup_epochs=2)
+    assert "warmup_epochs has no effect: schedule is constant, not cosine" in caplog.text
+    table = pd.DataFrame({"fname": ["0.wav", "1.wav"], "label": ["rare", "common"]}, dtype=object)
+    with pytest.raises(InputError, match=r"--model wave learns from waveform, and .* holds log_mel"):
+        Experiment.plan(Path("run"), Preset("wave", HParams(), 1), store, table)
+    with pytest.raises(
+        InputError, match=r"in both the training and the validation file: '1.wav'; learn from"
+    ):
+        Experiment.plan(Path("run"), Preset("mlp", HParams(), 1), store, table, table[1:])
+    monkeypatch.setattr(f"{__name__}.VERIFIED", ["0"] * 4)
+    with pytest.raises(InputError, match="unverified_weight=0 leaves no clip to learn from"):
+        plan(store, unverified_weight=0)
+    monkeypatch.setattr(f"{__name__}.LABELS", ["common"] * 4)
+    with pytest.raises(InputError, match="all clips are of one class, 'common'"):
+        plan(store)

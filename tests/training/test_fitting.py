@@ -261,3 +261,64 @@ def test_a_damaged_state_is_named(store: Store) -> None:
     (experiment.run.checkpoint(5) / "state.json").write_text('{"step": 5')
     with pytest.raises(Dcase2018Error, match=r"step-00000005/state.json is damaged .* to go on from the"):
         fit(experiment)
+
+
+def test_the_number_of_workers_does_not_matter(store: Store) -> None:
+    hparams = dataclasses.replace(PRESET.hparams, mixup=0.3, time_mask=0.2, sampling="crops")
+    preset = Preset("mlp", hparams, 4)
+    one, many = plan(store, "one", preset), plan(store, "many", preset)
+    fit(one)
+    fit(many, Limits(max_steps=6), workers=4)
+    fit(many, workers=3)
+    assert_same(one.run, many.run)
+
+
+def test_a_batch_may_be_longer_than_an_epoch_of_the_last_stretch(store: Store) -> None:
+    table = labels()
+    table["manually_verified"] = ["1" if i in (0, 1, 2) else "0" for i in range(30)]
+    hparams = HParams(batch_size=8, nh=8, sampling="crops", verified_stretch=0.5)
+    path, checked = store.path.with_name("run"), labels(range(30, 36))
+    experiment = Experiment.plan(path, Preset("mlp", hparams, 12), store, table, checked)
+    assert fit(experiment) == "all 12 epochs are done"
+    told = history(experiment.run)
+    assert told["epoch"].tolist() == list(range(1, 13))
+    steps = np.cumsum([30] * 6 + [3] * 6) // 8
+    assert told["step"].tolist() == steps.tolist()
+    assert told["val_map3"].notna().all()
+
+
+def test_all_epochs_may_be_shorter_than_a_batch(store: Store) -> None:
+    table = labels()
+    table["manually_verified"] = ["1" if i in (0, 1, 2) else "0" for i in range(30)]
+    hparams = HParams(batch_size=8, nh=8, sampling="crops", verified_stretch=1)
+    experiment = Experiment.plan(store.path.with_name("run"), Preset("mlp", hparams, 2), store, table)
+    assert (fit(experiment), experiment.run.state().step) == ("all 2 epochs are done", 2)
+
+
+def test_a_run_may_begin_with_a_checkpoint(store: Store) -> None:
+    first = plan(store, "first", validation=labels(range(30, 36)))
+    fit(first, checkpoint_steps=5)
+    for which in (5, "best"):
+        initial = Initial.find(first.run.path, which)
+        second = plan(
+            store,
+            f"from {which}",
+            Preset("mlp", dataclasses.replace(PRESET.hparams, lr=1e-12), 1),
+            initial=initial,
+        )
+        fit(second)
+        theirs = [keras.ops.convert_to_numpy(weight) for weight in first.run.load_model(which).weights]
+        for mine, begun in zip(weights(second.run), theirs, strict=True):
+            np.testing.assert_allclose(mine, begun, atol=1e-6)
+    with pytest.raises(InputError, match=r"does not exist; --checkpoint takes the steps 5, "):
+        Initial.find(first.run.path, 4)
+    with pytest.raises(InputError, match="is neither a run's folder nor YAMNet's weights"):
+        Initial.find(Path("yamnet.h5"), "best")
+
+
+def test_a_step_that_does_not_fit_into_memory_is_told(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting.os, "sysconf", lambda name: 100)
+    fit(plan(store, "run"), Limits(max_steps=1))
+    assert "a step of 8 examples needs an estimated 0 GB of memory, and this machine has 0 GB" in caplog.text

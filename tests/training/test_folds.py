@@ -1,20 +1,23 @@
 """Folds: who learns what, out-of-fold scores, and the folder of folds as one ensemble."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Toy, refuse
+from conftest import Toy, leftovers, refuse
 from test_fitting import PRESET, labels, make_store
 
 from dcase2018.corpus.splits import folds as deal
 from dcase2018.features.store import Store
+from dcase2018.foundation.errors import InputError
 from dcase2018.foundation.parallel import workers
 from dcase2018.runs.ensemble import Ensemble
+from dcase2018.runs.run import OUT_OF_FOLD
 from dcase2018.runs.state import Limits
 from dcase2018.scoring.prediction import predict
-from dcase2018.training.folds import Fold, fit_folds, out_of_fold, plan_folds, verified_score
+from dcase2018.training.folds import Fold, fit_folds, make_way, out_of_fold, plan_folds, verified_score
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,29 @@ def test_options_that_do_not_go_together(toy: Toy, tmp_path: Path) -> None:
     assert "--fold 4 is not among the 3 folds" in refuse(2, *fit, "--folds", 3, "--fold", 4)
     assert "give --validation too" in refuse(2, *fit, "--patience", 3)
     assert not (tmp_path / "run").exists()
+
+
+def test_folds_of_another_number_do_not_join(
+    trained: tuple[Path, list[Fold]], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    (folder / OUT_OF_FOLD).write_text("")
+    (folder / "fold-3" / "notes.txt").write_text("mine")
+    store = trained[1][0].held_out.store
+    fewer = plan_folds(folder, deal(table, 2, 4), PRESET, store, table, seed=4)
+    with pytest.raises(InputError, match="fold-3 is none of these 2 folds, and would join their ensemble"):
+        make_way(folder, fewer, force=False)
+    assert (folder / "fold-3" / "model.keras").exists()
+    make_way(folder, fewer, force=True)
+    assert not (folder / OUT_OF_FOLD).exists()
+    assert leftovers(folder / "fold-3") == ["notes.txt"]
+
+
+def test_folds_without_verified_clips(table: pd.DataFrame, tmp_path: Path) -> None:
+    table = table.assign(manually_verified="0")
+    store = make_store(tmp_path / "s.h5")
+    planned = plan_folds(tmp_path / "run", deal(table, 2, 0), PRESET, store, table)
+    assert [fold.experiment.validation for fold in planned] == [None, None]
+    scores = pd.DataFrame({"fname": ["a"], "labels": ["x"], "verified": [False], "x": [1.0]})
+    assert verified_score(scores) is None

@@ -1,5 +1,6 @@
 """The search for hyperparameters: what may be searched, and a study that goes on."""
 
+import shutil
 from pathlib import Path
 
 import optuna
@@ -44,13 +45,23 @@ def test_a_study_finds_what_learns_and_goes_on(tmp_path: Path) -> None:
     def plan(path: Path, hparams: HParams) -> Experiment:
         return Experiment.plan(path, Preset("mlp", hparams, 3), store, labels(), labels(range(30, 39)))
 
-    folder = tmp_path / "study"
+    folder = tmp_path / "#study%20?x={y}"
     space = parse_search("lr=1e-9:1e-2")
     tune(folder, space, PRESET.hparams, plan, 2, Limits())
     score, best = tune(folder, space, PRESET.hparams, plan, 5, Limits())
-    study = optuna.load_study(study_name="dcase2018", storage=f"sqlite:///{folder / 'study.db'}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "s.h5"]
+    shutil.copy(folder / "study.db", tmp_path / "copy.db")
+    study = optuna.load_study(study_name="dcase2018", storage=f"sqlite:///{tmp_path / 'copy.db'}")
     assert len(study.trials) == 5
     assert sorted(path.name for path in folder.glob("trial-*")) == [f"trial-{n}" for n in range(5)]
     assert score == max(trial.value for trial in study.trials if trial.value is not None)
     assert override(HParams(), best).lr == study.best_params["lr"]
+    assert len({trial.params["lr"] for trial in study.trials}) == 5
     assert tune(folder, space, PRESET.hparams, plan, 5, Limits()) == (score, best)
+    with pytest.raises(InputError, match=r"holds a study of something else \(search lr=.*0.1.*, not lr="):
+        tune(folder, parse_search("lr=1e-9:1e-1"), PRESET.hparams, plan, 5, Limits())
+    with pytest.raises(InputError, match=r"holds a study of something else \(hparams .*\); name another"):
+        tune(folder, space, HParams(), plan, 5, Limits())
+    (folder / "study.db").write_text("a note")
+    with pytest.raises(InputError, match="is no study that can be read"):
+        tune(folder, space, PRESET.hparams, plan, 5, Limits())
