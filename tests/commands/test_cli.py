@@ -24,6 +24,8 @@ COMMANDS = [
     "tune",
     "evaluate",
     "predict",
+    "score",
+    "compare",
     "plot",
     "relabel",
 ]
