@@ -52,10 +52,8 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     table = read_clips(path, ("fname",))
     classes = [name for name in table.header if name != "fname"]
-    if not classes:
-        raise InputError(
-            f"{path}: line 1: the header names no class; dcase2018 predict --scores writes one each"
-        )
+    if not classes or "label" in classes:
+        raise InputError(f"{path} has no column a class; dcase2018 predict --scores writes such a file")
     rows, fnames = [], []
     for line, row in table.dicts():
         scores = [_number(row[name]) for name in classes]
