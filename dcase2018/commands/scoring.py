@@ -131,6 +131,9 @@ def evaluate(
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @click.option("--sample", type=INPUT, help="Answer for the clips of this CSV, in its order.")
 @click.option("--scores", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
+@click.option(
+    "--calibrated", "calibrate", is_flag=True, help="Have --scores tell how many such clips are right."
+)
 @scoring_options
 def predict(
     store: Path,
@@ -138,6 +141,7 @@ def predict(
     runs: tuple[Path, ...],
     sample: Path | None,
     scores_csv: Path | None,
+    calibrate: bool,
     checkpoint: int | str | None,
     more_stores: tuple[Path, ...],
     **scoring: object,
@@ -146,26 +150,33 @@ def predict(
 
     SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores (or
     of the folds in a folder). The rows are in order of name. A clip without samples gets the classes most
-    frequent in training.
+    frequent in training. Scores that are --calibrated, by the validation clips of the training, say what
+    share of such clips is right; no rank changes.
     """
     from dcase2018.runs import run_files
 
     read = (sample, store, *more_stores, *run_files(runs))
     check_output(submission_csv, *read)
     check_output(scores_csv, *read, submission_csv)
+    if calibrate and (not scores_csv or any(scoring.values())):
+        raise InputError("--calibrated needs --scores, and the run's own way of scoring: no --hop, no --mean")
     from dcase2018.corpus import read_names
     from dcase2018.features import Store
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     fnames = read_names(sample) if sample else sorted(Store(store).fnames)
     ensemble.check_clips(fnames)  # before the wait for Keras
+    if calibrate:
+        from dcase2018.scoring import find_calibration
+
+        find_calibration(ensemble)
     load_keras()
-    from dcase2018.scoring import predict, write_scores, write_submission
+    from dcase2018.scoring import calibrated, predict, write_scores, write_submission
 
     scores = predict(ensemble, fnames)
     write_submission(submission_csv, scores)
     if scores_csv:
-        write_scores(scores_csv, scores)
+        write_scores(scores_csv, calibrated(ensemble, scores) if calibrate else scores)
     say(f"{submission_csv}: {len(fnames)} clips")
 
 

@@ -1,4 +1,8 @@
+from .calibration import calibrated as calibrated
 from .calibration import calibration_error as calibration_error
+from .calibration import cool as cool
+from .calibration import find_calibration as find_calibration
+from .calibration import fit_temperature as fit_temperature
 from .calibration import reliability as reliability
 from .evaluation import OVERALL as OVERALL
 from .evaluation import Evaluation as Evaluation
