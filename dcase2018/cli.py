@@ -6,7 +6,7 @@ Results go to standard output, progress and errors to standard error.
 
 import click
 
-from dcase2018.commands import data, exporting, features, inspection, scoring, training
+from dcase2018.commands import comparison, data, exporting, features, inspection, scoring, training
 from dcase2018.program import Program
 
 
@@ -36,6 +36,8 @@ for command in (
     scoring.evaluate,
     scoring.report,
     scoring.predict,
+    scoring.score,
+    comparison.compare,
     exporting.export,
     inspection.plot,
     data.relabel,

@@ -153,7 +153,7 @@ def test_clip_by_clip(toy: Toy, predicted: Path, evaluated: tuple[str, Path], tm
 
 def test_the_run_folder_holds_what_it_says(toy: Toy) -> None:
     assert sorted(path.name for path in toy.run.iterdir()) == [
-        "best.keras", "checkpoints", "events", "history.csv", "model.keras", "run.json",
+        "best.keras", "calibration.json", "checkpoints", "events", "history.csv", "model.keras", "run.json",
     ]  # fmt: skip
     values = json.loads((toy.run / "run.json").read_text())
     assert values["classes"] == CLASSES

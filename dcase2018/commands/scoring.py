@@ -65,6 +65,16 @@ def _open_ensemble(
     return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **given)
 
 
+def _check_table(output: Path | None, *inputs: Path) -> None:
+    """See to it that a table can be written (see `check_output`)."""
+    if output and output.suffix not in (".csv", ".json"):
+        raise InputError(f"--output {output} must end in .csv or .json")
+    check_output(output, *inputs)
+
+
+table_option = click.option("--output", type=FILE, help="Write the table to this .csv or .json too.")
+
+
 @click.command(
     cls=Command,
     epilog="Example:\n  dcase2018 evaluate features/test.h5 data/test_post_competition.csv runs/first",
@@ -72,7 +82,7 @@ def _open_ensemble(
 @click.argument("store", type=INPUT)
 @click.argument("labels_csv", type=INPUT)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
-@click.option("--output", type=FILE, help="Write the table to this .csv or .json too.")
+@table_option
 @click.option("--clips", "clips_csv", type=FILE, help="Write truth, top three and score of each clip here.")
 @scoring_options
 def evaluate(
@@ -92,12 +102,10 @@ def evaluate(
     by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are also
     scored apart. With -v each clip is told as it is scored.
     """
-    if output and output.suffix not in (".csv", ".json"):
-        raise InputError(f"--output {output} must end in .csv or .json")
     from dcase2018.runs import run_files
 
     read = (labels_csv, store, *more_stores, *run_files(runs))
-    check_output(output, *read)
+    _check_table(output, *read)
     check_output(clips_csv, *read, output)
     from dcase2018.corpus import read_labels, write_table
 
@@ -123,6 +131,9 @@ def evaluate(
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @click.option("--sample", type=INPUT, help="Answer for the clips of this CSV, in its order.")
 @click.option("--scores", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
+@click.option(
+    "--calibrated", "calibrate", is_flag=True, help="Have --scores tell how many such clips are right."
+)
 @scoring_options
 def predict(
     store: Path,
@@ -130,6 +141,7 @@ def predict(
     runs: tuple[Path, ...],
     sample: Path | None,
     scores_csv: Path | None,
+    calibrate: bool,
     checkpoint: int | str | None,
     more_stores: tuple[Path, ...],
     **scoring: object,
@@ -138,26 +150,33 @@ def predict(
 
     SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores (or
     of the folds in a folder). The rows are in order of name. A clip without samples gets the classes most
-    frequent in training.
+    frequent in training. Scores that are --calibrated, by the validation clips of the training, say what
+    share of such clips is right; no rank changes.
     """
     from dcase2018.runs import run_files
 
     read = (sample, store, *more_stores, *run_files(runs))
     check_output(submission_csv, *read)
     check_output(scores_csv, *read, submission_csv)
+    if calibrate and (not scores_csv or any(scoring.values())):
+        raise InputError("--calibrated needs --scores, and the run's own way of scoring: no --hop, no --mean")
     from dcase2018.corpus import read_names
     from dcase2018.features import Store
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     fnames = read_names(sample) if sample else sorted(Store(store).fnames)
     ensemble.check_clips(fnames)  # before the wait for Keras
+    if calibrate:
+        from dcase2018.scoring import find_calibration
+
+        find_calibration(ensemble)
     load_keras()
-    from dcase2018.scoring import predict, write_scores, write_submission
+    from dcase2018.scoring import calibrated, predict, write_scores, write_submission
 
     scores = predict(ensemble, fnames)
     write_submission(submission_csv, scores)
     if scores_csv:
-        write_scores(scores_csv, scores)
+        write_scores(scores_csv, calibrated(ensemble, scores) if calibrate else scores)
     say(f"{submission_csv}: {len(fnames)} clips")
 
 
@@ -208,3 +227,31 @@ def report(
     from dcase2018.reporting import report
 
     say(str(report(ensemble, labels, output, audio, jobs or -1)))
+
+
+@click.command(
+    cls=Command, epilog="Example:\n  dcase2018 score submission.csv data/test_post_competition.csv"
+)
+@click.argument("submission", type=INPUT)
+@click.argument("labels_csv", type=INPUT)
+@table_option
+@click.option(
+    "--class-map", "class_map_csv", type=INPUT, help="Classes, in order.  [default: those of LABELS_CSV]"
+)
+def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv: Path | None) -> None:
+    """Print MAP@3 of a Kaggle SUBMISSION, whatever program wrote it, by class and overall.
+
+    The truth is that of LABELS_CSV. The table is as that of evaluate, and so are the rows that count. One to
+    three labels a clip are parted by single spaces. All that is wrong with the file is told at once.
+    """
+    _check_table(output, submission, labels_csv)
+    from dcase2018.corpus import read_class_map
+    from dcase2018.reporting import intervals
+    from dcase2018.scoring import evaluate_submission, render, write_evaluation
+
+    classes = read_class_map(class_map_csv) if class_map_csv else None
+    table = intervals(evaluate_submission(submission, labels_csv, classes))
+    table = table.drop(columns=[name for name in table if name.endswith(("mAP", "lwlrap"))])  # of scores
+    say(render(table))
+    if output:
+        write_evaluation(output, table)

@@ -9,6 +9,7 @@ from .labels import class_truth as class_truth
 from .labels import is_multi_label as is_multi_label
 from .labels import label_lists as label_lists
 from .labels import read_class_map as read_class_map
+from .labels import read_clips as read_clips
 from .labels import read_labels as read_labels
 from .labels import read_names as read_names
 from .labels import verified as verified

@@ -67,10 +67,27 @@ def labels_of(table: Table, classes: Sequence[str] | None = None, repeated: bool
 
 def read_names(path: Path) -> list[str]:
     """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
-    table = read_table(path)
-    _complete(table, ("fname",))
+    table = read_clips(path, ("fname",))
     table.check()
     return [row["fname"] for _, row in table.dicts()]
+
+
+def read_clips(path: Path, columns: Sequence[str]) -> Table:
+    """Read a table of clips; complete their names, and find those that stand there twice.
+
+    Parameters
+    ----------
+    columns
+        What the header must name; `labels` is as good as `label`.
+
+    Raises
+    ------
+    InputError, OSError
+        See `read_table`. What is wrong with single lines is among the table's errors.
+    """
+    table = read_table(path)
+    _complete(table, columns)
+    return table
 
 
 def _complete(table: Table, columns: Sequence[str], repeated: bool = False) -> None:

@@ -36,10 +36,10 @@ class Table:
         for line, fields in self.rows:
             yield line, dict(zip(self.header, fields, strict=True))
 
-    def check(self) -> None:
-        """Raise `InputError` with all errors found, in order of their lines, if there are any."""
+    def check(self, missing: Sequence[str] = ()) -> None:
+        """Raise `InputError` with all errors, in order of their lines, and what is missing, if any is."""
         ordered = sorted(self.errors, key=lambda error: error[0])
-        raise_errors(self.path, [f"line {line}: {error}" for line, error in ordered])
+        raise_errors(self.path, [*(f"line {line}: {error}" for line, error in ordered), *missing])
 
 
 def read_table(path: Path) -> Table:
@@ -56,7 +56,7 @@ def read_table(path: Path) -> Table:
     header = next(records, (1, []))[1]
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and mark in header[0]:
-            raise InputError(f"{path}: line 1: parted by {name}; a label file is parted by commas")
+            raise InputError(f"{path}: line 1: parted by {name}; a CSV is parted by commas")
     doubled = [name for name in header if header.count(name) > 1]
     if doubled:
         raise InputError(f"{path}: line 1: the column {doubled[0]!r} stands there twice")

@@ -1,6 +1,7 @@
 """What people look at. It stands beside training, and never trains.
 
     intervals     how sure a score is
+    comparison    whether one tagger is better than another
     plot          the history of a run as a picture
     challenge     the real test clips, and what was published on them
     findings      tables of classes, confusions and clips; which clips to show

@@ -4,6 +4,7 @@
     state       where a training stands
     events      scalars for TensorBoard
     networkfile networks as files
+    calibration what makes scores shares of clips that are right
     run         the run folder
     ensemble    runs that score the same clips together
 

@@ -1,3 +1,4 @@
+from .calibration import Calibration as Calibration
 from .ensemble import Ensemble as Ensemble
 from .ensemble import run_files as run_files
 from .events import Events as Events

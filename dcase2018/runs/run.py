@@ -1,11 +1,12 @@
 """The run folder: everything that evaluation and prediction need beside a store.
 
-run.json       preset, network, hyperparameters, recipe, classes, what it was made from and by
-model.keras    the trained network; a run without it is unfinished
-best.keras     the network of the epoch with the best validation score
-history.csv    one row an epoch
-checkpoints/   step-NNNNNNNN/: model.keras with its optimizer, and state.json; training goes on from the last
-events/        for TensorBoard
+run.json          preset, network, hyperparameters, recipe, classes, what it was made from and by
+model.keras       the trained network; a run without it is unfinished
+best.keras        the network of the epoch with the best validation score
+calibration.json  the temperature of model.keras, if there are validation clips
+history.csv       one row an epoch
+checkpoints/      step-NNNNNNNN/: model.keras with its optimizer, state.json; training goes on from the last
+events/           for TensorBoard
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ from dcase2018.foundation import (
     remove,
 )
 from dcase2018.networks import MOST_EPOCHS, HParams
+from dcase2018.runs.calibration import FILE as CALIBRATION
 from dcase2018.runs.networkfile import is_whole, load_model, shapes
 from dcase2018.runs.state import Row, State, read_history
 
@@ -43,7 +45,7 @@ FORMAT = 2
 BEST = "best"  # a checkpoint by name
 
 # What a run has in its folder beside run.json, and what a folder of folds has beside runs.
-CONTENTS = ("model.keras", "best.keras", "history.csv", "history.png", "checkpoints", "events")
+CONTENTS = ("model.keras", "best.keras", CALIBRATION, "history.csv", "history.png", "checkpoints", "events")
 OUT_OF_FOLD = "out_of_fold.csv"
 
 

@@ -1,4 +1,8 @@
+from .calibration import calibrated as calibrated
 from .calibration import calibration_error as calibration_error
+from .calibration import cool as cool
+from .calibration import find_calibration as find_calibration
+from .calibration import fit_temperature as fit_temperature
 from .calibration import reliability as reliability
 from .evaluation import OVERALL as OVERALL
 from .evaluation import Evaluation as Evaluation
@@ -6,6 +10,7 @@ from .evaluation import evaluate as evaluate
 from .evaluation import render as render
 from .evaluation import write_evaluation as write_evaluation
 from .metrics import average_precision as average_precision
+from .metrics import class_means as class_means
 from .metrics import top_classes as top_classes
 from .prediction import LEAST_SCORE as LEAST_SCORE
 from .prediction import Tagger as Tagger
@@ -13,5 +18,8 @@ from .prediction import predict as predict
 from .prediction import scores_over_time as scores_over_time
 from .relabelling import read_scores as read_scores
 from .relabelling import relabel as relabel
+from .submission import evaluate_scores as evaluate_scores
+from .submission import evaluate_submission as evaluate_submission
+from .submission import read_predictions as read_predictions
 from .submission import write_scores as write_scores
 from .submission import write_submission as write_submission

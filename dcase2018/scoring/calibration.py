@@ -6,8 +6,56 @@ bears that class: what Guo et al. compare in "On Calibration of Modern Neural Ne
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, logit, softmax
 
+from dcase2018.foundation import InputError
+from dcase2018.runs import Calibration, Ensemble
 from dcase2018.scoring.metrics import top_classes
+
+TEMPERATURES = (0.1, 10.0)
+SMALLEST = 1e-30  # what is taken for a smaller one; at any of the temperatures it stays a number
+
+
+def cool(scores: np.ndarray, temperature: float, exclusive: bool) -> np.ndarray:
+    """Divide the logarithms of scores, or their log odds, by a temperature.
+
+    Above 1 scores draw nearer to each other, below they part. The order of a clip's classes stays.
+
+    Parameters
+    ----------
+    scores
+        (clips, classes), in [0, 1].
+    exclusive
+        Whether a clip has one class, so that its scores sum to 1; else each class has odds of its own.
+    """
+    tempered = _logarithms(scores, exclusive) / temperature
+    return softmax(tempered, axis=1) if exclusive else expit(tempered)
+
+
+def _logarithms(scores: np.ndarray, exclusive: bool) -> np.ndarray:
+    scores = np.clip(scores, SMALLEST, None if exclusive else np.nextafter(1, 0))
+    return np.log(scores) if exclusive else logit(scores)
+
+
+def fit_temperature(scores: np.ndarray, truth: np.ndarray, exclusive: bool) -> float:
+    """Find the temperature at which scores are most likely, by clips that no network has learned.
+
+    A logarithm of it that is normally distributed about 0 is assumed beforehand, which decides as little as
+    one clip does, and keeps the temperature from its bounds where all clips are right.
+    """
+    logarithms = _logarithms(scores, exclusive)
+
+    def unlikelihood(log_temperature: float) -> float:
+        tempered = logarithms / np.exp(log_temperature)
+        if exclusive:
+            likely = log_softmax(tempered, axis=1)[truth]
+        else:
+            likely = -np.logaddexp(0, np.where(truth, -tempered, tempered))
+        return float(log_temperature**2 / 2 - likely.sum())
+
+    found = minimize_scalar(unlikelihood, bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
+    return float(np.exp(found.x))
 
 
 def reliability(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> pd.DataFrame:
@@ -46,3 +94,32 @@ def calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> 
     table = reliability(scores, truth, bins)
     distance = (table["accuracy"] - table["confidence"]).abs().fillna(0)
     return float((distance * table["clips"]).sum() / table["clips"].sum()) if len(scores) else float("nan")
+
+
+def find_calibration(ensemble: Ensemble) -> Calibration:
+    """Read the calibration of a run, opened as an ensemble of one.
+
+    Raises
+    ------
+    InputError
+        If the run has none, or there are several: their mean is less sure than each of them, so that
+        their temperatures may make it worse than it is.
+    """
+    if len(ensemble.members) > 1:
+        raise InputError("a calibration is of one run, and the mean over several is less sure of itself")
+    if ensemble.which is not None:
+        raise InputError("a calibration is of the trained network; leave --checkpoint away")
+    return Calibration.load(ensemble.members[0].run.path)
+
+
+def calibrated(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores by a run (see `predict`) at its temperature: shares of clips that are right, in the same order.
+
+    Raises
+    ------
+    InputError
+        See `find_calibration`.
+    """
+    exclusive = ensemble.members[0].run.hparams.classifier == "softmax"
+    cooled = cool(scores.to_numpy(), find_calibration(ensemble).temperature, exclusive)
+    return pd.DataFrame(cooled, scores.index, scores.columns)

@@ -2,7 +2,8 @@
 
 Conventions: `scores` has shape (clips, classes); `truth` tells which classes each clip bears, bool,
 (clips, classes). Ties are broken by the lower class index, which in a class map is the alphabetically
-earlier class, so that a score and a submission made from the same numbers always agree.
+earlier class, so that a score and a submission made from the same numbers always agree. A class whose score
+is -inf was not named at all, and is never right.
 """
 
 import numpy as np
@@ -26,7 +27,7 @@ def average_precision(scores: np.ndarray, truth: np.ndarray, k: int = TOP) -> np
     With one true class a clip, this is 1 / rank where the class is among the top `k`, else 0
     (the measure of DCASE 2018 Task 2, with k = 3).
     """
-    precision = _precision_at_hits(top_classes(scores, k), truth)
+    precision = _precision_at_hits(top_classes(scores, k), truth & (scores > -np.inf))
     return precision.sum(axis=1) / np.clip(truth.sum(axis=1), 1, k)
 
 

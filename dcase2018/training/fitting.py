@@ -14,10 +14,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from dcase2018.examples import Augmentation, Batches
+from dcase2018.examples import Augmentation, Batches, LabelledClips
 from dcase2018.foundation import InputError, StoppedError, published, wish_to_end
 from dcase2018.networks import build, compile_model, load_yamnet, scorer, step_bytes, take_over
-from dcase2018.runs import Limits, Row, Run, State, load_model, save_model
+from dcase2018.runs import Calibration, Limits, Row, Run, State, load_model, save_model
+from dcase2018.scoring import Tagger, calibration_error, cool, fit_temperature
 from dcase2018.training.experiment import Experiment, Initial
 from dcase2018.training.trainer import Trainer, random_states
 
@@ -81,7 +82,7 @@ def fit(
         if not trainer.over:
             message = f"stopped after step {state.step}; run the same command again to go on"
             raise StoppedError(wish.number, message)
-        _publish(run, scoring, limits)
+        _publish(experiment, scoring, limits)
     return trainer.over
 
 
@@ -159,10 +160,29 @@ def _tell_of_memory(needed: int, examples: int) -> None:
         )  # fmt: skip
 
 
-def _publish(run: Run, model: keras.Model, limits: Limits) -> None:
-    """Write the trained network: that of the best epoch, if training waited for a better one."""
-    if limits.patience is None or not (run.path / "best.keras").exists():
+def _publish(experiment: Experiment, model: keras.Model, limits: Limits) -> None:
+    """Write the trained network, and its calibration if there are validation clips.
+
+    It is that of the best epoch, if training waited for a better one.
+    """
+    run = experiment.run
+    best = run.path / "best.keras"
+    waited = limits.patience is not None and best.exists()
+    if experiment.validation:
+        _calibrate(run, load_model(best, compiled=False) if waited else model, experiment.validation)
+    if not waited:
         save_model(model, run.path / "model.keras")
         return
     with published(run.path / "model.keras") as partial:
-        shutil.copyfile(run.path / "best.keras", partial)
+        shutil.copyfile(best, partial)
+
+
+def _calibrate(run: Run, model: keras.Model, clips: LabelledClips) -> None:
+    """Find the temperature of a network by clips that it has not learned, and keep it."""
+    scores = Tagger(run, model, clips.store).scores(clips.rows)
+    exclusive = run.hparams.classifier == "softmax"
+    temperature = fit_temperature(scores, clips.truth, exclusive)
+    cooled = cool(scores, temperature, exclusive)
+    errors = [calibration_error(each, clips.truth) for each in (scores, cooled)]
+    Calibration(temperature, len(clips), *errors).save(run.path)
+    log.info("calibration: temperature %.2f, expected calibration error %.4f -> %.4f", temperature, *errors)

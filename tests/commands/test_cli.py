@@ -25,6 +25,8 @@ COMMANDS = [
     "evaluate",
     "report",
     "predict",
+    "score",
+    "compare",
     "plot",
     "relabel",
 ]

@@ -120,8 +120,8 @@ def test_all_errors_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         ("fname,label\n", "l.csv: no clip is labelled"),
         ('fname,label\n"a.wav,Bark\n', "line 2: unexpected end of data"),
         ("fname,label,usage\na.wav,None,Ignored\n", "no clip is labelled"),
-        ("fname;label\na.wav;Bark\n", "line 1: parted by semicolons; a label file is parted by commas"),
-        ("fname\tlabel\na.wav\tBark\n", "line 1: parted by tabs; a label file is parted by commas"),
+        ("fname;label\na.wav;Bark\n", "line 1: parted by semicolons; a CSV is parted by commas"),
+        ("fname\tlabel\na.wav\tBark\n", "line 1: parted by tabs; a CSV is parted by commas"),
         ("fname,label\na.wav,Bark\n".encode("utf-16"), "l.csv is UTF-16; save it as UTF-8"),
         ("fname,label,label\na,Bark,Bus\n", "line 1: the column 'label' stands there twice"),
         (

@@ -1,11 +1,26 @@
 """Whether scores are what they say: hand-made bins, a slow twin, and scores drawn to be true."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+from conftest import Toy, refuse, succeed
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, logit, softmax
 
-from dcase2018.scoring.calibration import calibration_error, reliability
+from dcase2018.corpus.labels import class_truth, read_labels
+from dcase2018.scoring.calibration import (
+    TEMPERATURES,
+    calibration_error,
+    cool,
+    fit_temperature,
+    reliability,
+)
+from dcase2018.scoring.metrics import ranking
 
 
 def test_confidence_and_accuracy_of_each_bin() -> None:
@@ -58,3 +73,108 @@ def test_scores_that_are_true_have_next_to_no_error() -> None:
 
 def test_no_clips() -> None:
     assert np.isnan(calibration_error(np.zeros((0, 3)), np.zeros((0, 3), bool)))
+
+
+def draw(rng: np.random.Generator, clips: int, exclusive: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that are true, and truth drawn by them."""
+    if not exclusive:
+        scores = rng.beta(0.3, 1, (clips, 8))
+        return scores, rng.random((clips, 8)) < scores
+    scores = softmax(2 * rng.standard_normal((clips, 8)), axis=1)
+    classes = (rng.random((clips, 1)) > scores.cumsum(axis=1)).sum(axis=1).clip(max=7)
+    return scores, np.eye(8, dtype=bool)[classes]
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("gain", [0.5, 1, 3])
+def test_scores_that_are_too_sure_or_not_enough_are_mended_on_other_clips(
+    exclusive: bool, gain: float
+) -> None:
+    rng = np.random.default_rng(0)
+    (first, seen), (second, unseen) = (draw(rng, clips, exclusive) for clips in (500, 5000))
+    first, second = (
+        softmax(gain * np.log(scores), axis=1) if exclusive else expit(gain * logit(scores))
+        for scores in (first, second)
+    )
+    temperature = fit_temperature(first, seen, exclusive)
+    assert temperature == pytest.approx(gain, rel=0.12)
+    mended = cool(second, temperature, exclusive)
+    np.testing.assert_array_equal(ranking(mended), ranking(second))
+    before, after = calibration_error(second, unseen), calibration_error(mended, unseen)
+    assert after < (before / 3 if gain != 1 else 0.03)
+
+
+@given(
+    st.lists(st.integers(0, 1000), min_size=2, max_size=41, unique=True),
+    st.floats(*TEMPERATURES),
+    st.booleans(),
+)
+def test_the_order_stays_at_any_temperature(numbers: list[int], temperature: float, exclusive: bool) -> None:
+    scores = np.array([numbers]) / (sum(numbers) if exclusive else 1000)
+    cooled = cool(scores, temperature, exclusive)
+    np.testing.assert_array_equal(ranking(cooled), ranking(scores))
+    assert ((cooled >= 0) & (cooled <= 1)).all()
+    if exclusive:
+        assert cooled.sum() == pytest.approx(1)
+
+
+def test_a_temperature_of_one_changes_nothing() -> None:
+    scores = np.random.default_rng(0).dirichlet(np.ones(5), 10)
+    for exclusive in (True, False):
+        np.testing.assert_allclose(cool(scores, 1, exclusive), scores)
+
+
+@pytest.mark.parametrize("clips", [1, 10, 100])
+def test_clips_that_are_all_right_or_all_wrong_give_no_temperature_at_the_bounds(clips: int) -> None:
+    scores = np.tile([0.7, 0.2, 0.1], (clips, 1))
+    right, wrong = (np.tile(np.eye(3, dtype=bool)[place], (clips, 1)) for place in (0, 2))
+    low, high = fit_temperature(scores, right, True), fit_temperature(scores, wrong, True)
+    assert TEMPERATURES[0] * 1.5 < low < 1 < high < TEMPERATURES[1]
+
+
+@pytest.fixture(scope="module")
+def predicted(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("predicted")
+    for name, flags in (("raw", ()), ("calibrated", ("--calibrated",))):
+        out = (folder / f"{name}-s.csv", toy.run, "--scores", folder / f"{name}.csv", *flags)
+        succeed("predict", toy.test, *out)
+    return folder
+
+
+def test_fit_keeps_a_temperature_that_predict_uses(toy: Toy, predicted: Path) -> None:
+    kept = json.loads((toy.run / "calibration.json").read_text())
+    assert kept["clips"] == len(read_labels(toy.validation))
+    assert kept["calibrated_error"] < kept["error"]
+    raw, told = (pd.read_csv(predicted / f"{name}.csv", index_col="fname") for name in ("raw", "calibrated"))
+    cooled = cool(raw.to_numpy(), kept["temperature"], exclusive=True)
+    np.testing.assert_allclose(told, cooled, rtol=1e-12)
+    assert (predicted / "raw-s.csv").read_bytes() == (predicted / "calibrated-s.csv").read_bytes()
+    np.testing.assert_array_equal(ranking(told.to_numpy())[:, :3], ranking(raw.to_numpy())[:, :3])
+
+
+def test_it_mends_the_scores_of_clips_that_neither_network_nor_temperature_has_seen(
+    toy: Toy, predicted: Path
+) -> None:
+    labels = read_labels(toy.truth)
+    errors = []
+    for name in ("raw", "calibrated"):
+        scores = pd.read_csv(predicted / f"{name}.csv", index_col="fname").loc[labels["fname"]]
+        errors.append(calibration_error(scores.to_numpy(), class_truth(labels, list(scores.columns))))
+    assert errors[1] < errors[0]
+
+
+def test_what_cannot_be_calibrated(toy: Toy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy.run, run)
+    out = ("predict", toy.test, tmp_path / "s.csv")
+    scores = ("--scores", tmp_path / "scores.csv", "--calibrated")
+    assert "--calibrated needs --scores" in refuse(2, *out, run, "--calibrated")
+    assert "no --hop, no --mean" in refuse(2, *out, run, *scores, "--hop", 1)
+    assert "a calibration is of one run" in refuse(2, *out, run, toy.run, *scores)
+    assert "leave --checkpoint away" in refuse(2, *out, run, *scores, "--checkpoint", "best")
+    file = run / "calibration.json"
+    file.write_text(file.read_text().replace('"temperature": ', '"temperature": -'))
+    assert f"{file} is damaged or foreign: temperature must be > 0, not -" in refuse(2, *out, run, *scores)
+    file.unlink()
+    assert f"{file} does not exist; dcase2018 fit writes it where" in refuse(2, *out, run, *scores)
+    assert not (tmp_path / "s.csv").exists()

@@ -18,8 +18,11 @@ from dcase2018.foundation.errors import Dcase2018Error, InputError
 from dcase2018.foundation.signals import StoppedError
 from dcase2018.networks.hparams import HParams, Preset
 from dcase2018.networks.models import MODELS
+from dcase2018.runs.calibration import Calibration
 from dcase2018.runs.run import Run
 from dcase2018.runs.state import Limits
+from dcase2018.scoring.calibration import fit_temperature
+from dcase2018.scoring.prediction import Tagger
 from dcase2018.training import fitting, trainer
 from dcase2018.training.experiment import Experiment, Initial
 from dcase2018.training.fitting import fit
@@ -158,6 +161,12 @@ def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyP
     best = keras.saving.load_model(run.checkpoint(30) / "model.keras")
     for mine, theirs in zip(weights(run), best.weights, strict=True):
         np.testing.assert_array_equal(mine, keras.ops.convert_to_numpy(theirs))
+    clips = experiment.validation
+    assert clips
+    kept = Tagger(run, best, store).scores(clips.rows)
+    assert Calibration.load(run.path).temperature == fit_temperature(kept, clips.truth, exclusive=True)
+    last = Tagger(run, run.load_model(run.checkpoints[-1]), store).scores(clips.rows)
+    assert fit_temperature(last, clips.truth, True) != fit_temperature(kept, clips.truth, True)
 
 
 def test_minutes_end_a_training(store: Store) -> None:

@@ -79,4 +79,6 @@ def test_a_killed_training_ends_as_an_undisturbed_one(toy: Toy, tmp_path: Path) 
     a, b = (pd.read_csv(run / "history.csv")[columns] for run in (whole, killed))
     pd.testing.assert_frame_equal(a, b, check_exact=True)
     assert leftovers(whole) == leftovers(killed)
+    calibrations = [(run / "calibration.json").read_bytes() for run in (whole, killed)]
+    assert calibrations[0] == calibrations[1]
     assert leftovers(whole / "checkpoints") == leftovers(killed / "checkpoints")

@@ -1,0 +1,52 @@
+"""What makes a run's scores shares of clips that are right: a temperature, found by validation clips."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+from dcase2018.foundation import Amount, Count, InputError, Rule, from_dict, published_text, read_object
+
+FILE = "calibration.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What fit keeps beside the trained network.
+
+    Attributes
+    ----------
+    temperature
+        What the logarithms of scores are to be divided by.
+    clips
+        How many validation clips it was found by.
+    error, calibrated_error
+        Expected calibration error of their scores as they are, and with the temperature.
+    """
+
+    temperature: Annotated[float, Rule("what logarithms of scores are divided by", above=0)]
+    clips: Count
+    error: Amount
+    calibrated_error: Amount
+
+    @classmethod
+    def load(cls, run: Path) -> "Calibration":
+        """Read that of a run's folder.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is damaged.
+        """
+        file = run / FILE
+        if not file.is_file():
+            raise InputError(f"{file} does not exist; dcase2018 fit writes it where it has --validation")
+        try:
+            return from_dict(cls, read_object(file))
+        except InputError as error:
+            raise InputError(f"{file} is damaged or foreign: {error}; fit it again with --force") from None
+
+    def save(self, run: Path) -> None:
+        """Write it into a run's folder."""
+        with published_text(run / FILE) as file:
+            file.write(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
