@@ -27,7 +27,8 @@ from .runs import Ensemble as Ensemble
 from .runs import Limits as Limits
 from .runs import Run as Run
 
-# Runs to scores
+# Runs to scores, and to a page
+from .reporting import report as report
 from .scoring import Evaluation as Evaluation
 from .scoring import evaluate as evaluate
 from .scoring import predict as predict

@@ -109,9 +109,8 @@ class SideView:
 
     def origin_of(self, run: Mapping[str, Any]) -> dict[str, object]:
         """What a run was made by and from."""
-        made = run["made"]
-        facts = {"command": made.get("command"), "source": made.get("source"), "seed": run["seed"]}
-        versions = made.get("versions", {})
-        facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
-        facts |= {name: run[name] for name in ("training_data", "validation_data", "init_from")}
+        facts = {name: run[name] for name in ("seed", "training_data", "validation_data", "init_from")}
+        for name, value in run["made"].items():  # which is for people, and may be anything
+            several = isinstance(value, dict)
+            facts[name] = ", ".join(f"{key} {value[key]}" for key in value) if several else value
         return {name.replace("_", " "): value for name, value in facts.items() if value not in (None, "")}
