@@ -23,12 +23,14 @@ from .foundation import InputError as InputError
 from .networks import PRESETS as PRESETS
 from .networks import HParams as HParams
 from .networks import Preset as Preset
+
+# Runs to a page
+from .reporting import report as report
 from .runs import Ensemble as Ensemble
 from .runs import Limits as Limits
 from .runs import Run as Run
 
-# Runs to scores, and to a page
-from .reporting import report as report
+# Runs to scores
 from .scoring import Evaluation as Evaluation
 from .scoring import evaluate as evaluate
 from .scoring import predict as predict

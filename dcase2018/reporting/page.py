@@ -45,8 +45,6 @@ def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> st
         style=_source("page.css"),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        most_in_matrix=MOST_IN_MATRIX,
-        most_pairs=MOST_PAIRS,
     )
 
 
@@ -74,7 +72,9 @@ class SideView:
         for row, column, number in side["cells"]:
             self.cells_by_place[row, column].append(number)
         wrong = [place for place in self.cells_by_place if place[0] != place[1]]
-        self.pairs = sorted(wrong, key=lambda place: -len(self.cells_by_place[place]))
+        self.pairs = sorted(wrong, key=lambda place: -len(self.cells_by_place[place]))[:MOST_PAIRS]
+        self.has_matrix = len(names) <= MOST_IN_MATRIX
+        self.listed = list(self.cells_by_place) if self.has_matrix else self.pairs
         self.of_class = defaultdict(list)
         for number in self.media:
             self.of_class[names[side["class_of_clip"][number - 1]]].append(number)
