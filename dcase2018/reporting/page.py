@@ -21,11 +21,16 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def clips(count: int) -> str:
+    """A number of clips in words."""
+    return "1 clip" if count == 1 else f"{count} clips"
+
+
 LOADER = jinja2.PackageLoader("dcase2018.reporting")
 TEMPLATES = jinja2.Environment(
     loader=LOADER, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-TEMPLATES.filters["score"] = score
+TEMPLATES.filters |= {"score": score, "clips": clips}
 
 
 def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> str:
@@ -83,11 +88,10 @@ class SideView:
 
     def cell_title(self, row: int, column: int) -> str:
         """What a cell of the matrix says."""
-        count = self.grid[row][column]
-        clips = "1 clip" if count == 1 else f"{count} clips"
+        count = clips(self.grid[row][column])
         if row == column:
-            return f"{self.names[row]}, right: {clips}"
-        return f"{self.names[row]} taken for {self.names[column]}: {clips}"
+            return f"{self.names[row]}, right: {count}"
+        return f"{self.names[row]} taken for {self.names[column]}: {count}"
 
     def labels_of(self, number: int) -> Sequence[str]:
         """Labels of a clip."""
