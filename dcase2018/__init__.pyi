@@ -23,6 +23,9 @@ from .foundation import InputError as InputError
 from .networks import PRESETS as PRESETS
 from .networks import HParams as HParams
 from .networks import Preset as Preset
+
+# Runs to a page
+from .reporting import report as report
 from .runs import Ensemble as Ensemble
 from .runs import Limits as Limits
 from .runs import Run as Run

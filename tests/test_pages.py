@@ -24,7 +24,7 @@ from dcase2018.networks.models import MODELS, build
 PAGES = ("README.md", "dcase2018/README.md", "features/README.md", "tests/benchmarks/README.md")
 
 # Commands that run these tests, or check or measure what they are part of.
-ELSEWHERE = {"make test", "make test-slow", "make lint", "make format", "make bench"}
+ELSEWHERE = {"make test", "make test-slow", "make test-browser", "make lint", "make format", "make bench"}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -77,7 +77,7 @@ def test_the_readme_shows_commands() -> None:
     shown = commands("README.md")
     assert shown[0] == "make submission"
     assert {line.split()[1] for line in shown if line.startswith("dcase2018")} == {
-        "extract", "split", "fit", "evaluate", "predict", "score", "labels",
+        "extract", "split", "fit", "evaluate", "report", "predict", "score", "labels",
     }  # fmt: skip
 
 

@@ -63,16 +63,17 @@ def published_folder(path: Path, durable: bool = True, replacing: bool = False) 
     OSError
         If it cannot be written, or `path` is there already and not empty, and nothing is to be replaced.
     """
-    path = path.resolve() if path.is_symlink() else path
-    aside = path.with_name(f".replaced-{path.name}")
     with published(path, durable) as partial:
+        name = partial.name.removeprefix(".partial-")
+        target, aside = partial.with_name(name), partial.with_name(f".replaced-{name}")
         remove(partial)  # of a writer that was killed
         partial.mkdir(parents=True)
         yield partial
-        if replacing and path.exists():
+        if replacing and target.exists():
             remove(aside)
-            path.rename(aside)
-    remove(aside)
+            target.rename(aside)
+    if replacing:
+        remove(aside)
 
 
 def remove(path: Path) -> None:

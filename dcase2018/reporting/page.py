@@ -21,11 +21,16 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def clips(count: int) -> str:
+    """A number of clips in words."""
+    return "1 clip" if count == 1 else f"{count} clips"
+
+
 LOADER = jinja2.PackageLoader("dcase2018.reporting")
 TEMPLATES = jinja2.Environment(
     loader=LOADER, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-TEMPLATES.filters["score"] = score
+TEMPLATES.filters |= {"score": score, "clips": clips}
 
 
 def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> str:
@@ -45,8 +50,6 @@ def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> st
         style=_source("page.css"),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        most_in_matrix=MOST_IN_MATRIX,
-        most_pairs=MOST_PAIRS,
     )
 
 
@@ -74,7 +77,9 @@ class SideView:
         for row, column, number in side["cells"]:
             self.cells_by_place[row, column].append(number)
         wrong = [place for place in self.cells_by_place if place[0] != place[1]]
-        self.pairs = sorted(wrong, key=lambda place: -len(self.cells_by_place[place]))
+        self.pairs = sorted(wrong, key=lambda place: -len(self.cells_by_place[place]))[:MOST_PAIRS]
+        self.has_matrix = len(names) <= MOST_IN_MATRIX
+        self.listed = list(self.cells_by_place) if self.has_matrix else self.pairs
         self.of_class = defaultdict(list)
         for number in self.media:
             self.of_class[names[side["class_of_clip"][number - 1]]].append(number)
@@ -83,11 +88,10 @@ class SideView:
 
     def cell_title(self, row: int, column: int) -> str:
         """What a cell of the matrix says."""
-        count = self.grid[row][column]
-        clips = "1 clip" if count == 1 else f"{count} clips"
+        count = clips(self.grid[row][column])
         if row == column:
-            return f"{self.names[row]}, right: {clips}"
-        return f"{self.names[row]} taken for {self.names[column]}: {clips}"
+            return f"{self.names[row]}, right: {count}"
+        return f"{self.names[row]} taken for {self.names[column]}: {count}"
 
     def labels_of(self, number: int) -> Sequence[str]:
         """Labels of a clip."""
@@ -109,9 +113,8 @@ class SideView:
 
     def origin_of(self, run: Mapping[str, Any]) -> dict[str, object]:
         """What a run was made by and from."""
-        made = run["made"]
-        facts = {"command": made.get("command"), "source": made.get("source"), "seed": run["seed"]}
-        versions = made.get("versions", {})
-        facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
-        facts |= {name: run[name] for name in ("training_data", "validation_data", "init_from")}
+        facts = {name: run[name] for name in ("seed", "training_data", "validation_data", "init_from")}
+        for name, value in run["made"].items():  # which is for people, and may be anything
+            several = isinstance(value, dict)
+            facts[name] = ", ".join(f"{key} {value[key]}" for key in value) if several else value
         return {name.replace("_", " "): value for name, value in facts.items() if value not in (None, "")}

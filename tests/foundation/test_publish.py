@@ -49,6 +49,22 @@ def test_a_folder_with_something_in_it_is_not_replaced(tmp_path: Path) -> None:
     assert leftovers(tmp_path / "folder") == ["thesis.tex"]
 
 
+def test_a_folder_is_replaced_where_that_is_asked_for_and_only_by_a_whole_one(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / ".replaced-folder").mkdir()  # of a writer that was killed
+    with pytest.raises(ZeroDivisionError), published_folder(tmp_path / "link", replacing=True):
+        _ = 1 / 0
+    assert leftovers(tmp_path / "folder") == ["old"]
+    with published_folder(tmp_path / "link", replacing=True) as folder:
+        (folder / "new").write_text("")
+        assert leftovers(tmp_path / "folder") == ["old"]
+    assert leftovers(tmp_path / "folder") == ["new"]
+    assert leftovers(tmp_path) == ["folder", "link"]
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_names_that_are_not_utf8_go_through_as_they_came(tmp_path: Path) -> None:
     with published_text(tmp_path / "t.csv") as file:
         file.write(b"Gr\xf6\xdfe.wav".decode(errors="surrogateescape"))

@@ -12,7 +12,7 @@ from dcase2018.features.store import Entry, Store, checksum
 from dcase2018.features.writing import write_store
 from dcase2018.foundation.errors import Dcase2018Error
 from dcase2018.networks.hparams import HParams, Preset
-from dcase2018.scoring.prediction import EXAMPLES_AT_ONCE, Tagger
+from dcase2018.scoring.prediction import EXAMPLES_AT_ONCE, Tagger, scores_over_time
 from dcase2018.training.experiment import Experiment
 
 
@@ -75,3 +75,34 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     echo.predict_on_batch = lambda examples: np.full((len(examples), 2), np.nan)  # type: ignore[method-assign]
     with pytest.raises(Dcase2018Error, match="gives scores that are not finite"):
         tagger.scores(np.arange(2))
+
+
+def test_scores_over_time_are_those_of_the_examples(tmp_path: Path) -> None:
+    lengths = [98, 10, 0, 3000, 25, *[40] * 20]
+    tagger, _ = make_tagger(tmp_path, lengths)
+    rows = np.arange(len(lengths))[::-1]
+    over_time = list(tagger.over_time(rows))
+    for row, mean, (middles, scores) in zip(rows, tagger.scores(rows), over_time, strict=True):
+        starts = np.arange(0, max(1, lengths[row] - 24), 12) if lengths[row] else np.zeros(0)
+        np.testing.assert_array_equal(middles, starts + 12.5)
+        np.testing.assert_array_equal(scores[:, 0], tagger.store.clip(row)[starts.astype(int), 0])
+        if len(scores):
+            np.testing.assert_allclose(scores.mean(axis=0), mean, rtol=1e-5)
+
+
+def test_members_of_other_examples_are_averaged_over_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    one, _ = make_tagger(tmp_path, [98, 0, 30, 40])
+    other, _ = make_tagger(tmp_path / "other", [98, 0, 30, 40], example_hop_seconds=0.05)
+    monkeypatch.setattr("dcase2018.scoring.prediction.load_taggers", lambda _: [one, other])
+    clips = list(scores_over_time(None, one.store.fnames))
+    rows = np.arange(4)
+    for (seconds, scores), own, more in zip(clips, one.over_time(rows), other.over_time(rows), strict=True):
+        np.testing.assert_allclose(seconds, own[0] * 0.01)
+        if not len(own[1]):
+            assert scores.shape == (0, 2)
+            continue
+        between = np.interp(own[0], more[0], more[1][:, 0])
+        np.testing.assert_allclose(scores[:, 0], (own[1][:, 0] + between) / 2, rtol=1e-6)
