@@ -163,7 +163,7 @@ def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyP
         np.testing.assert_array_equal(mine, keras.ops.convert_to_numpy(theirs))
     clips = experiment.validation
     assert clips
-    kept = Tagger(run, best, store).scores(clips.rows)
+    kept = Tagger(run, run.load_model(30), store).scores(clips.rows)
     assert Calibration.load(run.path).temperature == fit_temperature(kept, clips.truth, exclusive=True)
     last = Tagger(run, run.load_model(run.checkpoints[-1]), store).scores(clips.rows)
     assert fit_temperature(last, clips.truth, True) != fit_temperature(kept, clips.truth, True)
