@@ -63,9 +63,12 @@ class LabelledClips:
             raise InputError(f"none of the labelled clips has frames in {self.store.path}")
         if not heard.all():
             log.warning("%d labelled clips have no frames and are left out", (~heard).sum())
-        return LabelledClips(
-            self.store, self.classes, self.rows[heard], self.truth[heard], self.verified[heard]
-        )
+        return self.those(heard)
+
+    def those(self, chosen: np.ndarray) -> "LabelledClips":
+        """Some of the clips, which a mask chooses."""
+        rows, truth, checked = self.rows[chosen], self.truth[chosen], self.verified[chosen]
+        return LabelledClips(self.store, self.classes, rows, truth, checked)
 
     def fingerprint(self) -> str:
         """Digest of names, frames and labels: the same for the same clips in the same order."""

@@ -19,7 +19,7 @@ class Calibration:
     temperature
         What the logarithms of scores are to be divided by.
     clips
-        How many validation clips it was found by.
+        How many verified validation clips it was found by.
     error, calibrated_error
         Expected calibration error of their scores as they are, and with the temperature.
     """
@@ -40,7 +40,9 @@ class Calibration:
         """
         file = run / FILE
         if not file.is_file():
-            raise InputError(f"{file} does not exist; dcase2018 fit writes it where it has --validation")
+            raise InputError(
+                f"{file} does not exist; dcase2018 fit --validation writes it, by verified clips"
+            )
         try:
             return from_dict(cls, read_object(file))
         except InputError as error:

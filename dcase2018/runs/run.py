@@ -3,7 +3,7 @@
 run.json          preset, network, hyperparameters, recipe, classes, what it was made from and by
 model.keras       the trained network; a run without it is unfinished
 best.keras        the network of the epoch with the best validation score
-calibration.json  the temperature of model.keras, if there are validation clips
+calibration.json  the temperature of model.keras, if there are verified validation clips
 history.csv       one row an epoch
 checkpoints/      step-NNNNNNNN/: model.keras with its optimizer, state.json; training goes on from the last
 events/           for TensorBoard

@@ -41,8 +41,8 @@ def _logarithms(scores: np.ndarray, exclusive: bool) -> np.ndarray:
 def fit_temperature(scores: np.ndarray, truth: np.ndarray, exclusive: bool) -> float:
     """Find the temperature at which scores are most likely, by clips that no network has learned.
 
-    A logarithm of it that is normally distributed about 0 is assumed beforehand, which decides as little as
-    one clip does, and keeps the temperature from its bounds where all clips are right.
+    Its logarithm is assumed beforehand to be within 1/2 of 0 or so (normally distributed), which decides as
+    much as some clips do: few of them do not lead far astray, nor do some that are all right to a bound.
     """
     logarithms = _logarithms(scores, exclusive)
 
@@ -52,7 +52,7 @@ def fit_temperature(scores: np.ndarray, truth: np.ndarray, exclusive: bool) -> f
             likely = log_softmax(tempered, axis=1)[truth]
         else:
             likely = -np.logaddexp(0, np.where(truth, -tempered, tempered))
-        return float(log_temperature**2 / 2 - likely.sum())
+        return float(2 * log_temperature**2 - likely.sum())
 
     found = minimize_scalar(unlikelihood, bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
     return float(np.exp(found.x))

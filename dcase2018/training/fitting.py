@@ -161,15 +161,17 @@ def _tell_of_memory(needed: int, examples: int) -> None:
 
 
 def _publish(experiment: Experiment, model: keras.Model, limits: Limits) -> None:
-    """Write the trained network, and its calibration if there are validation clips.
+    """Write the trained network, and its calibration by the verified validation clips, if there are any.
 
     It is that of the best epoch, if training waited for a better one.
     """
     run = experiment.run
     best = run.path / "best.keras"
     waited = limits.patience is not None and best.exists()
-    if experiment.validation:
-        _calibrate(run, load_model(best, compiled=False) if waited else model, experiment.validation)
+    clips = experiment.validation
+    if clips and clips.verified.any():  # a wrong label makes a network look too sure
+        network = load_model(best, compiled=False) if waited else model
+        _calibrate(run, network, clips.those(clips.verified))
     if not waited:
         save_model(model, run.path / "model.keras")
         return

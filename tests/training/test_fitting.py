@@ -12,6 +12,7 @@ import pytest
 from conftest import BASELINE
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dcase2018.corpus.labels import class_truth
 from dcase2018.features.store import Entry, Store, checksum
 from dcase2018.features.writing import write_store
 from dcase2018.foundation.errors import Dcase2018Error, InputError
@@ -19,10 +20,12 @@ from dcase2018.foundation.signals import StoppedError
 from dcase2018.networks.hparams import HParams, Preset
 from dcase2018.networks.models import MODELS
 from dcase2018.runs.calibration import Calibration
+from dcase2018.runs.ensemble import Ensemble
 from dcase2018.runs.run import Run
 from dcase2018.runs.state import Limits
-from dcase2018.scoring.calibration import fit_temperature
-from dcase2018.scoring.prediction import Tagger
+from dcase2018.scoring.calibration import calibrated, calibration_error, fit_temperature
+from dcase2018.scoring.metrics import ranking
+from dcase2018.scoring.prediction import Tagger, predict
 from dcase2018.training import fitting, trainer
 from dcase2018.training.experiment import Experiment, Initial
 from dcase2018.training.fitting import fit
@@ -167,6 +170,39 @@ def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyP
     assert Calibration.load(run.path).temperature == fit_temperature(kept, clips.truth, exclusive=True)
     last = Tagger(run, run.load_model(run.checkpoints[-1]), store).scores(clips.rows)
     assert fit_temperature(last, clips.truth, True) != fit_temperature(kept, clips.truth, True)
+
+
+def test_a_temperature_mends_what_a_network_says_of_clips_that_neither_has_seen(tmp_path: Path) -> None:
+    """It learns few clips of classes that are hard to tell apart, by heart: it is too sure of itself."""
+    rng = np.random.default_rng(0)
+    clips, own = 1240, np.arange(1240) % 3
+    middles = 0.2 * rng.standard_normal((3, 64))[own] + rng.standard_normal((clips, 64))
+    frames = [middle + 0.1 * rng.standard_normal((25, 64)) for middle in middles]
+    frames = [clip.astype(np.float32) for clip in frames]
+    entries = [Entry(f"{i}.wav", 25, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(tmp_path / "s.h5", BASELINE, entries, frames, durable=False)
+    store = Store(tmp_path / "s.h5")
+    names = np.array([f"{i}.wav" for i in range(clips)], object)
+    every = pd.DataFrame({"fname": names, "label": np.array([f"class {i}" for i in own], object)})
+    every["manually_verified"] = np.where(np.arange(clips) % 7, "1", "0")
+    every.loc[(every["manually_verified"] == "0") & (every.index >= 240), "label"] = "class 0"  # or by guess
+    seen, unseen = every[240:740], every[740:]
+    experiment = Experiment.plan(
+        tmp_path / "run", Preset("mlp", PRESET.hparams, 20), store, every[:240], seen
+    )
+    fit(experiment)
+    kept = Calibration.load(tmp_path / "run")
+    assert kept.clips == (seen["manually_verified"] == "1").sum()
+
+    ensemble = Ensemble.open([tmp_path / "run"], [store])
+    checked = unseen[unseen["manually_verified"] == "1"]
+    raw = predict(ensemble, list(checked["fname"]))
+    told = calibrated(ensemble, raw)
+    truth = class_truth(checked, experiment.run.classes)
+    before, after = (calibration_error(scores.to_numpy(), truth) for scores in (raw, told))
+    assert kept.temperature > 1.2
+    assert after < before / 2
+    np.testing.assert_array_equal(ranking(told.to_numpy()), ranking(raw.to_numpy()))
 
 
 def test_minutes_end_a_training(store: Store) -> None:
