@@ -27,6 +27,7 @@ COMMANDS = [
     "predict",
     "score",
     "compare",
+    "export",
     "plot",
     "relabel",
 ]

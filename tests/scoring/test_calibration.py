@@ -164,5 +164,5 @@ def test_what_cannot_be_calibrated(toy: Toy, tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"temperature": ', '"temperature": -'))
     assert f"{file} is damaged or foreign: temperature must be > 0, not -" in refuse(2, *out, run, *scores)
     file.unlink()
-    assert f"{file} does not exist; fit --validation writes it" in refuse(2, *out, run, *scores)
+    assert f"{file} does not exist; dcase2018 fit --validation writes it" in refuse(2, *out, run, *scores)
     assert not (tmp_path / "s.csv").exists()
