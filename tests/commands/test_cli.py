@@ -25,6 +25,7 @@ COMMANDS = [
     "evaluate",
     "report",
     "predict",
+    "export",
     "plot",
     "relabel",
 ]
