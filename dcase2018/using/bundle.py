@@ -16,7 +16,7 @@ from string import Template
 
 import pandas as pd
 
-from dcase2018.runs import Run, origin
+from dcase2018.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,11 +155,8 @@ def _steps(run: Run) -> list[str]:
 
 
 def _versions(format: str) -> dict[str, str]:
-    versions = origin()["versions"]
-    package = FORMATS[format].package
-    return {name: versions[name] for name in ("dcase2018", "keras", "tensorflow")} | {
-        package: version(package)
-    }
+    packages = ("dcase2018", "keras", "tensorflow", FORMATS[format].package)
+    return {package: version(package) for package in packages}
 
 
 def _template(name: str) -> Template:

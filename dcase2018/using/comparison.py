@@ -72,7 +72,7 @@ def compare(folder: Path, run: Run, which: int | str | None) -> pd.Series:
 
 
 def _told_by_example(folder: Path, clips: list[Path]) -> pd.DataFrame:
-    command = [sys.executable, folder / "example.py", *clips]
+    command = [sys.executable, str(folder / "example.py"), *map(str, clips)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]

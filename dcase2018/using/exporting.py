@@ -44,22 +44,24 @@ def export(
     OSError
         If it cannot be written.
     """
-    run, folder = Run.load(run), Path(folder).absolute()
-    check_export(run, folder, format, which, force)
-    ensure_writable(folder.parent)
-    with published_folder(folder) as partial:
-        convert(run, which, format, partial / FORMATS[format].file)
-        describe(run, which, format, partial)
-        differences = compare(partial, run, which)
-        _check(differences, run)
-        introduce(run, format, differences, partial)
-        if folder.exists():
-            shutil.rmtree(folder)
+    trained, target = Run.load(run), Path(folder).resolve()  # a link is followed, and stays
+    check_export(trained, target, format, which, force)
+    ensure_writable(target.parent)
+    with published_folder(target) as partial:
+        convert(trained, which, format, partial / FORMATS[format].file)
+        describe(trained, which, format, partial)
+        differences = compare(partial, trained, which)
+        _check(differences, trained)
+        introduce(trained, format, differences, partial)
+        if target.exists():
+            shutil.rmtree(target)
     return differences
 
 
 def check_export(run: Run, folder: Path, format: str, which: int | str | None, force: bool) -> None:
     """See to it, before the work, that a run can be exported to a folder; raises as `export` does."""
+    if format not in FORMATS:
+        raise InputError(f"format={format!r} is none of {', '.join(FORMATS)}")
     run.model_file(which)
     if run.hparams.precision != "float32":
         raise InputError(

@@ -1,24 +1,32 @@
-"""The graph of an export, before it is converted: it says of any samples what `extract` and `predict` say."""
+"""The graph of an export says of any samples what `extract` and `predict` say; so does a converted one."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from conftest import noise, write_wav
 
 from dcase2018.features.extraction import extract
 from dcase2018.features.recipe import RECIPES, Recipe
 from dcase2018.features.store import Store
-from dcase2018.networks.hparams import HParams
+from dcase2018.networks.hparams import MODEL_NAMES, HParams
 from dcase2018.networks.models import build, scorer
+from dcase2018.runs.networkfile import save_model
 from dcase2018.runs.run import Run
 from dcase2018.scoring.prediction import Tagger
+from dcase2018.using.conversion import convert
 from dcase2018.using.graph import AT_ONCE, Graph, waves
 
 CLASSES = ["one", "two", "three"]
 SMALL = Recipe(sample_rate=8000, mel_bands=16, mel_max_hz=4000)
+HALVES = dataclasses.replace(SMALL, trim_db=60, normalize="peak", dtype="float16")
+WAVEFORM = dataclasses.replace(RECIPES["waveform"], sample_rate=4000, mel_max_hz=2000)
 
 
 def make_run(recipe: Recipe, hparams: HParams, model: str = "mlp") -> tuple[Run, keras.Model]:
@@ -75,9 +83,9 @@ def clips_around_the_edges(run: Run) -> list[np.ndarray]:
         (SMALL, HParams(classifier="logistic", score_mean="geometric", standardize="bands")),
         (SMALL, HParams(classifier="logistic", example_hop_seconds=0.4)),
         (dataclasses.replace(SMALL, trim_db=20), HParams()),
-        (dataclasses.replace(SMALL, normalize="peak", dtype="float16"), HParams(short="tile")),
+        (HALVES, HParams(short="tile")),
         (dataclasses.replace(RECIPES["wide"], mel_bands=20), HParams()),
-        (dataclasses.replace(RECIPES["waveform"], sample_rate=4000, mel_max_hz=2000), HParams()),
+        (WAVEFORM, HParams()),
         (Recipe(feature="waveform", sample_rate=4000, mel_max_hz=2000), HParams(short="tile")),
     ],
 )
@@ -109,3 +117,33 @@ def test_the_waves_are_a_windowed_fourier_transform(recipe: Recipe) -> None:
     first = np.flatnonzero(frequencies > recipe.mel_min_hz)[0]
     assert (heard == np.arange(len(weights))).all()
     np.testing.assert_allclose(real - 1j * imaginary, spectrum[:, first : first + len(weights)], atol=1e-5)
+
+
+def in_runtime(format: str, path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    if format == "onnx":
+        session = onnxruntime.InferenceSession(path)
+        return lambda samples: session.run(["scores"], {"samples": samples})[0]
+    if format == "litert":
+        runner = Interpreter(str(path)).get_signature_runner()
+        return lambda samples: runner(samples=samples)["scores"]
+    model = tf.saved_model.load(str(path)).signatures["serving_default"]
+    return lambda samples: model(samples=tf.constant(samples))["scores"].numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "litert", "saved-model"])
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [*((name, HALVES) for name in MODEL_NAMES if name != "wave"), ("cnn", SMALL), ("wave", WAVEFORM)],
+)
+def test_a_converted_graph_says_the_same(tmp_path: Path, name: str, recipe: Recipe, format: str) -> None:
+    hparams = HParams(short="tile", standardize="bands", score_mean="geometric", nl=1, nh=16)
+    made, network = make_run(recipe, hparams, name)
+    run = dataclasses.replace(made, path=tmp_path)
+    run.save()
+    save_model(network, tmp_path / "model.keras")
+    convert(run, None, format, tmp_path / "converted")
+    tagged = in_runtime(format, tmp_path / "converted")
+    clips = clips_around_the_edges(run)
+    expected = graphed(run, network, clips)  # rounding frames otherwise than to halves is 1e-5 away
+    np.testing.assert_allclose([tagged(samples) for samples in clips], expected, atol=3e-6)
