@@ -384,6 +384,12 @@ def test_clips_of_several_labels_folds_and_two_sides(tmp_path: Path) -> None:
         assert side["overall"]["mAP"] == pytest.approx(tables.evaluation.table.loc[OVERALL, "mAP"])
         assert len(side["runs"]) == 2
     assert "of its labels" in page.text
+    precisions = [side.evaluation.clips["average_precision"] for side in sides]
+    gains = {fname: gain for fname, gain in zip(fnames, precisions[1] - precisions[0], strict=True) if gain}
+    assert {row["fname"]: row["gain"] for row in numbers["changes"]} == gains
+    assert [row["gain"] for row in numbers["changes"]] == sorted(gains.values(), reverse=True)
+    rows = page.all("section", id="changes")[0].all("tbody")[0].all("tr")
+    assert {row.all("th")[0].text for row in rows} == set(gains)
 
     alone = report(Ensemble.open([other], opened[::-1]), labels, tmp_path / "alone")
     assert Page(alone).root.all("h1")[0].text == "samples"
