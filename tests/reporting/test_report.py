@@ -220,6 +220,11 @@ def test_it_asks_for_nothing_from_elsewhere(made: Path, page: Element) -> None:
 
 
 def test_it_can_be_read_without_seeing_it(page: Element) -> None:
+    check_reading(page)
+
+
+def check_reading(page: Element) -> None:
+    """A page has headings in order, and words for all that is to be seen or pressed."""
     assert page.all("html")[0].attributes["lang"] == "en"
     headings = [int(element.tag[1]) for element in page.walk() if re.fullmatch("h[1-6]", element.tag)]
     assert headings.count(1) == 1
@@ -377,6 +382,7 @@ def test_clips_of_several_labels_folds_and_two_sides(tmp_path: Path) -> None:
     ]
     page = Page(write_report(sides, tmp_path / "out", tmp_path / "clips")).root
     check_links(tmp_path / "out", page)
+    check_reading(page)
     assert page.all("h1")[0].text == "folds and mixed"
     assert leftovers(tmp_path / "out")[:3] == ["a-classes.csv", "a-clips.csv", "a-confusion.csv"]
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
