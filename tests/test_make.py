@@ -81,6 +81,15 @@ def test_what_depends_on_a_setting_is_made_anew_and_nothing_else(project: Path) 
     assert changed == ["extract"]
 
 
+@pytest.mark.slow
+def test_a_report_of_ones_own_sounds(project: Path, own: Path) -> None:
+    said = make(project, "report", f"DATASET={own}", "PRESET=quick")
+    page = project / "runs" / "sounds" / "quick" / "report" / "index.html"
+    assert said.splitlines()[-1] == f"report: {page}"
+    assert "<audio controls" in page.read_text()
+    assert steps(project, "report", f"DATASET={own}", "PRESET=quick") == []
+
+
 def test_another_corpus_of_the_same_name_is_refused(project: Path) -> None:
     for place in ("a", "b"):
         for seed, name in enumerate(("x/1.wav", "x/2.wav", "y/1.wav", "y/2.wav")):

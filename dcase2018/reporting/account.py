@@ -129,8 +129,23 @@ def account(
         "published_baseline": published_scores(first.labels),
         "seconds_shown": seconds,
         "audible": audible,
+        "changes": rows(changes(*sides)) if len(sides) == 2 else [],
         "sides": [side.account(clips) for side, clips in zip(sides, shown, strict=True)],
     }
+
+
+def changes(first: Side, second: Side) -> pd.DataFrame:
+    """Clips that a second tagger ranks better or worse, in order of what was gained.
+
+    Columns `number`, `fname`, `truth`; of each side the answer and its average precision; and `gain`, of the
+    second over the first.
+    """
+    table = first.clips[["number", "fname", "truth"]].copy()
+    for key, side in (("a", first), ("b", second)):
+        table[f"{key}_answer"] = side.clips["top_1"]
+        table[f"{key}_average_precision"] = side.clips["average_precision"]
+    table["gain"] = table["b_average_precision"] - table["a_average_precision"]
+    return table[table["gain"] != 0].sort_values("gain", ascending=False, kind="stable")
 
 
 def rows(table: pd.DataFrame) -> list[Table]:

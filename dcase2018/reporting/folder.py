@@ -18,7 +18,7 @@ import pandas as pd
 
 from dcase2018.corpus import write_table
 from dcase2018.foundation import AnyPath, InputError, ensure_writable, published_folder, read_object
-from dcase2018.reporting.account import Side, account
+from dcase2018.reporting.account import Side, account, changes
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
 from dcase2018.reporting.excerpts import SECONDS, audio_files
 from dcase2018.reporting.illustration import illustrate
@@ -120,6 +120,8 @@ def write_report(sides: Sequence[Side], out: AnyPath, audio: AnyPath | None = No
         for side in sides:
             for name, table in side.tables.items():
                 write_table(folder / name, table)
+        if len(sides) == 2:
+            write_table(folder / "changes.csv", changes(*sides))
         (folder / NUMBERS).write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", "utf-8")
         charts = [
             {

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 
 REPORT = Path("runs/demo/quick/report/index.html")
 TARGET = Path(__file__).with_name("report.png")
-WIDTH, HEIGHT, GAP = 860, 900, 20
+WIDTH, HEIGHT, GAP = 800, 900, 20
 PLACES = ("header", "#clips")
 
 

@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import CLASSES, DATA
 
+from dcase2018.corpus.labels import read_labels
 from dcase2018.reporting.account import Side, account
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
 from dcase2018.reporting.page import render
@@ -14,20 +16,22 @@ from dcase2018.runs.ensemble import Ensemble
 from dcase2018.scoring.evaluation import Evaluation
 
 
-def rendered(n_classes: int, n_clips: int) -> str:
-    """The page of clips whose scores are drawn, and of which nothing is shown."""
+def drawn(n_classes: int, n_clips: int) -> pd.DataFrame:
+    """Clips with labels that are drawn."""
     rng = np.random.default_rng(0)
     classes = [f"class_{number:03d}" for number in range(n_classes)]
-    labels = pd.DataFrame(
-        {
-            "fname": [f"{number}.wav" for number in range(n_clips)],
-            "label": rng.choice(classes, n_clips),
-            "manually_verified": rng.choice(["0", "1"], n_clips),
-        },
-        dtype=object,
-    )
-    evaluation = Evaluation(labels, rng.dirichlet(np.ones(n_classes), n_clips), classes)
-    side = Side("many", "", Ensemble([]), evaluation)
+    columns = {
+        "fname": [f"{number}.wav" for number in range(n_clips)],
+        "label": rng.choice(classes, n_clips),
+        "manually_verified": rng.choice(["0", "1"], n_clips),
+    }
+    return pd.DataFrame(columns, dtype=object)
+
+
+def rendered(labels: pd.DataFrame, classes: list[str]) -> str:
+    """The page of clips whose scores are drawn, and of which nothing is shown."""
+    scores = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(labels))
+    side = Side("many", "", Ensemble([]), Evaluation(labels, scores, classes))
     numbers = json.loads(json.dumps(account([side], [[]], 15, False), allow_nan=False))
     charts = {"reliability": reliability_diagram(side.reliability), "curves": learning_curves(side.histories)}
     return render(numbers, [charts])
@@ -35,10 +39,21 @@ def rendered(n_classes: int, n_clips: int) -> str:
 
 @pytest.mark.parametrize(("n_classes", "n_clips"), [(2, 1), (41, 300), (521, 2000)])
 def test_few_and_many_are_laid_out(n_classes: int, n_clips: int) -> None:
-    text = rendered(n_classes, n_clips)
+    labels = drawn(n_classes, n_clips)
+    text = rendered(labels, [f"class_{number:03d}" for number in range(n_classes)])
     assert len(re.findall(r'<th scope="row">class_', text)) == n_classes
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r' href="#([^"]+)"', text)) <= set(ids)
     assert ("is too large to be looked at" in text) == (n_classes == 521)
     assert len(text) < 3_000_000
+
+
+def test_published_scores_stand_beside_those_on_the_real_test_set_and_no_others() -> None:
+    labels = read_labels(DATA / "test_post_competition_scoring_clips.csv", CLASSES)
+    words = "baseline, as published on the real test set: "
+    text = rendered(labels, CLASSES)
+    assert text.count(words) == 2
+    assert text.index("Private 1299 clips") < text.index(f"{words}0.6943") < text.index("Public 301 clips")
+    assert text.index("Public 301 clips") < text.index(f"{words}0.7049")
+    assert words not in rendered(labels[:-1], CLASSES)

@@ -220,6 +220,11 @@ def test_it_asks_for_nothing_from_elsewhere(made: Path, page: Element) -> None:
 
 
 def test_it_can_be_read_without_seeing_it(page: Element) -> None:
+    check_reading(page)
+
+
+def check_reading(page: Element) -> None:
+    """A page has headings in order, and words for all that is to be seen or pressed."""
     assert page.all("html")[0].attributes["lang"] == "en"
     headings = [int(element.tag[1]) for element in page.walk() if re.fullmatch("h[1-6]", element.tag)]
     assert headings.count(1) == 1
@@ -377,6 +382,7 @@ def test_clips_of_several_labels_folds_and_two_sides(tmp_path: Path) -> None:
     ]
     page = Page(write_report(sides, tmp_path / "out", tmp_path / "clips")).root
     check_links(tmp_path / "out", page)
+    check_reading(page)
     assert page.all("h1")[0].text == "folds and mixed"
     assert leftovers(tmp_path / "out")[:3] == ["a-classes.csv", "a-clips.csv", "a-confusion.csv"]
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -384,6 +390,12 @@ def test_clips_of_several_labels_folds_and_two_sides(tmp_path: Path) -> None:
         assert side["overall"]["mAP"] == pytest.approx(tables.evaluation.table.loc[OVERALL, "mAP"])
         assert len(side["runs"]) == 2
     assert "of its labels" in page.text
+    precisions = [side.evaluation.clips["average_precision"] for side in sides]
+    gains = {fname: gain for fname, gain in zip(fnames, precisions[1] - precisions[0], strict=True) if gain}
+    assert {row["fname"]: row["gain"] for row in numbers["changes"]} == gains
+    assert [row["gain"] for row in numbers["changes"]] == sorted(gains.values(), reverse=True)
+    rows = page.all("section", id="changes")[0].all("tbody")[0].all("tr")
+    assert {row.all("th")[0].text for row in rows} == set(gains)
 
     alone = report(Ensemble.open([other], opened[::-1]), labels, tmp_path / "alone")
     assert Page(alone).root.all("h1")[0].text == "samples"
