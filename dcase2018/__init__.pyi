@@ -37,6 +37,12 @@ from .scoring import predict as predict
 from .scoring import write_submission as write_submission
 from .training import Experiment as Experiment
 from .training import fit as fit
+from .using import Event as Event
+from .using import Joining as Joining
+from .using import Listener as Listener
+from .using import OverTime as OverTime
+from .using import Timeline as Timeline
 
 # Runs at work elsewhere
 from .using import export as export
+from .using import find_events as find_events

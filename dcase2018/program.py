@@ -182,6 +182,27 @@ def options(*given: Callable[[Callable], Callable]) -> Callable[[Callable], Call
     return decorate
 
 
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=Checkpoint(),
+    help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
+)
+hop_option = click.option(
+    "--hop",
+    "score_hop_seconds",
+    type=Finite(0, 60, min_open=True),
+    metavar="SECONDS",
+    help="From one example to the next.  [default: the run's score_hop_seconds]",
+)
+mean_option = click.option(
+    "--mean",
+    "score_mean",
+    type=click.Choice(["arithmetic", "geometric"]),
+    help="Mean over a clip's examples.  [default: the run's score_mean]",
+)
+scoring_options = options(checkpoint_option, hop_option, mean_option)
+
+
 def check_output(output: Path | None, *inputs: Path | None) -> None:
     """See to it, before the work, that a file can be written at its end.
 
