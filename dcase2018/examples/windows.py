@@ -100,7 +100,7 @@ def sliding(
     recipe: Recipe,
     window: int,
     hop: int,
-    short: str,
+    short: str | None,
     batch_size: int,
     to_end: bool = False,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -110,6 +110,8 @@ def sliding(
     ----------
     pieces
         The clip's frames in order: (some, recipe.width).
+    short
+        What fills up a short clip; if None, its example is as short as it is.
     to_end
         Whether frames left over at the end get a last example, which ends with them.
 
@@ -138,6 +140,6 @@ def sliding(
     total = first + len(frames)
     if total and (total < window or (to_end and start - hop + window < total)):
         starts.append(max(0, total - window))
-        examples.append(filled_up(frames[-window:], window, short, recipe))
+        examples.append(filled_up(frames[-window:], window, short, recipe) if short else frames[-window:])
     if starts:
         yield np.array(starts), np.stack(examples)

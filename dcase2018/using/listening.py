@@ -116,8 +116,10 @@ class Ear:
     def _examples(
         self, pieces: Iterator[np.ndarray], to_end: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Cut examples; to the end of a recording, and as short as it is, or as those of a clip."""
         how = self.hearing
-        return sliding(pieces, how.recipe, how.window, how.hop, how.short, EXAMPLES_AT_ONCE, to_end)
+        short = None if to_end else how.short
+        return sliding(pieces, how.recipe, how.window, how.hop, short, EXAMPLES_AT_ONCE, to_end)
 
     def _score(self, scorer: Scorer, examples: np.ndarray) -> np.ndarray:
         with self.lock:

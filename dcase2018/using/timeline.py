@@ -102,20 +102,23 @@ class Levels:
         starts
             First frame of each window, (windows,).
         examples
-            Frames neither trimmed, scaled nor rounded, float32, (windows, window, recipe.width); the result
-            has their shape, and is rounded as the store rounds.
+            Frames neither trimmed, scaled nor rounded, float32, (windows, window, recipe.width); fewer in the
+            only window of a short recording. Examples are rounded as the store rounds.
         """
         levels = np.array([self._around(start) for start in starts], np.float32)
         if self.recipe.normalize == "peak":
             examples = scaled(examples, np.where(levels > 0, levels, 1), self.recipe)
+        made = np.empty((len(starts), self.window, self.recipe.width), self.recipe.dtype)
         quiet = np.zeros(len(starts), bool)
-        for i, (start, level) in enumerate(zip(starts, levels, strict=True)):
-            loud = np.flatnonzero(self.envelope[start : start + self.window] > level * self.floor)
+        for i, (start, frames) in enumerate(zip(starts, examples, strict=True)):
+            loud = np.flatnonzero(self.envelope[start : start + len(frames)] > levels[i] * self.floor)
             quiet[i] = not len(loud)
-            if len(loud) and self.recipe.trim_db and loud[-1] - loud[0] + 1 < self.window:
-                part = examples[i, loud[0] : loud[-1] + 1]
-                examples[i] = filled_up(part, self.window, self.short, self.recipe)
-        return examples.astype(self.recipe.dtype).astype(np.float32), quiet
+            if self.recipe.trim_db and len(loud):
+                frames = frames[loud[0] : loud[-1] + 1]
+            if len(frames) < self.window:
+                frames = filled_up(frames, self.window, self.short, self.recipe)
+            made[i] = frames
+        return made.astype(np.float32, copy=False), quiet
 
     def _around(self, start: int) -> float:
         """Peak of the seconds around a window, and of the window itself."""

@@ -29,6 +29,7 @@ COMMANDS = [
     "compare",
     "tag",
     "embed",
+    "export",
     "plot",
     "relabel",
 ]

@@ -64,7 +64,7 @@ def test_a_short_recording_over_time_is_the_clip(runs: dict[str, Path], recordin
     listener = Listener.open([runs["wide"]])
     for fname in ("one.wav", "short.wav"):
         line = listener.timeline(recordings / fname)
-        np.testing.assert_allclose(line.scores[0], listener.scores(recordings / fname), atol=1e-3)
+        np.testing.assert_allclose(line.scores[0], listener.scores(recordings / fname), atol=1e-5)
         np.testing.assert_array_equal(line.edges, [0, line.seconds])
 
 
