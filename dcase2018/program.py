@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,10 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line of the result on standard output."""
-    click.echo(printable(text))
+    """Print a line of the result on standard output, above a progress bar if there is one."""
+    bars = sys.modules.get("tqdm")
+    with bars.tqdm.external_write_mode() if bars else nullcontext():
+        click.echo(printable(text))
 
 
 def _complain(message: str) -> None:
