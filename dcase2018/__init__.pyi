@@ -2,7 +2,8 @@
 what has to change is announced in CHANGELOG.md, and warns for one minor version before. Whatever else the
 rooms hold may change at any time."""
 
-# Label files
+# Label files and clips
+from .corpus import BadClipError as BadClipError
 from .corpus import class_names as class_names
 from .corpus import folds as folds
 from .corpus import hold_out as hold_out
@@ -39,4 +40,10 @@ from .training import Experiment as Experiment
 from .training import fit as fit
 
 # Runs at work elsewhere
+from .using import Event as Event
+from .using import Joining as Joining
+from .using import Listener as Listener
+from .using import OverTime as OverTime
+from .using import Timeline as Timeline
 from .using import export as export
+from .using import find_events as find_events

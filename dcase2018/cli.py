@@ -6,7 +6,7 @@ Results go to standard output, progress and errors to standard error.
 
 import click
 
-from dcase2018.commands import comparison, data, exporting, features, inspection, scoring, training
+from dcase2018.commands import comparison, data, exporting, features, inspection, scoring, training, using
 from dcase2018.program import Program
 
 
@@ -38,6 +38,8 @@ for command in (
     scoring.predict,
     scoring.score,
     comparison.compare,
+    using.tag,
+    using.embed,
     exporting.export,
     inspection.plot,
     data.relabel,

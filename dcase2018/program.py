@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,10 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line of the result on standard output."""
-    click.echo(printable(text))
+    """Print a line of the result on standard output, above a progress bar if there is one."""
+    bars = sys.modules.get("tqdm")
+    with bars.tqdm.external_write_mode() if bars else nullcontext():
+        click.echo(printable(text))
 
 
 def _complain(message: str) -> None:
@@ -180,6 +183,27 @@ def options(*given: Callable[[Callable], Callable]) -> Callable[[Callable], Call
         return functools.reduce(lambda decorated, option: option(decorated), reversed(given), command)
 
     return decorate
+
+
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=Checkpoint(),
+    help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
+)
+hop_option = click.option(
+    "--hop",
+    "score_hop_seconds",
+    type=Finite(0, 60, min_open=True),
+    metavar="SECONDS",
+    help="From one example to the next.  [default: the run's score_hop_seconds]",
+)
+mean_option = click.option(
+    "--mean",
+    "score_mean",
+    type=click.Choice(["arithmetic", "geometric"]),
+    help="Mean over a clip's examples.  [default: the run's score_mean]",
+)
+scoring_options = options(checkpoint_option, hop_option, mean_option)
 
 
 def check_output(output: Path | None, *inputs: Path | None) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,14 @@ import pytest
 import soundfile
 
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import Recipe
+from dcase2018.features.recipe import RECIPES, Recipe
 from dcase2018.features.store import Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from playwright.sync_api import Page as PlaywrightPage
+
+    from dcase2018.networks.hparams import Preset
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
@@ -204,3 +207,60 @@ def project(tmp_path: Path) -> Path:
     for extra in ("", "-export"):
         (folder / ".venv" / f".installed{extra}").touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of clips: long, short, empty, silent, stereo at 48 kHz, with quiet ends, of other formats."""
+    folder = tmp_path_factory.mktemp("recordings")
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(44100 * 3) / 44100)
+    write_wav(folder / "long.wav", noise(44100 * 20) * np.linspace(0.1, 1, 44100 * 20))
+    write_wav(folder / "short.wav", noise(700))
+    write_wav(folder / "one.wav", noise(44100))
+    write_wav(folder / "empty.wav", np.zeros(0))
+    write_wav(folder / "silence.wav", np.zeros(44100))
+    write_wav(folder / "stereo.wav", noise(2 * 48000 * 5).reshape(-1, 2), 48000)
+    write_wav(folder / "ends.wav", np.concatenate([tone * 1e-4, tone, tone * 1e-4]), subtype="FLOAT")
+    soundfile.write(folder / "tone.flac", tone, 44100)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stores(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """Stores of the recordings by two recipes that differ in all that matters."""
+    folder = tmp_path_factory.mktemp("stores")
+    for name in ("wide", "baseline"):
+        extract(recordings, folder / f"{name}.h5", RECIPES[name])
+    return {name: Store(folder / f"{name}.h5") for name in ("wide", "baseline")}
+
+
+@pytest.fixture(scope="session")
+def runs(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of each recipe that tells three classes apart by chance, from all that it hears."""
+    from dcase2018.networks.hparams import PRESETS, Preset
+
+    folder = tmp_path_factory.mktemp("runs")
+    field = replace(PRESETS["compact"].hparams, standardize="none")  # windows of 1.6 s, not of 0.25
+    for seed, (name, hparams) in enumerate((("wide", field), ("baseline", PRESETS["quick"].hparams))):
+        make_run(folder / name, Preset("mlp", hparams, 1), stores[name], seed)
+    return {name: folder / name for name in stores}
+
+
+def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
+    """Write a run whose network has weights drawn so that its scores depend on what it hears."""
+    import pandas as pd
+
+    from dcase2018.networks.models import build
+    from dcase2018.runs.networkfile import save_model
+    from dcase2018.training.experiment import Experiment
+
+    fnames = [store.fnames[row] for row in np.flatnonzero(store.lengths)]
+    labels = pd.DataFrame({"fname": fnames, "label": [f"c{i % 3}" for i in range(len(fnames))]}, dtype=object)
+    run = Experiment.plan(path, preset, store, labels, seed=seed).run
+    path.mkdir(parents=True)
+    run.save()
+    model = build(preset.model, run.example_shape, len(run.classes), preset.hparams)
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(rng.normal(0, 0.5 / np.sqrt(weight.shape[0]), weight.shape))
+    save_model(model, path / "model.keras")

@@ -77,7 +77,7 @@ def test_the_readme_shows_commands() -> None:
     shown = commands("README.md")
     assert shown[0] == "make submission"
     assert {line.split()[1] for line in shown if line.startswith("dcase2018")} == {
-        "extract", "split", "fit", "evaluate", "report", "predict", "score", "labels",
+        "extract", "split", "fit", "evaluate", "report", "predict", "score", "labels", "tag", "embed",
     }  # fmt: skip
 
 

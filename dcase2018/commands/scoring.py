@@ -8,49 +8,18 @@ import click
 
 from dcase2018.foundation import InputError
 from dcase2018.loading import load_keras
-from dcase2018.program import (
-    FILE,
-    FOLDER,
-    FOLDER_TO_MAKE,
-    INPUT,
-    Checkpoint,
-    Command,
-    Finite,
-    check_output,
-    options,
-    say,
-)
+from dcase2018.program import FILE, FOLDER, FOLDER_TO_MAKE, INPUT, Command, check_output, say, scoring_options
 
 if TYPE_CHECKING:
     from dcase2018.runs import Ensemble
 
 
-scoring_options = options(
-    click.option(
-        "--checkpoint",
-        type=Checkpoint(),
-        help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
-    ),
-    click.option(
-        "--store",
-        "more_stores",
-        type=INPUT,
-        multiple=True,
-        help="Another store of the same clips, for runs of another recipe.",
-    ),
-    click.option(
-        "--hop",
-        "score_hop_seconds",
-        type=Finite(0, 60, min_open=True),
-        metavar="SECONDS",
-        help="From one example to the next.  [default: the run's score_hop_seconds]",
-    ),
-    click.option(
-        "--mean",
-        "score_mean",
-        type=click.Choice(["arithmetic", "geometric"]),
-        help="Mean over a clip's examples.  [default: the run's score_mean]",
-    ),
+store_option = click.option(
+    "--store",
+    "more_stores",
+    type=INPUT,
+    multiple=True,
+    help="Another store of the same clips, for runs of another recipe.",
 )
 
 
@@ -85,6 +54,7 @@ table_option = click.option("--output", type=FILE, help="Write the table to this
 @table_option
 @click.option("--clips", "clips_csv", type=FILE, help="Write truth, top three and score of each clip here.")
 @scoring_options
+@store_option
 def evaluate(
     store: Path,
     labels_csv: Path,
@@ -135,6 +105,7 @@ def evaluate(
     "--calibrated", "calibrate", is_flag=True, help="Have --scores tell how many such clips are right."
 )
 @scoring_options
+@store_option
 def predict(
     store: Path,
     submission_csv: Path,

@@ -5,8 +5,8 @@
     splits     what is held out, and folds
     containers whether an audio file is all there
     audio      reading a clip, and what is wrong with a bad one
-    folders    label files for a folder of one's own
     sources    which clips a folder holds
+    folders    label files for a folder of one's own
     synthetic  the demo corpus
     zenodo     FSDKaggle2018, downloaded
 

@@ -15,6 +15,7 @@ from .labels import read_names as read_names
 from .labels import verified as verified
 from .labels import write_class_map as write_class_map
 from .sources import Source as Source
+from .sources import find_recordings as find_recordings
 from .sources import find_sources as find_sources
 from .splits import folds as folds
 from .splits import hold_out as hold_out

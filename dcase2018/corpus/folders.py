@@ -7,7 +7,6 @@ underscore, since submissions part labels by spaces, and tables by commas.
 
 import hashlib
 import logging
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,8 +16,8 @@ from string import Formatter
 
 import pandas as pd
 
-from dcase2018.corpus.audio import EXTENSIONS
 from dcase2018.corpus.labels import ONE, SEVERAL, class_list, class_name, label_errors, label_lists, labels_of
+from dcase2018.corpus.sources import audio_files, is_audio
 from dcase2018.corpus.tables import Table, raise_errors, read_table
 from dcase2018.foundation import InputError
 
@@ -42,7 +41,7 @@ def labels_of_folders(folder: Path) -> pd.DataFrame:
     classes: dict[str, str] = {}
     rows: list[Row] = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        fnames = list(_audio_files(subfolder, folder))
+        fnames = list(audio_files(subfolder, folder))
         if subfolder.name[0] == ".":
             if fnames:
                 log.warning("%s is hidden, and is no class; rename it if it is one", subfolder)
@@ -58,7 +57,7 @@ def labels_of_folders(folder: Path) -> pd.DataFrame:
                 " rename one, or join them"
             )
         rows += [{"fname": fname, ONE: label} for fname in fnames]
-    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and _is_audio(path.name)]
+    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)]
     if loose:
         log.warning("left out, for they lie in no class's subfolder: %s", _some(loose))
     return _checked(rows, folder, "a class is a subfolder with audio in it")
@@ -85,7 +84,7 @@ def labels_of_names(folder: Path, pattern: str) -> pd.DataFrame:
     expression = re.compile(_expression(pattern))
     rows: list[Row] = []
     strangers: list[str] = []
-    for fname in _audio_files(folder, folder):
+    for fname in audio_files(folder, folder):
         match = expression.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
         if match:
             rows.append({"fname": fname} | match.groupdict() | {ONE: class_name(match[ONE])})
@@ -160,23 +159,6 @@ def _expression(pattern: str) -> str:
     if odd:
         raise InputError(f"--pattern {pattern!r}: {{{odd[0]}}} must be a plain name, and stand there once")
     return "".join(re.escape(literal) + (f"(?P<{field}>[^/]+?)" if field else "") for literal, field in parts)
-
-
-def _audio_files(folder: Path, root: Path) -> Iterator[str]:
-    """Walk the audio files below a folder, in order of name: their paths below `root`."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    found = []
-    for place, subfolders, names in os.walk(folder, onerror=fail):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [Path(place, name).relative_to(root).as_posix() for name in names if _is_audio(name)]
-    yield from sorted(found)
-
-
-def _is_audio(name: str) -> bool:
-    return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,11 +3,11 @@
 A clip shorter than an example is filled up to one: with silence, or with itself again and again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from dcase2018.features import Store
+from dcase2018.features import Recipe, Store
 
 
 def count_examples(lengths: np.ndarray, window: int, hop: int) -> np.ndarray:
@@ -81,8 +81,65 @@ def _cut(store: Store, rows: np.ndarray, starts: np.ndarray, window: int, short:
     return cut
 
 
+def filled_up(frames: np.ndarray, window: int, short: str, recipe: Recipe) -> np.ndarray:
+    """Fill up frames, (some, recipe.width), to a window: with silence ("pad"), or themselves ("tile")."""
+    if short == "tile":
+        return np.resize(frames, (window, frames.shape[1]))
+    return np.pad(frames, ((0, window - len(frames)), (0, 0)), constant_values=recipe.silence)
+
+
 def in_turn(windows: Windows, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Walk through all examples in order: batches `(examples, position of each one's clip)`."""
     for start in range(0, len(windows), batch_size):
         examples = np.arange(start, min(start + batch_size, len(windows)))
         yield windows.cut(examples), windows.clip[examples]
+
+
+def sliding(
+    pieces: Iterable[np.ndarray],
+    recipe: Recipe,
+    window: int,
+    hop: int,
+    short: str | None,
+    batch_size: int,
+    to_end: bool = False,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cut the examples of one clip whose frames come some at a time: those of `Windows`, in little memory.
+
+    Parameters
+    ----------
+    pieces
+        The clip's frames in order: (some, recipe.width).
+    short
+        What fills up a short clip; if None, its example is as short as it is.
+    to_end
+        Whether frames left over at the end get a last example, which ends with them.
+
+    Yields
+    ------
+    starts : ndarray
+        First frame of each example, int64, (examples,): full batches, and a last one.
+    examples : ndarray
+        float32, (examples, window, recipe.width).
+    """
+    frames = np.empty((0, recipe.width), np.float32)
+    first = start = 0  # number of the first frame that is held, and of that of the next example
+    starts: list[int] = []
+    examples: list[np.ndarray] = []
+    for piece in pieces:
+        frames = np.concatenate([frames, piece.astype(np.float32, copy=False)])
+        while start + window <= first + len(frames):
+            starts.append(start)
+            examples.append(frames[start - first : start - first + window].copy())
+            start += hop
+            if len(starts) == batch_size:
+                yield np.array(starts), np.stack(examples)
+                starts, examples = [], []
+        passed = max(0, min(start - first, len(frames) - window))
+        frames, first = frames[passed:], first + passed
+    total = first + len(frames)
+    if total and (total < window or (to_end and start - hop + window < total)):
+        starts.append(max(0, total - window))
+        examples.append(filled_up(frames[-window:], window, short, recipe) if short else frames[-window:])
+    if starts:
+        yield np.array(starts), np.stack(examples)

@@ -29,6 +29,11 @@ class FrontEnd:
         self.recipe = recipe
         self.transform: Transform = waveform if recipe.feature == "waveform" else LogMel(recipe)
 
+    @property
+    def readings(self) -> int:
+        """How often a clip is read: twice where its peak has to be known first."""
+        return 2 if self.recipe.trim_db or self.recipe.normalize == "peak" else 1
+
     def __call__(self, clip: Clip) -> np.ndarray:
         """Compute the frames of a clip: (n_frames, recipe.width), of the recipe's dtype.
 
@@ -37,7 +42,11 @@ class FrontEnd:
         BadClipError
             If the clip cannot be decoded to its end, or it or its frames are not finite.
         """
-        return self._frames(*self.heard(clip))
+        return _joined(self.pieces(clip), self.recipe)
+
+    def pieces(self, clip: Clip) -> Iterator[np.ndarray]:
+        """Compute the frames of a clip some at a time, (some, recipe.width); raises what a call raises."""
+        return self._frames(*self.heard(clip), self.recipe.dtype)
 
     def heard(self, clip: Clip) -> tuple[Iterator[np.ndarray], float]:
         """Samples that a clip's frames are made from, block by block, and what counts as 1 in them.
@@ -50,7 +59,7 @@ class FrontEnd:
             If the clip cannot be decoded to its end, or is not finite.
         """
         blocks, full_scale = clip.blocks(), clip.full_scale
-        if self.recipe.trim_db or self.recipe.normalize == "peak":
+        if self.readings == 2:
             envelope = _envelope(blocks, self.recipe.hop_length)
             blocks = _cut(clip.blocks(), *_loud_part(envelope, self.recipe))
             peak = envelope.max(initial=0)
@@ -58,20 +67,29 @@ class FrontEnd:
                 full_scale = float(peak)
         return blocks, full_scale
 
+    def over_time(self, clip: Clip) -> Iterator[np.ndarray]:
+        """Compute the frames of a recording some at a time, float32, neither trimmed, scaled nor rounded."""
+        return self._frames(clip.blocks(), clip.full_scale, "float32")
+
+    def levels(self, clip: Clip) -> np.ndarray:
+        """Peak of each hop of a recording, 1 being full scale: float32, (ceil(n_samples / hop_length),)."""
+        return _envelope(clip.blocks(), self.recipe.hop_length) / np.float32(clip.full_scale)
+
     def samples(self, samples: np.ndarray) -> np.ndarray:
         """Frames of samples in memory, neither trimmed nor scaled."""
-        return self._frames([samples], 1.0)
+        return _joined(self._frames([samples], 1.0, self.recipe.dtype), self.recipe)
 
-    def _frames(self, blocks: Iterable[np.ndarray], full_scale: float) -> np.ndarray:
-        recipe = self.recipe
-        windows = framed(blocks, recipe.frame_length, recipe.hop_length)
-        pieces = [self.transform(some, full_scale).astype(recipe.dtype, copy=False) for some in windows]
-        if not pieces:
-            return np.empty((0, recipe.width), recipe.dtype)
-        frames = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        if not np.isfinite(frames).all():
-            raise BadClipError("not finite: its samples are too large")
-        return frames
+    def _frames(self, blocks: Iterable[np.ndarray], full_scale: float, dtype: str) -> Iterator[np.ndarray]:
+        for windows in framed(blocks, self.recipe.frame_length, self.recipe.hop_length):
+            frames = self.transform(windows, full_scale).astype(dtype, copy=False)
+            if not np.isfinite(frames).all():
+                raise BadClipError("not finite: its samples are too large")
+            yield frames
+
+
+def _joined(pieces: Iterable[np.ndarray], recipe: Recipe) -> np.ndarray:
+    frames = list(pieces) or [np.empty((0, recipe.width), recipe.dtype)]
+    return frames[0] if len(frames) == 1 else np.concatenate(frames)
 
 
 def framed(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[np.ndarray]:

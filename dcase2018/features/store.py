@@ -64,6 +64,14 @@ def checksum(frames: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(frames).data)
 
 
+def is_store(path: Path) -> bool:
+    """Whether a file begins as a store does, sound or not."""
+    try:
+        return read_seal(path) != 0
+    except SealError:
+        return True
+
+
 class Store:
     """A store, opened for reading. It can be pickled: each process maps the file anew.
 

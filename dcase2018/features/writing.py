@@ -41,7 +41,7 @@ def write_store(
     """
     lengths = np.array([entry.length for entry in entries], np.int64)
     with published(path, durable) as partial:
-        with _Disk(partial, "w+") as disk, h5py.File(disk, "w", userblock_size=BLOCK_BYTES) as file:
+        with Disk(partial, "w+") as disk, h5py.File(disk, "w", userblock_size=BLOCK_BYTES) as file:
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = WRITER
             file.create_group("recipe").attrs.update(dataclasses.asdict(recipe))
@@ -61,7 +61,7 @@ def write_store(
             Store(partial)  # what was written can be read
 
 
-class _Disk(io.FileIO):
+class Disk(io.FileIO):
     """A file that keeps its failures to itself until asked: HDF5 crashes when it is told of one."""
 
     error: OSError | None = None

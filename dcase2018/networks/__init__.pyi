@@ -11,4 +11,5 @@ from .models import multiplies as multiplies
 from .models import scorer as scorer
 from .models import step_bytes as step_bytes
 from .models import take_over as take_over
+from .models import without_classifier as without_classifier
 from .objective import compile_model as compile_model

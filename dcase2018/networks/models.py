@@ -257,6 +257,11 @@ def _weighted(model: keras.Model) -> list[keras.Layer]:
     return [layer for layer in model.layers if layer.weights]
 
 
+def without_classifier(model: keras.Model) -> keras.Model:
+    """The network up to what its classifier stands on: from examples to features, (batch, features)."""
+    return keras.Model(model.inputs, model.layers[-1].input, name="features")
+
+
 def multiplies(model: keras.Model) -> int:
     """Multiplications by weights for one example: those of a position times the positions of the output."""
     return sum(

@@ -59,20 +59,7 @@ class Ensemble:
         InputError
             If one is no run or has no such network, no store is of its recipe, or the runs' classes differ.
         """
-        members: list[Member] = []
-        for path in chain.from_iterable(_fold_runs(Path(path)) for path in runs):
-            run = Run.load(path)
-            run.model_file(which)
-            fitting = [store for store in stores if store.recipe == run.recipe]
-            if not fitting:
-                stores[0].check_recipe(run.recipe, f"the run {path}")
-            hparams = dataclasses.replace(run.hparams, **scoring)
-            members.append(Member(dataclasses.replace(run, hparams=hparams), fitting[0]))
-            first = members[0].run
-            if list(run.classes) != list(first.classes):
-                odd = sorted(set(run.classes) ^ set(first.classes)) or ["their order"]
-                raise InputError(f"the classes of {path} are not those of {first.path}: {', '.join(odd)}")
-        return cls(members, which)
+        return cls([Member(run, _store_of(run, stores)) for run in open_runs(runs, which, **scoring)], which)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -100,6 +87,27 @@ class Ensemble:
                     "%s: without frames, so that they get the classes most frequent in training: %s%s",
                     store.path, ", ".join(names), more,
                 )  # fmt: skip
+
+
+def open_runs(runs: Sequence[AnyPath], which: int | str | None = None, **scoring: Any) -> list[Run]:
+    """Read runs that are to score together; parameters and what is raised are those of `Ensemble.open`."""
+    opened: list[Run] = []
+    for path in chain.from_iterable(_fold_runs(Path(path)) for path in runs):
+        run = Run.load(path)
+        run.model_file(which)
+        opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **scoring)))
+        first = opened[0]
+        if list(run.classes) != list(first.classes):
+            odd = sorted(set(run.classes) ^ set(first.classes)) or ["their order"]
+            raise InputError(f"the classes of {path} are not those of {first.path}: {', '.join(odd)}")
+    return opened
+
+
+def _store_of(run: Run, stores: Sequence[Store]) -> Store:
+    fitting = [store for store in stores if store.recipe == run.recipe]
+    if not fitting:
+        stores[0].check_recipe(run.recipe, f"the run {run.path}")
+    return fitting[0]
 
 
 def run_files(paths: Iterable[Path]) -> Iterator[Path]:

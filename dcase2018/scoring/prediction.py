@@ -19,11 +19,50 @@ CLIPS_AT_ONCE = 16  # whose examples' scores are held in memory
 LEAST_SCORE = 1e-7  # what a geometric mean takes for a smaller one
 
 
-class Tagger:
+class Scorer:
+    """A run with its network in memory: scores of examples, and of clips by those of their examples."""
+
+    def __init__(self, run: Run, model: "keras.Model") -> None:
+        self.run, self.model = run, model
+        self.geometric = run.hparams.score_mean == "geometric"
+
+    def __call__(self, examples: np.ndarray) -> np.ndarray:
+        """Score examples: float32, (examples, classes).
+
+        Raises
+        ------
+        Dcase2018Error
+            If the network gives scores that are not finite.
+        """
+        few = examples.repeat(2, axis=0) if len(examples) == 1 else examples  # one alone is rounded otherwise
+        scores = self.model.predict_on_batch(few)[: len(examples)]
+        if not np.isfinite(scores).all():
+            raise Dcase2018Error(f"the network of {self.run.path} gives scores that are not finite")
+        return scores
+
+    def terms(self, scores: np.ndarray) -> np.ndarray:
+        """What is added up over a clip's examples, the shape of `scores`."""
+        return np.log(np.maximum(scores, LEAST_SCORE)) if self.geometric else scores
+
+    def mean(self, total: np.ndarray, count: int) -> np.ndarray:
+        """Scores of a clip, float64 (classes,), of the sum of the terms of its `count` examples.
+
+        A clip without examples gets the shares of the classes in training.
+        """
+        if not count:
+            return self.run.prior.astype(float)
+        if not self.geometric:
+            return total / count
+        mean = np.exp(total / count)
+        return mean / mean.sum() if self.run.hparams.classifier == "softmax" else mean
+
+
+class Tagger(Scorer):
     """A run with its network in memory and a store of its recipe."""
 
     def __init__(self, run: Run, model: "keras.Model", store: Store) -> None:
-        self.run, self.model, self.store = run, model, store
+        super().__init__(run, model)
+        self.store = store
 
     def each(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Score clips of the store, one after the other: float64, (classes,).
@@ -36,18 +75,16 @@ class Tagger:
         Dcase2018Error
             If the network gives scores that are not finite.
         """
-        geometric = self.run.hparams.score_mean == "geometric"
         windows = self._windows(rows)
         sums = np.zeros((len(rows), len(self.run.classes)))
         done = 0
         for examples, clips in in_turn(windows, EXAMPLES_AT_ONCE):
-            scores = self._score(examples)
-            np.add.at(sums, clips, np.log(np.maximum(scores, LEAST_SCORE)) if geometric else scores)
+            np.add.at(sums, clips, self.terms(self(examples)))
             for clip in range(done, clips[-1]):  # the last one may go on in the next batch
-                yield self._mean(sums[clip], windows.counts[clip], geometric)
+                yield self.mean(sums[clip], windows.counts[clip])
             done = clips[-1]
         for clip in range(done, len(rows)):
-            yield self._mean(sums[clip], windows.counts[clip], geometric)
+            yield self.mean(sums[clip], windows.counts[clip])
 
     def over_time(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Score the examples of clips of the store, one clip after the other.
@@ -62,7 +99,7 @@ class Tagger:
         """
         for start in range(0, len(rows), CLIPS_AT_ONCE):
             windows = self._windows(rows[start : start + CLIPS_AT_ONCE])
-            batches = [self._score(examples) for examples, _ in in_turn(windows, EXAMPLES_AT_ONCE)]
+            batches = [self(examples) for examples, _ in in_turn(windows, EXAMPLES_AT_ONCE)]
             scores = np.concatenate([np.zeros((0, len(self.run.classes)), np.float32), *batches])
             for own in np.split(scores, np.cumsum(windows.counts)[:-1]):
                 yield np.arange(len(own)) * windows.hop + windows.window / 2, own
@@ -71,20 +108,6 @@ class Tagger:
         hparams, recipe = self.run.hparams, self.run.recipe
         window, hop = hparams.example_window(recipe), hparams.score_hop(recipe)
         return Windows(self.store, rows, window, hop, hparams.short)
-
-    def _score(self, examples: np.ndarray) -> np.ndarray:
-        scores = self.model.predict_on_batch(examples)
-        if not np.isfinite(scores).all():
-            raise Dcase2018Error(f"the network of {self.run.path} gives scores that are not finite")
-        return scores
-
-    def _mean(self, total: np.ndarray, count: int, geometric: bool) -> np.ndarray:
-        if not count:
-            return self.run.prior.astype(float)
-        if not geometric:
-            return total / count
-        mean = np.exp(total / count)
-        return mean / mean.sum() if self.run.hparams.classifier == "softmax" else mean
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Score clips of the store: float64, (clips, classes)."""

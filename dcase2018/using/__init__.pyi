@@ -1,2 +1,15 @@
+from .embedding import Embedder as Embedder
+from .embedding import embed as embed
+from .events import Event as Event
+from .events import Joining as Joining
+from .events import find_events as find_events
 from .exporting import check_export as check_export
 from .exporting import export as export
+from .formats import Heard as Heard
+from .listening import Listener as Listener
+from .listening import SetAside as SetAside
+from .tagging import Following as Following
+from .tagging import Table as Table
+from .tagging import tag as tag
+from .timeline import OverTime as OverTime
+from .timeline import Timeline as Timeline

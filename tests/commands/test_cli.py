@@ -27,6 +27,8 @@ COMMANDS = [
     "predict",
     "score",
     "compare",
+    "tag",
+    "embed",
     "export",
     "plot",
     "relabel",

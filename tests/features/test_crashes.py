@@ -28,7 +28,7 @@ N_CLIPS = 12
 # Everything by which an extraction changes the disk, and the work between.
 WRITES = [
     (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (h5py.Dataset, "__setitem__"),
-    (writing._Disk, "check"), (publish, "sync"), (shutil, "rmtree"),
+    (writing.Disk, "check"), (publish, "sync"), (shutil, "rmtree"),
 ]  # fmt: skip
 MOMENTS = [*WRITES, (h5py.File, "__init__"), (h5py.File, "close"), (FrontEnd, "__call__")]
 
