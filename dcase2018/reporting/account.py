@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dcase2018.corpus import label_lists
@@ -62,7 +63,11 @@ class Side:
         histories = {str(run.path): pd.DataFrame(run.history()) for run in runs}
         return {path: history for path, history in histories.items() if len(history)}
 
-    @property
+    @cached_property
+    def hardest_labels(self) -> np.ndarray:
+        """See `findings.hardest_labels`."""
+        return hardest_labels(self.evaluation)
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that are written as CSV, by the names of their files."""
         tables = {
@@ -90,11 +95,10 @@ class Side:
             "cells": [[row, column, int(answers[clip])] for row, column, clip in cells(evaluation)],
             "clips": rows(self.clips),
             "labels": label_lists(evaluation.labels),
-            "class_of_clip": hardest_labels(evaluation).tolist(),
+            "class_of_clip": self.hardest_labels.tolist(),
             "shown": list(shown),
             "calibration_error": calibration_error(evaluation.scores, evaluation.truth),
             "reliability": rows(self.reliability),
-            "files": list(self.tables),
             "runs": [self._run(member.run) for member in self.ensemble.members],
         }
 
@@ -129,9 +133,16 @@ def account(
         "published_baseline": published_scores(first.labels),
         "seconds_shown": seconds,
         "audible": audible,
+        "files": list(tables(sides)),
         "changes": rows(changes(*sides)) if len(sides) == 2 else [],
         "sides": [side.account(clips) for side, clips in zip(sides, shown, strict=True)],
     }
+
+
+def tables(sides: Sequence[Side]) -> dict[str, pd.DataFrame]:
+    """The tables of a report, by the names of their files."""
+    named = {name: table for side in sides for name, table in side.tables().items()}
+    return named | ({"changes.csv": changes(*sides)} if len(sides) == 2 else {})
 
 
 def changes(first: Side, second: Side) -> pd.DataFrame:

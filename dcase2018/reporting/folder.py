@@ -18,7 +18,7 @@ import pandas as pd
 
 from dcase2018.corpus import write_table
 from dcase2018.foundation import AnyPath, InputError, ensure_writable, published_folder, read_object
-from dcase2018.reporting.account import Side, account, changes
+from dcase2018.reporting.account import Side, account, tables
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
 from dcase2018.reporting.excerpts import SECONDS, audio_files
 from dcase2018.reporting.illustration import illustrate
@@ -84,19 +84,12 @@ def _check_standing(out: Path) -> None:
     """Refuse a folder that is no report, or has more in it than a report: it would be lost."""
     try:
         held = read_object(out / NUMBERS)
-        if "dcase2018_report" not in held:
-            raise InputError("it is not of a report")
-    except (OSError, InputError):
+        parts = {PAGE, NUMBERS, CLIPS, *held["files"]}
+    except (OSError, InputError, KeyError, TypeError):
         raise InputError(f"{out} exists and is no report; name another folder") from None
-    foreign = [path.name for path in sorted(out.iterdir()) if not _is_part(path)]
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in parts)
     if foreign:
-        raise InputError(
-            f"{out} holds {foreign[0]!r}, which is no part of a report and would be lost; move it"
-        )
-
-
-def _is_part(path: Path) -> bool:
-    return path.name in (PAGE, NUMBERS, CLIPS) or path.suffix == ".csv"
+        raise InputError(f"{out} holds {foreign[0]!r}, which is no part of the report and would be lost")
 
 
 def name_of(ensemble: Ensemble) -> str:
@@ -117,11 +110,8 @@ def write_report(sides: Sequence[Side], out: AnyPath, audio: AnyPath | None = No
         (folder / CLIPS).mkdir()
         shown = [illustrate(folder / CLIPS, side, sources, jobs) for side in sides]
         numbers = account(sides, shown, SECONDS, audio is not None)
-        for side in sides:
-            for name, table in side.tables.items():
-                write_table(folder / name, table)
-        if len(sides) == 2:
-            write_table(folder / "changes.csv", changes(*sides))
+        for name, table in tables(sides).items():
+            write_table(folder / name, table)
         (folder / NUMBERS).write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", "utf-8")
         charts = [
             {

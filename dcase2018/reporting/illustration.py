@@ -12,9 +12,8 @@ from dcase2018.features import Recipe
 from dcase2018.foundation import Progress, workers
 from dcase2018.reporting.account import Side
 from dcase2018.reporting.excerpts import SECONDS, write_excerpt
-from dcase2018.reporting.findings import hardest_labels
 from dcase2018.reporting.pictures import Strip, draw_clip
-from dcase2018.scoring import Evaluation, scores_over_time, top_classes
+from dcase2018.scoring import scores_over_time, top_classes
 
 FEW = 16  # clips that are sooner done than processes are started
 
@@ -84,18 +83,19 @@ def _tasks(folder: Path, side: Side, sources: Mapping[str, Path]) -> Iterator[Ta
             folder / f"{side.key}{row['number']:0{places}}",
             store.recipe,
             store.clip(store.rows[row["fname"]])[:most],
-            _strip(side.evaluation, clip, seconds, scores),
+            _strip(side, clip, seconds, scores),
             sources.get(row["fname"]),
         )
 
 
-def _strip(evaluation: Evaluation, clip: int, seconds: np.ndarray, scores: np.ndarray) -> Strip:
+def _strip(side: Side, clip: int, seconds: np.ndarray, scores: np.ndarray) -> Strip:
     """The top three of a clip over time, by their ranks, and the label if it is not among them."""
-    top = top_classes(evaluation.scores[clip : clip + 1])[0]
-    names = [f"{rank} ✓" if evaluation.truth[clip, index] else f"{rank}" for rank, index in enumerate(top, 1)]
+    truth = side.evaluation.truth[clip]
+    top = top_classes(side.evaluation.scores[clip : clip + 1])[0]
+    names = [f"{rank} ✓" if truth[index] else f"{rank}" for rank, index in enumerate(top, 1)]
     classes = list(top)
-    if not evaluation.truth[clip, top].any():
-        classes.append(hardest_labels(evaluation)[clip])
+    if not truth[top].any():
+        classes.append(side.hardest_labels[clip])
         names.append("✓")
     return Strip(names, seconds, scores[:, classes].T)
 

@@ -259,7 +259,7 @@ def test_a_report_that_stands_is_replaced_and_nothing_else_is(
     assert json.loads((tmp_path / "out" / "report.json").read_text())["sides"][0]["overall"]["clips"] == 1
     assert leftovers(tmp_path) == ["out"]
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds 'notes.txt', which is no part of a report"):
+    with pytest.raises(InputError, match=r"holds 'notes.txt', which is no part of the report"):
         report(ensemble, labels, tmp_path / "out")
 
 
