@@ -203,6 +203,14 @@ mean_option = click.option(
     type=click.Choice(["arithmetic", "geometric"]),
     help="Mean over a clip's examples.  [default: the run's score_mean]",
 )
+store_option = click.option(
+    "--store",
+    "more_stores",
+    type=INPUT,
+    multiple=True,
+    help="Another store of the same clips, for runs of another recipe.",
+)
+
 scoring_options = options(checkpoint_option, hop_option, mean_option)
 
 

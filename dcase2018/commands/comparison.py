@@ -8,7 +8,18 @@ import click
 
 from dcase2018.foundation import InputError
 from dcase2018.loading import load_keras
-from dcase2018.program import EXISTING, FILE, INPUT, Command, check_output, say, seed_option
+from dcase2018.program import (
+    EXISTING,
+    FILE,
+    FOLDER,
+    FOLDER_TO_MAKE,
+    INPUT,
+    Command,
+    check_output,
+    say,
+    seed_option,
+    store_option,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +27,8 @@ if TYPE_CHECKING:
     from dcase2018.features import Store
     from dcase2018.runs import Ensemble
     from dcase2018.scoring import Evaluation
+
+    Opened = dict[Path, Ensemble | pd.DataFrame]
 
 NO_STORE = Path("-")
 
@@ -32,14 +45,15 @@ NO_STORE = Path("-")
 @click.argument("b", type=EXISTING)
 @click.option("--with-a", type=EXISTING, multiple=True, help="A, trained with another seed.")
 @click.option("--with-b", type=EXISTING, multiple=True, help="B, trained with another seed.")
-@click.option(
-    "--store",
-    "more_stores",
-    type=INPUT,
-    multiple=True,
-    help="Another store of the same clips, for runs of another recipe.",
-)
+@store_option
 @click.option("--output", type=FILE, help="Write all that is told to this .json too.")
+@click.option(
+    "--report",
+    "report_folder",
+    type=FOLDER_TO_MAKE,
+    help="Make a page of A and B side by side here, as report does.",
+)
+@click.option("--audio", type=FOLDER, help="Take the sound of that page's clips from this folder.")
 @seed_option
 def compare(
     store: Path,
@@ -50,6 +64,8 @@ def compare(
     with_b: tuple[Path, ...],
     more_stores: tuple[Path, ...],
     output: Path | None,
+    report_folder: Path | None,
+    audio: Path | None,
     seed: int,
 ) -> None:
     """Tell whether B is better than A on the clips of LABELS_CSV.
@@ -68,28 +84,40 @@ def compare(
     named = [*sides[0], *sides[1]]
     files = [path for path in named if path.is_file()]
     check_output(output, labels_csv, *stores, *files, *run_files(set(named) - set(files)))
-    from dcase2018.reporting import compare, render_comparison, write_comparison
+    if audio and not report_folder:
+        raise InputError("--audio is for the page of --report; give that too")
+    from dcase2018.corpus import read_labels
+    from dcase2018.reporting import check_report, compare, render_comparison, report_sides, write_comparison
 
-    before, after = _evaluate(sides, labels_csv, stores)
+    opened = _open_sides(sides, stores)
+    labels = read_labels(labels_csv, _common_classes(opened))
+    shown = _shown(opened, a, b) if report_folder else []
+    if report_folder:
+        check_report(report_folder, labels, audio)
+    evaluated = _evaluate(opened, labels)
+    before, after = ([evaluated[path] for path in side] for side in sides)
     told = compare(before, after, seed)
     say(render_comparison(told))
     if output:
         write_comparison(output, told)
+    if report_folder:
+        both = list(zip(shown, (evaluated[a], evaluated[b]), strict=True))
+        say(str(report_sides(both, report_folder, audio)))
 
 
-def _evaluate(
-    sides: Sequence[Sequence[Path]], labels_csv: Path, stores: Sequence[Path]
-) -> "list[list[Evaluation]]":
-    """Evaluate what stands on each side."""
-    from dcase2018.corpus import read_labels
+def _open_sides(sides: Sequence[Sequence[Path]], stores: Sequence[Path]) -> "Opened":
+    """Open what stands on each side."""
     from dcase2018.features import Store
-    from dcase2018.runs import Ensemble
 
     if any(len(set(side)) < len(side) for side in sides):
         raise InputError("a run that is given twice is no other seed")
     found = [Store(path) for path in stores]
-    opened = {path: _open(path, found) for side in sides for path in side}
-    labels = read_labels(labels_csv, _common_classes(opened))
+    return {path: _open(path, found) for side in sides for path in side}
+
+
+def _evaluate(opened: "Opened", labels: "pd.DataFrame") -> "dict[Path, Evaluation]":
+    from dcase2018.runs import Ensemble
+
     ensembles = [tagger for tagger in opened.values() if isinstance(tagger, Ensemble)]
     for ensemble in ensembles:
         ensemble.check_clips(labels["fname"])  # before the wait for Keras
@@ -97,11 +125,21 @@ def _evaluate(
         load_keras()
     from dcase2018.scoring import evaluate, evaluate_scores
 
-    evaluated = {
+    return {
         path: evaluate(tagger, labels) if isinstance(tagger, Ensemble) else evaluate_scores(tagger, labels)
         for path, tagger in opened.items()
     }
-    return [[evaluated[path] for path in side] for side in sides]
+
+
+def _shown(opened: "Opened", *paths: Path) -> "list[Ensemble]":
+    """The taggers that a page can show, with the frames that they hear."""
+    from dcase2018.runs import Ensemble
+
+    taggers = [opened[path] for path in paths]
+    for path, tagger in zip(paths, taggers, strict=True):
+        if not isinstance(tagger, Ensemble):
+            raise InputError(f"--report shows what runs hear, and {path} is a file of scores; give the run")
+    return taggers  # type: ignore[return-value]
 
 
 def _open(path: Path, stores: "Sequence[Store]") -> "Ensemble | pd.DataFrame":
@@ -116,7 +154,7 @@ def _open(path: Path, stores: "Sequence[Store]") -> "Ensemble | pd.DataFrame":
     return Ensemble.open([path], stores)
 
 
-def _common_classes(opened: "dict[Path, Ensemble | pd.DataFrame]") -> list[str]:
+def _common_classes(opened: "Opened") -> list[str]:
     """The classes that all tell apart, which must be the same."""
     from dcase2018.runs import Ensemble
 

@@ -8,19 +8,20 @@ import click
 
 from dcase2018.foundation import InputError
 from dcase2018.loading import load_keras
-from dcase2018.program import FILE, FOLDER, FOLDER_TO_MAKE, INPUT, Command, check_output, say, scoring_options
+from dcase2018.program import (
+    FILE,
+    FOLDER,
+    FOLDER_TO_MAKE,
+    INPUT,
+    Command,
+    check_output,
+    say,
+    scoring_options,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from dcase2018.runs import Ensemble
-
-
-store_option = click.option(
-    "--store",
-    "more_stores",
-    type=INPUT,
-    multiple=True,
-    help="Another store of the same clips, for runs of another recipe.",
-)
 
 
 def _open_ensemble(
@@ -169,6 +170,7 @@ def predict(
     help="Number of processes that draw.  [default: as many as there are cores]",
 )
 @scoring_options
+@store_option
 def report(
     store: Path,
     labels_csv: Path,

@@ -24,7 +24,7 @@ from dcase2018.reporting.excerpts import SECONDS, audio_files
 from dcase2018.reporting.illustration import illustrate
 from dcase2018.reporting.page import render
 from dcase2018.runs import Ensemble
-from dcase2018.scoring import evaluate
+from dcase2018.scoring import Evaluation, evaluate
 
 PAGE, NUMBERS, CLIPS = "index.html", "report.json", "clips"
 
@@ -58,8 +58,7 @@ def report(
         See `predict` and `published_folder`.
     """
     check_report(out, labels, audio)
-    side = Side(name_of(ensemble), "", ensemble, evaluate(ensemble, labels))
-    return write_report([side], out, audio, jobs)
+    return report_sides([(ensemble, evaluate(ensemble, labels))], out, audio, jobs)
 
 
 def check_report(out: AnyPath, labels: pd.DataFrame, audio: AnyPath | None = None) -> None:
@@ -101,9 +100,26 @@ def name_of(ensemble: Ensemble) -> str:
     return ", ".join(names)
 
 
-def write_report(sides: Sequence[Side], out: AnyPath, audio: AnyPath | None = None, jobs: int = -1) -> Path:
-    """Write the report of one side or several, whole or not at all; the parameters are those of `report`."""
-    out = Path(out)
+def report_sides(
+    evaluated: Sequence[tuple[Ensemble, Evaluation]],
+    out: AnyPath,
+    audio: AnyPath | None = None,
+    jobs: int = -1,
+) -> Path:
+    """Report one ensemble, or two beside each other, with what they say of the same labelled clips.
+
+    The other parameters, what is returned, and what is raised are as for `report`.
+    """
+    names = [name_of(ensemble) for ensemble, _ in evaluated]
+    if len(set(names)) < len(names):
+        names = [str(ensemble.members[0].run.path) for ensemble, _ in evaluated]
+    keys = [""] if len(evaluated) == 1 else ["a-", "b-"]
+    sides = [Side(name, key, *one) for name, key, one in zip(names, keys, evaluated, strict=True)]
+    return _write_report(sides, Path(out), audio, jobs)
+
+
+def _write_report(sides: Sequence[Side], out: Path, audio: AnyPath | None, jobs: int) -> Path:
+    """Write a report, whole or not at all."""
     names = list(sides[0].evaluation.labels["fname"])
     sources = audio_files(Path(audio), names) if audio is not None else {}
     with published_folder(out, durable=False, replacing=True) as folder:

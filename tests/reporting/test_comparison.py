@@ -204,6 +204,20 @@ def test_a_run_is_its_file_of_scores(toy: Toy, scored: Path, tmp_path: Path) -> 
     assert said.endswith("These clips do not tell A from B.\n")
 
 
+def test_both_sides_on_one_page(toy: Toy, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "run"
+    shutil.copytree(toy.run, other)
+    out = tmp_path / "page"
+    said = succeed(
+        "compare", toy.test, toy.truth, toy.run, other, "--report", out, "--audio", toy.data / "audio_test"
+    )
+    assert said.endswith(f"These clips do not tell A from B.\n{out / 'index.html'}\n")
+    numbers = json.loads((out / "report.json").read_text())
+    assert [side["name"] for side in numbers["sides"]] == [str(toy.run), str(other)]
+    assert numbers["changes"] == []
+    assert (out / "a-classes.csv").read_bytes() == (out / "b-classes.csv").read_bytes()
+
+
 def test_files_need_no_store_and_the_same_seed_gives_the_same_file(
     toy: Toy, scored: Path, tmp_path: Path
 ) -> None:
@@ -227,6 +241,10 @@ def test_compare_refuses(toy: Toy, scored: Path, tmp_path: Path) -> None:
     assert "a run that is given twice is no other seed" in message
     message = refuse(2, "compare", "-", toy.truth, run, better, "--output", tmp_path / "c.csv")
     assert "must end in .json" in message
+    message = refuse(2, "compare", toy.test, toy.truth, toy.run, better, "--report", tmp_path / "page")
+    assert f"--report shows what runs hear, and {better} is a file of scores; give the run" in message
+    message = refuse(2, "compare", "-", toy.truth, run, better, "--audio", toy.data)
+    assert "--audio is for the page of --report" in message
     other = tmp_path / "other.json"
     shutil.copy(better, other)
     assert "is read and would be overwritten" in refuse(

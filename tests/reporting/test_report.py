@@ -20,8 +20,7 @@ from dcase2018.features.store import Store
 from dcase2018.foundation.errors import InputError
 from dcase2018.networks.hparams import HParams, Preset
 from dcase2018.reporting import folder
-from dcase2018.reporting.account import Side
-from dcase2018.reporting.folder import check_report, report, write_report
+from dcase2018.reporting.folder import check_report, report, report_sides
 from dcase2018.runs.ensemble import Ensemble
 from dcase2018.scoring.evaluation import OVERALL, evaluate
 from dcase2018.training.experiment import Experiment
@@ -376,21 +375,18 @@ def test_clips_of_several_labels_folds_and_two_sides(tmp_path: Path) -> None:
     opened = [Store(path) for path in stores]
     folds = Ensemble.open([two.parent], opened)
     mixed = Ensemble.open([one, other], opened)
-    sides = [
-        Side("folds", "a-", folds, evaluate(folds, labels)),
-        Side("mixed", "b-", mixed, evaluate(mixed, labels)),
-    ]
-    page = Page(write_report(sides, tmp_path / "out", tmp_path / "clips")).root
+    sides = [(ensemble, evaluate(ensemble, labels)) for ensemble in (folds, mixed)]
+    page = Page(report_sides(sides, tmp_path / "out", tmp_path / "clips")).root
     check_links(tmp_path / "out", page)
     check_reading(page)
-    assert page.all("h1")[0].text == "folds and mixed"
+    assert page.all("h1")[0].text == "folds (2 folds) and fold-1, samples"
     assert leftovers(tmp_path / "out")[:3] == ["a-classes.csv", "a-clips.csv", "a-confusion.csv"]
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
-    for side, tables in zip(numbers["sides"], sides, strict=True):
-        assert side["overall"]["mAP"] == pytest.approx(tables.evaluation.table.loc[OVERALL, "mAP"])
+    for side, (_, evaluation) in zip(numbers["sides"], sides, strict=True):
+        assert side["overall"]["mAP"] == pytest.approx(evaluation.table.loc[OVERALL, "mAP"])
         assert len(side["runs"]) == 2
     assert "of its labels" in page.text
-    precisions = [side.evaluation.clips["average_precision"] for side in sides]
+    precisions = [evaluation.clips["average_precision"] for _, evaluation in sides]
     gains = {fname: gain for fname, gain in zip(fnames, precisions[1] - precisions[0], strict=True) if gain}
     assert {row["fname"]: row["gain"] for row in numbers["changes"]} == gains
     assert [row["gain"] for row in numbers["changes"]] == sorted(gains.values(), reverse=True)
