@@ -247,6 +247,7 @@ def test_litert_gets_no_operation_of_tensorflows(exported: Callable[[str], Path]
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_conversion_that_fails_is_told_in_one_line(toy: Toy, tmp_path: Path) -> None:
     run = Run.load(toy.run)
     with pytest.raises(Dcase2018Error, match=r"cannot be converted to onnx: .*missing") as told:
