@@ -25,7 +25,7 @@ from dcase2018.runs.run import Run
 from dcase2018.scoring.prediction import predict
 from dcase2018.using import exporting
 from dcase2018.using.bundle import FORMATS
-from dcase2018.using.conversion import UnfitError, to_litert, to_onnx
+from dcase2018.using.conversion import UnfitError, convert, to_litert, to_onnx
 from dcase2018.using.exporting import export
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("litert", "saved-model")]
@@ -238,11 +238,21 @@ def test_litert_gets_no_operation_of_tensorflows(exported: Callable[[str], Path]
     codes = [model.OperatorCodes(number) for number in range(model.OperatorCodesLength())]
     assert codes
     assert all(code.CustomCode() is None for code in codes)
-    signature = [tf.TensorSpec([None], tf.float32, name="samples")]
-    function = tf.function(lambda samples: {"scores": tf.math.lgamma(samples)}, input_signature=signature)
-    with pytest.raises(Exception, match="Lgamma"):
+    function = tf.function(
+        lambda samples: {"scores": tf.math.betainc(samples, samples, samples)},
+        input_signature=[tf.TensorSpec([None], tf.float32, name="samples")],
+    )
+    with pytest.raises(Exception, match=r"'tf\.Betainc' op is neither a custom op nor a flex op"):
         to_litert(function, tmp_path / "model.tflite")
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_conversion_that_fails_is_told_in_one_line(toy: Toy, tmp_path: Path) -> None:
+    run = Run.load(toy.run)
+    with pytest.raises(Dcase2018Error, match=r"cannot be converted to onnx: .*missing") as told:
+        convert(run, None, "onnx", tmp_path / "missing" / "model.onnx")
+    assert len(str(told.value).splitlines()) == 1
 
 
 def test_a_graph_with_other_inputs_is_refused(tmp_path: Path) -> None:
