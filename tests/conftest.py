@@ -324,6 +324,6 @@ def served(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
     yield served
     workers = served.workers()
     assert served.end() == 128 + signal.SIGTERM
-    assert served.errors.read_text() == "dcase2018: stopped\n"
+    assert served.errors.read_text() == "loading the taggers ...\ndcase2018: stopped\n"
     assert leftovers(served.temporary) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dcase2018.foundation import AnyPath, InputError, StoppedError, Wish, wish_to_end
 from dcase2018.serving.application import make_application
+from dcase2018.serving.guard import is_loopback
 from dcase2018.serving.pool import Pool
 from dcase2018.serving.uploads import Desk, Limits
 
@@ -69,8 +70,11 @@ async def _serve(
 ) -> None:
     pool = Pool([[str(run)] for run in runs], jobs)
     try:
+        log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
         if not await _unless_wished(wish, pool.start()):
             return
+        if not is_loopback(host):
+            log.warning("everybody who reaches this machine can use it: it asks for no password")
         tell(address(host, listening.getsockname()[1]))
         app = make_application(pool, Desk(limits), names_of(runs), host)
         await Server(app, pool, wish).serve(sockets=[listening])

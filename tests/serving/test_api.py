@@ -280,10 +280,6 @@ def test_more_than_are_taken_at_a_time(
 def test_a_process_that_dies_takes_one_recording_with_it(
     served: Served, recordings: Path, slow_to_hear: bytes
 ) -> None:
-    (worker,) = served.workers()
-    os.kill(worker, signal.SIGKILL)  # while nothing is heard
-    eventually(lambda: served.workers() != [worker])
-    assert post(served, "/api/tag", (recordings / "one.wav").read_bytes()).ok
     found: list[requests.Response] = []
     thread = threading.Thread(target=lambda: found.append(post(served, "/api/tag", slow_to_hear)))
     thread.start()
@@ -299,6 +295,15 @@ def test_a_process_that_dies_takes_one_recording_with_it(
     )
     assert post(served, "/api/tag", (recordings / "one.wav").read_bytes()).ok
     assert served.held() == []
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_while_nothing_is_heard_is_replaced(served: Served, recordings: Path) -> None:
+    (worker,) = served.workers()
+    os.kill(worker, signal.SIGKILL)
+    body = (recordings / "one.wav").read_bytes()
+    eventually(lambda: post(served, "/api/tag", body).ok)
+    assert served.workers() != [worker]
 
 
 def test_a_client_that_goes_ends_the_work(
