@@ -71,6 +71,7 @@ function show(file, recorded) {
 function blank(run) {
   const article = at("tagger").content.cloneNode(true).firstElementChild;
   article.querySelector("h3").textContent = run.name;
+  article.querySelector("h3").classList.toggle("hidden", runs.length === 1); // the heading of the page says it
   article.classList.add("waiting");
   return article;
 }
