@@ -92,7 +92,7 @@ stale = $(if $(wildcard $(2)),$(if $(shell find -L $(1) -newer $(2) -print -quit
 
 # What a command writes appears whole, so that an interrupted make has nothing to remove.
 .PRECIOUS: $(TRAIN_STORE) $(TEST_STORE) $(TRAINED) $(LABELS) $(TRAIN_CSV) $(TRUTH_CSV) $(RUN)/evaluation.csv $(RUN)/submission.csv $(EXPORTED)
-.PHONY: help venv data features train submission export report test test-slow test-browser bench lint format clean FORCE
+.PHONY: help venv data features train submission serve export report test test-slow test-browser bench lint format clean FORCE
 
 help: ## print the targets
 	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [PRESET=compact|large|baseline|quick|yamnet] [SEED=0]"
@@ -110,6 +110,8 @@ report: $(RUN)/report/index.html ## show what the tagger does, in a page to look
 	@echo "report: $(abspath $<)"
 export: $(EXPORTED) ## write the tagger as a folder for other programs: FORMAT=onnx, litert or saved-model
 	@echo "exported: $(dir $(EXPORTED))"
+serve: $(TRAINED) $(VENV)/.installed-serve ## try the tagger in a page: http://localhost:8000/
+	$(DCASE) serve $(RUN)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@for python in $(PYTHON); do \
@@ -117,6 +119,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	    && echo "$$python -m venv $(VENV)" && exec "$$python" -m venv $(VENV); \
 	done; echo "no Python from 3.11 to 3.13 with venv among: $(PYTHON); install one (Debian: python3-venv)" >&2; exit 2
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[serve]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -12,7 +12,8 @@ the names that their doors hand on; each door tells its modules in order, and wh
     scoring       what a run says of clips, and how right that is
     training      an experiment becomes a run
     reporting     what people look at
-    using         a run at work outside: recordings, other programs, a page
+    using         a run at work outside: recordings, other programs
+    serving       a page on this machine to try taggers with
 
 Above them is the command line:
 

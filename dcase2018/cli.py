@@ -6,7 +6,17 @@ Results go to standard output, progress and errors to standard error.
 
 import click
 
-from dcase2018.commands import comparison, data, exporting, features, inspection, scoring, training, using
+from dcase2018.commands import (
+    comparison,
+    data,
+    exporting,
+    features,
+    inspection,
+    scoring,
+    serving,
+    training,
+    using,
+)
 from dcase2018.program import Program
 
 
@@ -41,6 +51,7 @@ for command in (
     using.tag,
     using.embed,
     exporting.export,
+    serving.serve,
     inspection.plot,
     data.relabel,
 ):

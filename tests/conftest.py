@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,3 +266,64 @@ def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
     for weight in model.weights:
         weight.assign(rng.normal(0, 0.5 / np.sqrt(weight.shape[0]), weight.shape))
     save_model(model, path / "model.keras")
+
+
+class Served:
+    """`serve` in a process of its own, with a folder of its own for what is temporary."""
+
+    def __init__(self, folder: Path, code: str, *args: object) -> None:
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir(parents=True)
+        self.errors = folder / "errors.txt"
+        command = [sys.executable, "-c", f"{code}\nmain(prog_name='dcase2018')", "serve", *map(str, args)]
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=errors, text=True,
+                env=os.environ | {"TMPDIR": str(self.temporary)},
+            )  # fmt: skip
+        assert self.process.stdout
+        self.address = self.process.stdout.readline().strip().rstrip("/")
+        assert self.address, self.errors.read_text()
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def workers(self) -> list[int]:
+        """Processes that listen."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def held(self) -> list[str]:
+        """Files without a name that the server holds open."""
+        found = []
+        for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(str(entry.readlink()))
+        return [target for target in found if target.startswith(str(self.temporary))]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+# Limits that tests reach, and two runs that tell three classes apart.
+SERVE = """
+from dcase2018.cli import main
+from dcase2018.serving import server
+server.Limits = lambda: __import__("dcase2018.serving.uploads").serving.uploads.Limits(
+    upload_bytes=4_000_000, held_bytes=10_000_000, requests=9, chunk_seconds=1.5)
+server.IDLE_SECONDS = 1.5
+"""
+
+
+@pytest.fixture(scope="session")
+def served(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Two runs, served within limits that tests reach."""
+    served = Served(tmp_path_factory.mktemp("served"), SERVE, *runs.values())
+    yield served
+    workers = served.workers()
+    assert served.end() == 128 + signal.SIGTERM
+    assert served.errors.read_text() == "loading the taggers ...\ndcase2018: stopped\n"
+    assert leftovers(served.temporary) == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

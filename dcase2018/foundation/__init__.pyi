@@ -1,5 +1,6 @@
 from .errors import Dcase2018Error as Dcase2018Error
 from .errors import InputError as InputError
+from .parallel import end_with as end_with
 from .parallel import workers as workers
 from .progress import Progress as Progress
 from .publish import AnyPath as AnyPath

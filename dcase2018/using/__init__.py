@@ -1,4 +1,4 @@
-"""A run at work outside: recordings, other programs, a page. It never trains.
+"""A run at work outside: recordings, other programs. It never trains.
 
     timeline    scores over time, and what a window is made to sound like
     events      scores over time, joined to events

@@ -30,6 +30,7 @@ COMMANDS = [
     "tag",
     "embed",
     "export",
+    "serve",
     "plot",
     "relabel",
 ]
