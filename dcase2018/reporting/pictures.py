@@ -42,6 +42,9 @@ class Strip:
     scores: np.ndarray
 
 
+MOST_COLUMNS = 600  # of the log mels: more cannot be seen
+
+
 def draw_clip(target: Path, frames: np.ndarray, recipe: Recipe, strip: Strip) -> None:
     """Draw frames, (n_frames, recipe.width), and the scores over them, as a WebP that has no background."""
     figure = Figure(figsize=INCHES, dpi=DPI)
@@ -75,11 +78,13 @@ def _draw_mels(axes: Axes, frames: np.ndarray, recipe: Recipe) -> None:
     if recipe.feature == "waveform":
         low, high = 0.0, recipe.sample_rate / 2
         frames = _mels_of(frames, recipe)
-    n_frames, n_bands = frames.shape
+    step = -(-len(frames) // MOST_COLUMNS)
+    starts = np.arange(0, len(frames), step)
+    columns = np.add.reduceat(frames.astype(np.float32), starts) / np.diff([*starts, len(frames)])[:, None]
+    edges = np.append(starts, len(frames)) * recipe.stft_hop_seconds
     specshow(
-        frames.T.astype(np.float32), ax=axes, x_axis="s", y_axis="mel", cmap="magma",
-        x_coords=np.arange(n_frames + 1) * recipe.stft_hop_seconds,
-        y_coords=librosa.mel_frequencies(n_bands + 1, fmin=low, fmax=high, htk=True),
+        columns.T, ax=axes, x_axis="s", y_axis="mel", cmap="magma",
+        x_coords=edges, y_coords=librosa.mel_frequencies(columns.shape[1] + 1, fmin=low, fmax=high, htk=True),
     )  # fmt: skip
     shown = [khz for khz in KILOHERTZ if low <= 1000 * khz <= high]
     axes.set_yticks([1000 * khz for khz in shown], [f"{khz:g}" for khz in shown])
