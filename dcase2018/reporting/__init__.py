@@ -9,7 +9,8 @@
     charts        charts that suit light and dark
     pictures      what a tagger heard of a clip
     excerpts      the sound of it
-    illustration  both, for the clips that are shown
+    illustration  both, of one clip
+    gallery       both, of all clips that are shown
     page          the report as HTML
     folder        the report, a folder with all that
 

@@ -16,7 +16,7 @@ from dcase2018.scoring import Evaluation, top_classes
 # What clips are shown for, and how they are ordered (see `clip_table`).
 KINDS = ("most wrong", "least sure", "most right")
 
-MOST_SHOWN = 250  # clips with a picture and a player: they bound the size of the report
+MOST_SHOWN = 200  # clips with a picture and a player: they bound the size of the report
 MOST_OF_A_CLASS = 5  # for each kind; of those that are not wrong also a quarter of the class at most
 
 

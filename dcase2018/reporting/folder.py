@@ -21,7 +21,7 @@ from dcase2018.foundation import AnyPath, InputError, ensure_writable, published
 from dcase2018.reporting.account import Side, account, tables
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
 from dcase2018.reporting.excerpts import SECONDS, audio_files
-from dcase2018.reporting.illustration import illustrate
+from dcase2018.reporting.gallery import illustrate
 from dcase2018.reporting.page import render
 from dcase2018.runs import Ensemble
 from dcase2018.scoring import Evaluation, evaluate
