@@ -82,7 +82,7 @@ def _draw_strip(axes: Axes, strip: Strip, seconds: float) -> None:
     axes.pcolormesh(np.minimum(edges, seconds), rows, strip.scores, cmap=STRONG, vmin=0, vmax=1)
     axes.set_yticks(rows[:-1] + 0.5, strip.names)
     axes.set_ylim(rows[-1], 0)
-    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _draw_mels(axes: Axes, frames: np.ndarray, recipe: Recipe) -> None:
