@@ -11,7 +11,7 @@ from dcase2018.features.extraction import extract
 from dcase2018.features.recipe import RECIPES
 from dcase2018.features.store import Store
 from dcase2018.networks.hparams import PRESETS
-from dcase2018.networks.models import build
+from dcase2018.networks.models import build, scorer
 from dcase2018.reporting.folder import report
 from dcase2018.runs.ensemble import Ensemble
 from dcase2018.runs.networkfile import save_model
@@ -30,8 +30,8 @@ def measure(_: Corpus, rounds: int = 3) -> list[Row]:
         run = Experiment.plan(root / "run", PRESETS["compact"], Store(corpus.store), labels).run
         run.path.mkdir()
         run.save()
-        window, width = run.example_shape
-        save_model(build(run.model, (window, width), len(run.classes), run.hparams), run.path / "model.keras")
+        network = build(run.model, run.example_shape, len(run.classes), run.hparams)
+        save_model(scorer(network, run.hparams.classifier), run.path / "model.keras")
         ensemble = Ensemble.open([run.path], [Store(corpus.store)])
 
         def evaluation() -> None:
