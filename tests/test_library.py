@@ -4,9 +4,11 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,9 +18,9 @@ import dcase2018
 from dcase2018.foundation.errors import InputError
 
 
-def python_block(page: str) -> str:
-    block, *_ = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
-    return block
+def python_block(page: str, number: int = 0) -> str:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    return blocks[number]
 
 
 def test_the_readme_shows_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +59,21 @@ def test_errors_are_those_of_the_commands(tmp_path: Path) -> None:
     with pytest.raises(dcase2018.InputError, match=r"none\.h5 does not exist; dcase2018 extract makes it"):
         dcase2018.Store(tmp_path / "none.h5")
     assert dcase2018.InputError is InputError
+
+
+def test_the_readme_hears_audio_files(
+    runs: dict[str, Path], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").symlink_to(runs["wide"])
+    Path("sounds/low").mkdir(parents=True)
+    shutil.copy(recordings / "long.wav", "sounds/low/1.wav")
+    names: dict[str, Any] = {"dc": dcase2018}
+    exec(python_block("README.md", 1), names)
+    assert names["scores"].sum() == pytest.approx(1)
+    assert len(names["line"]) == len(names["line"].scores) == len(names["line"].starts) > 10
+    assert all(isinstance(event, dcase2018.Event) for event in names["events"])
+    assert names["events"]
 
 
 @pytest.mark.slow

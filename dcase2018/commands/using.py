@@ -155,10 +155,10 @@ def _table(
         return None
     by_suffix = next((name for suffix, name in SUFFIXES.items() if output.name.endswith(suffix)), None)
     format_ = format_ or by_suffix or "csv"
-    if not timeline and not (by_suffix and format_ in OF_CLIPS):
-        raise InputError(
-            f"--output {output} must end in .csv or .jsonl; events, and a file a recording, need --timeline"
-        )
+    if not timeline and format_ not in OF_CLIPS:
+        raise InputError(f"{format_} is a format of events, and a clip has none; add --timeline")
+    if not timeline and not by_suffix:
+        raise InputError(f"--output {output} must end in .csv or .jsonl; a file a recording needs --timeline")
     if not by_suffix and output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; name a folder, or a file that ends in {', '.join(SUFFIXES)}")
     check_output(output / "x" if not by_suffix else output, *recordings)

@@ -12,7 +12,6 @@ from .evaluation import write_evaluation as write_evaluation
 from .metrics import average_precision as average_precision
 from .metrics import class_means as class_means
 from .metrics import top_classes as top_classes
-from .prediction import EXAMPLES_AT_ONCE as EXAMPLES_AT_ONCE
 from .prediction import LEAST_SCORE as LEAST_SCORE
 from .prediction import Scorer as Scorer
 from .prediction import Tagger as Tagger

@@ -57,9 +57,9 @@ def test_tag_refuses_before_the_work(toy: Toy, tmp_path: Path) -> None:
         (["--format", "csv"], "--format csv needs a file or a folder to write; add --output"),
         (
             ["--output", tmp_path / "t.txt"],
-            "must end in .csv or .jsonl; events, and a file a recording, need",
+            "audacity is a format of events, and a clip has none; add --timeline",
         ),
-        (["--output", tmp_path / "out"], "must end in .csv or .jsonl"),
+        (["--output", tmp_path / "out"], "must end in .csv or .jsonl; a file a recording needs --timeline"),
         (
             ["--timeline", "--output", clip],
             "x.wav is a file; name a folder, or a file that ends in .csv, .jsonl, .selections.txt, .txt",
