@@ -21,8 +21,7 @@ from dcase2018.serving.messages import END, PROBLEM, Inbox
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 300.0  # to load Keras and the networks
-SILENCE_SECONDS = 300.0  # between two messages of an answer
+SILENCE_SECONDS = 300.0  # between two messages of an answer, or to load Keras
 STOP_SECONDS = 20.0  # from the wish to end a work to its end
 
 # Keras is loaded without greetings and keeps the memory that it works with (see `loading`); the matrices of
@@ -199,6 +198,8 @@ class Pool:
         """
         member = await self.free.get()
         try:
+            if self.ending:
+                raise LostError(503, "")
             if not member.lives:
                 await member.start()
             yield member.ask({"path": str(path)} | ({} if run is None else {"run": run}))

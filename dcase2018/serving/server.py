@@ -97,6 +97,8 @@ async def _unless_wished(wish: Wish, work: Coroutine[Any, Any, None]) -> bool:
 
 @contextlib.contextmanager
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    if not host:
+        raise InputError("--host needs an address, such as 127.0.0.1; 0.0.0.0 is all that this machine has")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
