@@ -109,7 +109,7 @@ class Listening:
                 return await self._inbox.read()
         except asyncio.IncompleteReadError:
             code = await self.process.wait()
-            reason = f"the process that heard it was ended (signal {-code})" if code < 0 else "it ended early"
+            reason = "the process that heard it was ended" + (f" (signal {-code})" if code < 0 else "")
         except TimeoutError:
             reason = f"nothing came of it for {SILENCE_SECONDS:g} seconds"
         await self.end()
@@ -173,8 +173,17 @@ class Pool:
         return self.members[0].classes
 
     async def start(self) -> None:
-        """Start all processes; raises what `Listening.start` raises."""
-        await asyncio.gather(*(member.start() for member in self.members))
+        """Start all processes.
+
+        Raises
+        ------
+        InputError, Dcase2018Error
+            If one cannot be started.
+        """
+        try:
+            await asyncio.gather(*(member.start() for member in self.members))
+        except ProblemError as error:
+            raise Dcase2018Error(f"the tagger cannot be loaded: {error}") from None
         for member in self.members:
             self.free.put_nowait(member)
 

@@ -65,6 +65,17 @@ def test_the_server_itself_waits_for_no_library_of_sounds_or_networks() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
+def test_a_tagger_that_cannot_be_loaded(runs: dict[str, Path]) -> None:
+    hidden = command(runs["wide"], "--port", 0)
+    environment = os.environ | {"KERAS_BACKEND": "nonsense"}
+    done = subprocess.run(hidden, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "loading the tagger ...\ndcase2018: the tagger cannot be loaded: unexpected "
+    )
+    assert "Traceback" not in done.stderr
+
+
 def test_ctrl_c_while_it_loads(runs: dict[str, Path]) -> None:
     process = subprocess.Popen(command(runs["wide"], "--port", 0), stderr=subprocess.PIPE, text=True)
     while not (workers := children(process.pid)):
