@@ -13,6 +13,7 @@ FORMAT ?= onnx
 # with options have folders of their own, named by them.
 EXTRACT_FLAGS ?=
 FIT_FLAGS ?=
+SERVE_FLAGS ?=
 # Pythons to try: those that TensorFlow's packages exist for, the newest first.
 PYTHON ?= python3.13 python3.12 python3.11 python3
 
@@ -111,7 +112,7 @@ report: $(RUN)/report/index.html ## show what the tagger does, in a page to look
 export: $(EXPORTED) ## write the tagger as a folder for other programs: FORMAT=onnx, litert or saved-model
 	@echo "exported: $(dir $(EXPORTED))"
 serve: $(TRAINED) $(VENV)/.installed-serve ## try the tagger in a page: http://localhost:8000/
-	$(DCASE) serve $(RUN)
+	$(DCASE) serve $(RUN) $(SERVE_FLAGS)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@for python in $(PYTHON); do \

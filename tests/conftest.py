@@ -324,6 +324,8 @@ def served(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
     yield served
     workers = served.workers()
     assert served.end() == 128 + signal.SIGTERM
-    assert served.errors.read_text() == "loading the taggers ...\ndcase2018: stopped\n"
+    assert "Traceback" not in (said := served.errors.read_text())
+    assert said.startswith("loading the taggers ...\n")
+    assert said.endswith("dcase2018: stopped\n")
     assert leftovers(served.temporary) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

@@ -22,7 +22,7 @@ from dcase2018.program import FOLDER, Command, say
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to serve at; others than this machine's own.",
+    help="Address to serve at; any but this machine's own lets others in.",
 )
 @click.option(
     "-j",

@@ -13,7 +13,7 @@ Tell = Callable[[float], object]
 
 COLUMNS = 1200  # of scores over time that a page is given, at most
 LANES = 8  # classes that it is given over time
-EVENTS = 500  # and events
+EVENTS = 2000  # and events
 
 
 def tagged(listener: Listener, path: Path, tell: Tell) -> dict[str, Any]:

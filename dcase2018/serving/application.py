@@ -157,6 +157,8 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
+    if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("a recording was not heard: %s", error.problem)
     return JSONResponse({"error": error.problem}, error.status)
 
 

@@ -54,7 +54,7 @@ class Guard:
         self.names = {"localhost", host.lower()}
         if not self.loopback:
             name = socket.gethostname().lower()
-            self.names |= {name, f"{name}.local", socket.getfqdn().lower()}
+            self.names |= {name, f"{name}.local"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

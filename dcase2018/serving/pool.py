@@ -21,8 +21,7 @@ from dcase2018.serving.messages import END, PROBLEM, Inbox
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 300.0  # to load Keras and the networks
-SILENCE_SECONDS = 300.0  # between two messages of an answer
+SILENCE_SECONDS = 300.0  # between two messages of an answer, or to load Keras
 STOP_SECONDS = 20.0  # from the wish to end a work to its end
 
 # Keras is loaded without greetings and keeps the memory that it works with (see `loading`); the matrices of
@@ -110,7 +109,7 @@ class Listening:
                 return await self._inbox.read()
         except asyncio.IncompleteReadError:
             code = await self.process.wait()
-            reason = f"the process that heard it was ended (signal {-code})" if code < 0 else "it ended early"
+            reason = "the process that heard it was ended" + (f" (signal {-code})" if code < 0 else "")
         except TimeoutError:
             reason = f"nothing came of it for {SILENCE_SECONDS:g} seconds"
         await self.end()
@@ -174,8 +173,17 @@ class Pool:
         return self.members[0].classes
 
     async def start(self) -> None:
-        """Start all processes; raises what `Listening.start` raises."""
-        await asyncio.gather(*(member.start() for member in self.members))
+        """Start all processes.
+
+        Raises
+        ------
+        InputError, Dcase2018Error
+            If one cannot be started.
+        """
+        try:
+            await asyncio.gather(*(member.start() for member in self.members))
+        except ProblemError as error:
+            raise Dcase2018Error(f"the tagger cannot be loaded: {error}") from None
         for member in self.members:
             self.free.put_nowait(member)
 
@@ -199,6 +207,8 @@ class Pool:
         """
         member = await self.free.get()
         try:
+            if self.ending:
+                raise LostError(503, "")
             if not member.lives:
                 await member.start()
             yield member.ask({"path": str(path)} | ({} if run is None else {"run": run}))

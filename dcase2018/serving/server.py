@@ -54,32 +54,23 @@ def serve(
     StoppedError
         In the end: it is the only one.
     """
-    with wish_to_end() as wish, _bound(host, port) as listening:
-        asyncio.run(_serve(runs, host, listening, jobs, limits or Limits(), tell, wish))
-    raise StoppedError(wish.number, "stopped")
-
-
-async def _serve(
-    runs: Sequence[AnyPath],
-    host: str,
-    listening: socket.socket,
-    jobs: int,
-    limits: Limits,
-    tell: Callable[[str], object],
-    wish: Wish,
-) -> None:
     pool = Pool([[str(run)] for run in runs], jobs)
-    try:
-        log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
-        if not await _unless_wished(wish, pool.start()):
-            return
-        if not is_loopback(host):
-            log.warning("everybody who reaches this machine can use it: it asks for no password")
-        tell(address(host, listening.getsockname()[1]))
-        app = make_application(pool, Desk(limits), names_of(runs), host)
-        await Server(app, pool, wish).serve(sockets=[listening])
-    finally:
-        await pool.close()
+    app = make_application(pool, Desk(limits or Limits()), names_of(runs), host)
+
+    async def work() -> None:
+        try:
+            log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
+            if await _unless_wished(wish, pool.start()):
+                if not is_loopback(host):
+                    log.warning("everybody who reaches this machine can use it: it asks for no password")
+                tell(address(host, listening.getsockname()[1]))
+                await Server(app, pool, wish).serve(sockets=[listening])
+        finally:
+            await pool.close()
+
+    with wish_to_end() as wish, _bound(host, port) as listening:
+        asyncio.run(work())
+    raise StoppedError(wish.number, "stopped")
 
 
 async def _unless_wished(wish: Wish, work: Coroutine[Any, Any, None]) -> bool:
@@ -97,6 +88,8 @@ async def _unless_wished(wish: Wish, work: Coroutine[Any, Any, None]) -> bool:
 
 @contextlib.contextmanager
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    if not host:
+        raise InputError("--host needs an address, such as 127.0.0.1; 0.0.0.0 is all that this machine has")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)

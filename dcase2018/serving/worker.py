@@ -106,8 +106,9 @@ def _problem(error: Exception) -> dict[str, Any]:
         return {"status": error.status, "error": str(error)}
     if isinstance(error, Dcase2018Error):
         return {"status": 500, "error": str(error), "exit_code": error.exit_code}
-    kind = "memory ran out" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
-    return {"status": 500, "error": f"it could not be heard ({kind})"}
+    if isinstance(error, MemoryError):
+        return {"status": 500, "error": "memory ran out"}
+    return {"status": 500, "error": f"unexpected {type(error).__name__}: {error}"}
 
 
 def main() -> None:

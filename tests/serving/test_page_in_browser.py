@@ -143,6 +143,44 @@ def test_what_takes_long_can_be_cancelled(
     assert not served.held()
 
 
+def test_a_file_is_dropped(opened: Callable[..., Visit], recordings: Path) -> None:
+    page = opened().page
+    dropped = page.evaluate_handle(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "dropped.wav"));
+            return data;
+        }""",
+        list((recordings / "one.wav").read_bytes()),
+    )
+    page.dispatch_event("body", "dragover")
+    assert page.locator("body.over").count() == 1
+    page.dispatch_event("body", "drop", {"dataTransfer": dropped})
+    page.locator("#status", has_text="Heard in").wait_for(timeout=60_000)
+    assert page.locator("#name").inner_text() == "dropped.wav"
+    assert page.locator("body.over").count() == 0
+
+
+def test_what_the_browser_cannot_play_is_heard_all_the_same(
+    opened: Callable[..., Visit], tmp_path: Path
+) -> None:
+    page = opened().page
+    hear(page, write_wav(tmp_path / "old.aiff", noise(44100 * 5)))
+    assert page.locator("#unplayable").is_visible()
+    assert len(shown_scores(page, 0)) == 3
+    page.locator("#view").press("End")
+    assert position(page) == 5
+    hear(page, write_wav(tmp_path / "new.wav", noise(44100)))
+    assert not page.locator("#unplayable").is_visible()
+
+
+def test_a_microphone_that_may_not_be_used(opened: Callable[..., Visit]) -> None:
+    page = opened().page
+    page.get_by_role("button", name="Record").click()
+    page.get_by_role("alert").filter(has_text="There is no microphone to record from").wait_for()
+    assert page.get_by_role("button", name="Record").is_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_sticks_out_on_a_phone(scheme: str, opened: Callable[..., Visit], recordings: Path) -> None:
     page = opened(viewport=PHONE, color_scheme=scheme, reduced_motion="reduce").page

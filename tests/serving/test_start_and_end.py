@@ -36,8 +36,15 @@ def test_a_port_that_is_taken(runs: dict[str, Path]) -> None:
         port = taken.getsockname()[1]
         message = refuse(2, "serve", runs["wide"], "--port", port)
     assert message == f"dcase2018: port {port} of 127.0.0.1 is taken; name another by --port\n"
+    assert "--host needs an address" in refuse(2, "serve", runs["wide"], "--host", "")
     message = refuse(2, "serve", runs["wide"], "--host", "192.0.2.1", "--port", 0)
     assert message.startswith("dcase2018: 192.0.2.1:0 cannot be served at: ")
+
+
+def test_make_serves_the_run_that_it_trains(project: Path) -> None:
+    command = ["make", "-n", "serve", "PRESET=quick", "SERVE_FLAGS=--port 8001"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == ".venv/bin/dcase2018 serve runs/demo/quick --port 8001"
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
@@ -56,6 +63,17 @@ def test_without_the_extra(runs: dict[str, Path]) -> None:
 def test_the_server_itself_waits_for_no_library_of_sounds_or_networks() -> None:
     code = "import sys, dcase2018.serving.server; print({'numpy', 'keras', 'librosa'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+def test_a_tagger_that_cannot_be_loaded(runs: dict[str, Path]) -> None:
+    hidden = command(runs["wide"], "--port", 0)
+    environment = os.environ | {"KERAS_BACKEND": "nonsense"}
+    done = subprocess.run(hidden, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "loading the tagger ...\ndcase2018: the tagger cannot be loaded: unexpected "
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_ctrl_c_while_it_loads(runs: dict[str, Path]) -> None:
