@@ -206,7 +206,8 @@ def scorer(model: keras.Model, classifier: str) -> keras.Model:
     """
     if getattr(model.layers[-1], "activation", None) is not keras.activations.linear:
         return model
-    activation = layers.Activation({"softmax": "softmax", "logistic": "sigmoid"}[classifier], dtype="float32")
+    kind = {"softmax": "softmax", "logistic": "sigmoid"}[classifier]
+    activation = layers.Activation(kind, dtype="float32", name="scores")  # a name that no other layer has
     return keras.Model(model.input, activation(model.output), name=model.name)
 
 

@@ -106,6 +106,15 @@ def test_the_names_are_those_of_the_command_line() -> None:
     assert tuple(MODELS) == MODEL_NAMES
 
 
+def test_a_network_out_of_a_file_gets_its_activation_in_another_process(tmp_path: Path) -> None:
+    build("compact", SHAPE, 41, HParams()).save(tmp_path / "learning.keras")
+    keras.utils.clear_session()  # names are given anew, as in another process
+    loaded = keras.saving.load_model(tmp_path / "learning.keras", compile=False)
+    model = scorer(loaded, "softmax")
+    scores = keras.ops.convert_to_numpy(model(np.zeros((2, *SHAPE), np.float32)))
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", MODEL_NAMES)
 @pytest.mark.parametrize("shape", [(128, 96), (77, 40)])
 def test_every_network_takes_examples_of_any_shape(name: str, shape: tuple[int, int], tmp_path: Path) -> None:
