@@ -31,7 +31,7 @@ def steps(project: Path, *args: str) -> list[str]:
 
 def test_from_a_folder_of_sounds_to_a_tagger(project: Path, own: Path) -> None:
     said = make(project, "submission", f"DATASET={own}", "PRESET=quick")
-    assert "features/sounds/labels.csv: 60 clips of 3 classes, 20 to 20 each\n" in said
+    assert "features/sounds/labels.csv: 60 clips of 3 classes, 20 each\n" in said
     assert "held out to test: features/sounds/validation.csv\n" in said
     score = float(said.splitlines()[-1].removeprefix("MAP@3 on 12 test clips: "))
     assert score > 0.9  # by chance 0.61

@@ -51,7 +51,13 @@ def frames_of(path: Path) -> np.ndarray | None:
         except BadClipError as error:
             reason = str(error)
     if reason:
-        assert reason.split(":")[0] in ("not audio", "truncated", "not finite", "damaged")
+        assert reason.split(":")[0] in (
+            "not audio",
+            "truncated",
+            "truncated or damaged",
+            "not finite",
+            "damaged",
+        )
         return None
     assert np.isfinite(frames).all()
     return frames
