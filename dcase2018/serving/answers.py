@@ -15,6 +15,8 @@ COLUMNS = 1200  # of scores over time that a page is given, at most
 LANES = 8  # classes that it is given over time
 EVENTS = 2000  # and events
 
+JOINING = Joining()  # what makes an event, as `tag` has it by default
+
 
 def tagged(listener: Listener, path: Path, tell: Tell) -> dict[str, Any]:
     """Say of a recording what `tag` says.
@@ -38,7 +40,7 @@ def tagged(listener: Listener, path: Path, tell: Tell) -> dict[str, Any]:
         "ends": _rounded(line.ends, 3),
         "scores": {label: _rounded(of, 6) for label, of in zip(listener.classes, line.scores.T, strict=True)},
         "quiet": line.quiet.tolist(),
-        "events": _events(find_events(line, listener.classes, Joining())),
+        "events": _events(find_events(line, listener.classes, JOINING)),
     }
     return {"seconds": line.seconds, "scores": _by_class(listener, scores), "timeline": timeline}
 
@@ -51,7 +53,7 @@ def shown(listeners: Sequence[Listener], path: Path, tell: Tell) -> Iterator[dic
     dict
         `overview` first. Then with `run`, the number of a run, its `scores`; and in the end with `run` its
         scores over time: of the classes in `lanes` as many as there are parts between `edges`, which are
-        times in seconds; and its `events`.
+        times in seconds; and its `events`, which reach the `threshold`.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def shown(listeners: Sequence[Listener], path: Path, tell: Tell) -> Iterator[dic
 
 
 def _over_time(listener: Listener, line: Timeline) -> dict[str, Any]:
-    events = find_events(line, listener.classes, Joining())
+    events = find_events(line, listener.classes, JOINING)
     scores = np.where(line.quiet[:, None], 0, line.scores)
     firsts = np.unique(np.linspace(0, len(line), min(len(line), COLUMNS), endpoint=False).astype(int))
     parts = np.maximum.reduceat(scores, firsts) if len(line) else scores
@@ -81,6 +83,7 @@ def _over_time(listener: Listener, line: Timeline) -> dict[str, Any]:
         "lanes": lanes,
         "events": _events(events[:EVENTS]),
         "more_events": max(0, len(events) - EVENTS),
+        "threshold": JOINING.threshold,
     }
 
 

@@ -4,7 +4,10 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,14 @@ from hypothesis import strategies as st
 from dcase2018.serving import pool as pool_module
 from dcase2018.serving.messages import DONE, END, PART, Inbox, packed
 from dcase2018.serving.pool import Pool, ProblemError
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run it in a thread of its own: this one may have a loop, as it has after tests with a browser."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.lists(st.integers(1, 30), max_size=20))
@@ -38,7 +49,7 @@ def test_whoever_gives_up_waiting_loses_no_message(lengths: list[int], pieces: l
                 found.append(task.result())
         return found
 
-    assert [(kind, json.loads(text)) for kind, text in asyncio.run(receive())] == sent
+    assert [(kind, json.loads(text)) for kind, text in run(receive())] == sent
 
 
 @pytest.mark.slow
@@ -66,4 +77,4 @@ def test_a_process_that_hangs_is_replaced(
         finally:
             await pool.close()
 
-    asyncio.run(work())
+    run(work())

@@ -99,11 +99,12 @@ function showOverview(overview) {
   moveTo(0);
 }
 
-function showOverTime(article, { edges, lanes, events, more_events: more }) {
+function showOverTime(article, { edges, lanes, events, more_events: more, threshold }) {
   article.querySelector(".lanes").replaceChildren(...lanes.map((of) => lane(of, edges, events, seconds)));
   article.querySelector("tbody").replaceChildren(...eventRows(events, play));
   article.querySelector("table").hidden = !events.length;
   article.querySelector(".none").hidden = events.length > 0;
+  article.querySelector(".none").textContent = `No class reaches a score of ${threshold}.`;
   article.querySelector(".more").hidden = !more;
   article.querySelector(".more").textContent = `and ${more} more`;
 }
