@@ -214,6 +214,7 @@ def test_other_means_and_hops_in_scoring(toy: Toy, tmp_path: Path) -> None:
         np.testing.assert_allclose(table.loc[store.fnames[row]], expected / expected.sum(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_the_mean_of_members_of_any_recipe(toy: Toy, predicted: Path, tmp_path: Path) -> None:
     train, test, other = tmp_path / "train.h5", tmp_path / "test.h5", tmp_path / "other"
     extract(toy.data / "audio_train", train, Recipe(mel_bands=20))

@@ -23,6 +23,7 @@ def python_block(page: str, number: int = 0) -> str:
     return blocks[number]
 
 
+@pytest.mark.slow
 def test_the_readme_shows_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code = python_block("README.md")

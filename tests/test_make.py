@@ -29,6 +29,7 @@ def steps(project: Path, *args: str) -> list[str]:
     return [line.split(".venv/bin/dcase2018 ")[1].split()[0] for line in lines]
 
 
+@pytest.mark.slow
 def test_from_a_folder_of_sounds_to_a_tagger(project: Path, own: Path) -> None:
     said = make(project, "submission", f"DATASET={own}", "PRESET=quick")
     assert "features/sounds/labels.csv: 60 clips of 3 classes, 20 each\n" in said

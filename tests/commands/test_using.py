@@ -13,6 +13,7 @@ from dcase2018.cli import main
 from dcase2018.using.events import Joining
 
 
+@pytest.mark.slow
 def test_tag_says_what_predict_says(toy: Toy, tmp_path: Path) -> None:
     audio = toy.data / "audio_test"
     printed = succeed("tag", toy.run, audio, "--output", tmp_path / "tags.csv").splitlines()
@@ -84,7 +85,7 @@ def test_the_help_of_tag_tells_the_defaults_of_events() -> None:
         assert f"[default: {value:g}]" in helps[name]
 
 
-@pytest.mark.parametrize("per", ["window", "clip"])
+@pytest.mark.parametrize("per", [pytest.param("window", marks=pytest.mark.slow), "clip"])
 def test_embed_takes_a_store_or_files(toy: Toy, tmp_path: Path, per: str) -> None:
     audio = toy.data / "audio_test"
     assert succeed("embed", toy.run, toy.test, tmp_path / "store.csv", "--per", per) == (

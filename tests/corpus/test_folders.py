@@ -207,6 +207,7 @@ def test_a_csv_with_several_labels_a_clip(tmp_path: Path) -> None:
     assert labels.to_numpy().tolist() == [["clips/1.wav", "dog_bark,rain", "1"], ["clips/2.wav", "rain", "2"]]
 
 
+@pytest.mark.slow
 def test_from_folders_to_folds_of_a_column(own: Path, tmp_path: Path) -> None:
     labels, store, run = tmp_path / "l.csv", tmp_path / "s.h5", tmp_path / "run"
     succeed("labels", own, labels, "--pattern", "{label}/{number}.wav")

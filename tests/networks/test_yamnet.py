@@ -100,6 +100,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "s.h5")
 
 
+@pytest.mark.slow
 def test_fine_tuning(weights_file: Path, store: Store) -> None:
     labels, run = store.path.with_name("train.csv"), store.path.with_name("run")
     options = ("--preset", "yamnet", "--init-from", weights_file, "--max-steps", 1)

@@ -204,6 +204,7 @@ def test_a_run_is_its_file_of_scores(toy: Toy, scored: Path, tmp_path: Path) -> 
     assert said.endswith("These clips do not tell A from B.\n")
 
 
+@pytest.mark.slow
 def test_both_sides_on_one_page(toy: Toy, tmp_path: Path) -> None:
     other = tmp_path / "other" / "run"
     shutil.copytree(toy.run, other)
