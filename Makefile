@@ -180,7 +180,7 @@ $(EXPORTED): $(TRAINED) | $(VENV)/.installed-export
 test: $(VENV)/.installed-dev ## run the tests (5 minutes)
 	$(VENV)/bin/pytest -n auto
 test-slow: $(VENV)/.installed-dev ## run the tests that take longer
-	$(VENV)/bin/pytest -m "slow and not browser"
+	$(VENV)/bin/pytest -m "slow and not browser" -n auto
 test-browser: $(VENV)/.installed-dev ## run the tests of pages, in the system's Chromium
 	$(VENV)/bin/pytest -m browser
 bench: $(VENV)/.installed-dev ## measure the speed of each part beside a comparator, into bench.json

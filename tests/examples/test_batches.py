@@ -220,12 +220,12 @@ def test_examples_may_be_drawn_by_odds() -> None:
 
 MEMORY = """
 import sys, pathlib, numpy as np
-from dcase2018.augment import Augmentation
-from dcase2018.batches import Batches
-from dcase2018.epochs import Epochs
-from dcase2018.hparams import HParams
+from dcase2018.examples.augment import Augmentation
+from dcase2018.examples.batches import Batches
+from dcase2018.examples.epochs import Epochs
+from dcase2018.examples.windows import Windows
 from dcase2018.features.store import Store
-from dcase2018.windows import Windows
+from dcase2018.networks.hparams import HParams
 
 store = Store(pathlib.Path(sys.argv[1]))
 n = len(store)
