@@ -214,6 +214,19 @@ store_option = click.option(
 scoring_options = options(checkpoint_option, hop_option, mean_option)
 
 
+MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))  # each takes some memory, whether it has work or not
+
+
+def jobs_option(meaning: str) -> Callable[[Callable], Callable]:
+    """The option of how many work side by side: all cores, if it is not given."""
+    return click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, MOST_JOBS),
+        help=f"{meaning}.  [default: as many as there are cores]",
+    )
+
+
 def check_output(output: Path | None, *inputs: Path | None) -> None:
     """See to it, before the work, that a file can be written at its end.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcase2018.foundation import InputError
+from dcase2018.foundation import InputError, publish_json
 from dcase2018.loading import load_keras
 from dcase2018.program import (
     EXISTING,
@@ -87,7 +87,7 @@ def compare(
     if audio and not report_folder:
         raise InputError("--audio is for the page of --report; give that too")
     from dcase2018.corpus import read_labels
-    from dcase2018.reporting import check_report, compare, render_comparison, report_sides, write_comparison
+    from dcase2018.reporting import check_report, compare, render_comparison, report_sides
 
     opened = _open_sides(sides, stores)
     labels = read_labels(labels_csv, _common_classes(opened))
@@ -99,7 +99,7 @@ def compare(
     told = compare(before, after, seed)
     say(render_comparison(told))
     if output:
-        write_comparison(output, told)
+        publish_json(output, told)
     if report_folder:
         both = list(zip(shown, (evaluated[a], evaluated[b]), strict=True))
         say(str(report_sides(both, report_folder, audio)))
@@ -156,15 +156,13 @@ def _open(path: Path, stores: "Sequence[Store]") -> "Ensemble | pd.DataFrame":
 
 def _common_classes(opened: "Opened") -> list[str]:
     """The classes that all tell apart, which must be the same."""
-    from dcase2018.runs import Ensemble
+    from dcase2018.runs import Ensemble, check_classes
 
     classes = {
         path: list(tagger.classes if isinstance(tagger, Ensemble) else tagger.columns)
         for path, tagger in opened.items()
     }
-    first = next(iter(classes))
-    for path, others in classes.items():
-        if others != classes[first]:
-            odd = sorted(set(others) ^ set(classes[first])) or ["their order"]
-            raise InputError(f"the classes of {path} are not those of {first}: {', '.join(odd)}")
-    return classes[first]
+    (first, common), *others = classes.items()
+    for path, names in others:
+        check_classes(names, path, common, first)
+    return common

@@ -1,7 +1,6 @@
 """The command that makes feature stores; it never loads Keras."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 import click
@@ -9,9 +8,7 @@ import click
 from dcase2018.features import RECIPES, Recipe
 from dcase2018.foundation import override
 from dcase2018.networks import HParams
-from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help, say
-
-MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))  # each takes some memory, whether it has work or not
+from dcase2018.program import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help, jobs_option, say
 
 
 @click.command(
@@ -34,12 +31,7 @@ MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))  # each takes some memory, whethe
     type=INPUT,
     help="Extract the clips of this CSV, in its order.  [default: all, in order of name]",
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, MOST_JOBS),
-    help="Number of processes.  [default: as many as there are cores]",
-)
+@jobs_option("Number of processes")
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
 @click.option("--force", is_flag=True, help="Leave out clips that STORE holds and AUDIO_DIR does not.")
 @click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786.")

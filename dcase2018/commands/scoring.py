@@ -15,6 +15,7 @@ from dcase2018.program import (
     INPUT,
     Command,
     check_output,
+    jobs_option,
     say,
     scoring_options,
     store_option,
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
 def _open_ensemble(
     runs: Sequence[Path], stores: Sequence[Path], checkpoint: int | str | None, scoring: dict[str, object]
 ) -> "Ensemble":
-    """Open the runs and stores that a command names; `scoring` has None for what was not given."""
+    """Open the runs and stores that a command names."""
     from dcase2018.features import Store
     from dcase2018.runs import Ensemble
 
-    given = {name: value for name, value in scoring.items() if value is not None}
-    return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **given)
+    return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **scoring)
 
 
 def _check_table(output: Path | None, *inputs: Path) -> None:
@@ -163,12 +163,7 @@ def predict(
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @click.option("--output", type=FOLDER_TO_MAKE, required=True, help="The folder to make.")
 @click.option("--audio", type=FOLDER, help="Take the sound of the clips that are shown from this folder.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    help="Number of processes that draw.  [default: as many as there are cores]",
-)
+@jobs_option("Number of processes that draw")
 @scoring_options
 @store_option
 def report(

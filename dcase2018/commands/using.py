@@ -17,6 +17,7 @@ from dcase2018.program import (
     check_output,
     checkpoint_option,
     hop_option,
+    jobs_option,
     options,
     say,
     scoring_options,
@@ -80,12 +81,7 @@ following_options = options(
 )
 @following_options
 @scoring_options
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    help="Recordings read at a time.  [default: as many as there are cores]",
-)
+@jobs_option("Recordings read at a time")
 @click.pass_context
 def tag(
     context: click.Context,
@@ -116,8 +112,7 @@ def tag(
     table = _table(output, format_, timeline, recordings)
     following = _following(timeline, joining)
     scoring = {"score_hop_seconds": score_hop_seconds, "score_mean": score_mean}
-    given = {name: value for name, value in scoring.items() if value is not None}
-    listener = Listener.open([run, *more_runs], checkpoint, **given)
+    listener = Listener.open([run, *more_runs], checkpoint, **scoring)
     sources = find_recordings(recordings)
     load_keras()
     set_aside = 0
@@ -220,8 +215,7 @@ def embed(
     from dcase2018.features import Store, is_store
     from dcase2018.runs import open_runs
 
-    given = {"score_hop_seconds": score_hop_seconds} if score_hop_seconds else {}
-    opened = open_runs([run], checkpoint, **given)
+    opened = open_runs([run], checkpoint, score_hop_seconds=score_hop_seconds)
     if len(opened) > 1:
         raise InputError(f"{run} holds {len(opened)} folds, each with features of its own; name one of them")
     of_store = len(clips) == 1 and clips[0].is_file() and is_store(clips[0])

@@ -1,5 +1,7 @@
 from .audio import Clip as Clip
+from .containers import UNREADABLE as UNREADABLE
 from .containers import BadClipError as BadClipError
+from .containers import problem_of as problem_of
 from .folders import labels_of_folders as labels_of_folders
 from .folders import labels_of_names as labels_of_names
 from .folders import labels_of_table as labels_of_table
@@ -8,6 +10,7 @@ from .labels import class_names as class_names
 from .labels import class_truth as class_truth
 from .labels import is_multi_label as is_multi_label
 from .labels import label_lists as label_lists
+from .labels import labels_of as labels_of
 from .labels import read_class_map as read_class_map
 from .labels import read_clips as read_clips
 from .labels import read_labels as read_labels

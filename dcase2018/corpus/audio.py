@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dcase2018.corpus.containers import BadClipError, check_whole
+from dcase2018.corpus.containers import UNREADABLE, BadClipError, check_whole
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
 
@@ -45,7 +45,7 @@ class Clip:
 
     def __init__(self, path: Path, sample_rate: int) -> None:
         if not path.is_file():  # a pipe would be waited for
-            raise BadClipError("unreadable: it is no file")
+            raise BadClipError(f"{UNREADABLE}: it is no file")
         with path.open("rb") as file:
             counted = check_whole(file, path.stat().st_size)
         self.sample_rate = sample_rate

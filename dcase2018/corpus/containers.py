@@ -13,6 +13,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+UNREADABLE = "unreadable"  # which another time may find mended, though the file is the same
+
 # A WAV header gives this size, and so does a data chunk, where the writer could not know it.
 UNKNOWN_SIZE = 0xFFFFFFFF
 
@@ -26,6 +28,11 @@ MP3_RATES = (44100, 48000, 32000)
 
 class BadClipError(Exception):
     """A clip that cannot be used; the text is the reason, without the clip's name."""
+
+
+def problem_of(error: BadClipError | OSError) -> str:
+    """Say why a clip cannot be used."""
+    return f"{UNREADABLE}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,9 @@ import pandas as pd
 from dcase2018.corpus.labels import ONE, SEVERAL, class_list, class_name, label_errors, label_lists, labels_of
 from dcase2018.corpus.sources import audio_files, is_audio
 from dcase2018.corpus.tables import Table, raise_errors, read_table
-from dcase2018.foundation import InputError
+from dcase2018.foundation import InputError, some
 
 log = logging.getLogger(__name__)
-
-MOST_TOLD = 5  # clips that are named
 
 Row = Mapping[str, str]
 
@@ -57,9 +55,9 @@ def labels_of_folders(folder: Path) -> pd.DataFrame:
                 " rename one, or join them"
             )
         rows += [{"fname": fname, ONE: label} for fname in fnames]
-    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)]
+    loose = [repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)]
     if loose:
-        log.warning("left out, for they lie in no class's subfolder: %s", _some(loose))
+        log.warning("left out, for they lie in no class's subfolder: %s", some(loose))
     return _checked(rows, folder, "a class is a subfolder with audio in it")
 
 
@@ -89,9 +87,9 @@ def labels_of_names(folder: Path, pattern: str) -> pd.DataFrame:
         if match:
             rows.append({"fname": fname} | match.groupdict() | {ONE: class_name(match[ONE])})
         else:
-            strangers.append(fname)
+            strangers.append(repr(fname))
     if strangers:
-        log.warning("left out, for they do not fit %r: %s", pattern, _some(strangers))
+        log.warning("left out, for they do not fit %r: %s", pattern, some(strangers))
     return _checked(rows, folder, f"the pattern {pattern!r} must tell them apart")
 
 
@@ -161,12 +159,6 @@ def _expression(pattern: str) -> str:
     return "".join(re.escape(literal) + (f"(?P<{field}>[^/]+?)" if field else "") for literal, field in parts)
 
 
-def _some(names: Sequence[str]) -> str:
-    """Name the first of them, and tell how many there are more."""
-    more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
-    return ", ".join(map(repr, names[:MOST_TOLD])) + more
-
-
 def _checked(rows: Sequence[Row], folder: Path, rule: str) -> pd.DataFrame:
     """Make the table of a folder's clips, and say what is wrong with it."""
     labels = {row["fname"]: row[ONE] for row in rows}
@@ -185,9 +177,9 @@ def _enough(labels: pd.DataFrame, origin: Path, rule: str) -> pd.DataFrame:
     if len(clips) < 2:
         found = f"one class, {next(iter(clips))!r}" if clips else "no labelled clip"
         raise InputError(f"{origin} holds {found}; a tagger needs two or more: {rule}")
-    single = sorted(label for label, count in clips.items() if count == 1)
+    single = [repr(label) for label in sorted(clips) if clips[label] == 1]
     if single:
-        log.warning("classes with one clip, which can be learned or tested, not both: %s", _some(single))
+        log.warning("classes with one clip, which can be learned or tested, not both: %s", some(single))
     return labels
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from dcase2018.corpus.audio import EXTENSIONS
 from dcase2018.foundation import AnyPath, InputError
 
+NO_AUDIO = f"holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -35,17 +37,11 @@ def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[So
     if not audio_dir.is_dir():
         raise InputError(f"{audio_dir} is no folder")
     if names is None:
-        names = sorted(
-            entry.name
-            for entry in os.scandir(audio_dir)
-            if Path(entry.name).suffix.lower() in EXTENSIONS and not entry.name.startswith(".")
-        )
+        names = sorted(entry.name for entry in os.scandir(audio_dir) if is_audio(entry.name))
     if not names:
         deeper = any(entry.is_dir() for entry in os.scandir(audio_dir))
         mend = "; clips in its subfolders are named by --labels, and dcase2018 labels writes that file"
-        raise InputError(
-            f"{audio_dir} holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}{mend * deeper}"
-        )
+        raise InputError(f"{audio_dir} {NO_AUDIO}{mend * deeper}")
     root = Path(os.path.realpath(audio_dir))  # which bears links that loop
     outside = [name for name in names if not Path(os.path.realpath(root / name)).is_relative_to(root)]
     if outside:
@@ -77,7 +73,7 @@ def find_recordings(paths: Sequence[AnyPath]) -> list[Source]:
         found |= {path / name for name in audio_files(path, path)} if path.is_dir() else {path}
     if not found:
         named = ", ".join(str(path) for path in paths)
-        raise InputError(f"{named} holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}")
+        raise InputError(f"{named} {NO_AUDIO}")
     root = os.path.commonpath(tops)
     named_files = sorted((path.relative_to(root).as_posix(), path) for path in found)
     return [_source(name, path) for name, path in named_files]

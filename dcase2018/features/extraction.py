@@ -9,10 +9,8 @@ knows what was committed by the name, size and time of the source files.
 import csv
 import logging
 import os
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,10 +18,10 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from dcase2018.corpus import Source, find_sources
+from dcase2018.corpus import UNREADABLE, Source, find_sources
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.recipe import Recipe
-from dcase2018.features.shards import UNREADABLE, Shard, commit_shard
+from dcase2018.features.shards import Shard, commit_shard
 from dcase2018.features.store import NO_SAMPLES, Entry, Store
 from dcase2018.features.writing import write_store
 from dcase2018.foundation import (
@@ -32,7 +30,7 @@ from dcase2018.foundation import (
     Progress,
     ended_in_order,
     ensure_writable,
-    only_writer,
+    kept_on_the_way,
     published_text,
     workers,
 )
@@ -101,7 +99,7 @@ def extract(
     audio_dir, store_path = Path(audio_dir), Path(store_path)
     sources = find_sources(audio_dir, names)
     ensure_writable(store_path.parent)
-    with ended_in_order(), _shards_folder(store_path) as folder:
+    with ended_in_order(), kept_on_the_way(store_path, "shards") as folder:
         standing = _standing(store_path, recipe)
         if standing and not force:
             _check_none_is_lost(standing, sources, audio_dir)
@@ -121,24 +119,6 @@ def extract(
         )
         _list_set_aside(store_path, summary.set_aside)
     return summary
-
-
-@contextmanager
-def _shards_folder(store_path: Path) -> Iterator[Path]:
-    """Hold the folder of a store's shards for this process.
-
-    It is removed when the store is done; if that fails, what was committed stays for the next run.
-    """
-    folder = store_path.absolute().with_name(f".{store_path.name}.shards")  # for other processes too
-    folder.mkdir(exist_ok=True)
-    with only_writer(folder, store_path):
-        done = False
-        try:
-            yield folder
-            done = True
-        finally:
-            if done or not any(folder.glob("[!.]*.h5")):
-                shutil.rmtree(folder, ignore_errors=not done)
 
 
 def _standing(store_path: Path, recipe: Recipe) -> Store | None:

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dcase2018.corpus import BadClipError, Clip, Source
+from dcase2018.corpus import BadClipError, Clip, Source, problem_of
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import NO_SAMPLES, Entry, checksum
 from dcase2018.features.writing import write_store
 from dcase2018.foundation import Dcase2018Error
-
-UNREADABLE = "unreadable"  # which another run may find mended, though the file is the same
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def _commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, st
                 seconds += clip.seconds
                 converted += clip.converted
         except (BadClipError, OSError) as error:
-            problem = f"{UNREADABLE}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            problem = problem_of(error)
             if strict:
                 raise Dcase2018Error(f"clip {source.fname!r} cannot be used: {problem}") from None
             frames.append(np.empty((0, front_end.recipe.width), front_end.recipe.dtype))

@@ -1,12 +1,15 @@
 from .errors import Dcase2018Error as Dcase2018Error
 from .errors import InputError as InputError
+from .errors import some as some
 from .parallel import end_with as end_with
 from .parallel import workers as workers
 from .progress import Progress as Progress
 from .publish import AnyPath as AnyPath
 from .publish import ensure_writable as ensure_writable
+from .publish import kept_on_the_way as kept_on_the_way
 from .publish import only_writer as only_writer
 from .publish import open_text as open_text
+from .publish import publish_json as publish_json
 from .publish import published as published
 from .publish import published_folder as published_folder
 from .publish import published_text as published_text

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dcase2018.foundation.errors import Dcase2018Error
 
@@ -103,6 +103,31 @@ def only_writer(folder: Path, result: Path) -> Iterator[None]:
         os.close(descriptor)  # which gives the lock back
 
 
+@contextmanager
+def kept_on_the_way(result: Path, kind: str) -> Iterator[Path]:
+    """Hold a hidden folder beside a result, `.NAME.KIND`, for what is finished on the way to it.
+
+    It is removed when the result is there; if that fails, what lies in it stays for the next to make it.
+
+    Raises
+    ------
+    Dcase2018Error
+        If another process is making this result.
+    OSError
+        If the folder cannot be written to.
+    """
+    folder = result.absolute().with_name(f".{result.name}.{kind}")  # for other processes too
+    ensure_writable(folder)
+    with only_writer(folder, result):
+        done = False
+        try:
+            yield folder
+            done = True
+        finally:
+            if done or not any(folder.glob("[!.]*")):
+                shutil.rmtree(folder, ignore_errors=not done)
+
+
 def open_text(path: Path, mode: str = "r") -> IO[str]:
     """Open a CSV. File names are bytes to the system: what is not UTF-8 goes through as it came."""
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
@@ -120,6 +145,14 @@ def published_text(path: Path) -> Iterator[IO[str]]:
     ensure_writable(path.parent)
     with published(path) as partial, open_text(partial, "w") as file:
         yield file
+
+
+def publish_json(path: Path, values: Any) -> None:
+    """Write values as JSON; raises what `published_text` raises."""
+    import json  # here, for what writes no JSON starts without it
+
+    with published_text(path) as file:
+        file.write(json.dumps(values, indent=2) + "\n")
 
 
 def sync(path: Path) -> None:

@@ -1,6 +1,5 @@
 from .comparison import compare as compare
 from .comparison import render_comparison as render_comparison
-from .comparison import write_comparison as write_comparison
 from .folder import check_report as check_report
 from .folder import report as report
 from .folder import report_sides as report_sides

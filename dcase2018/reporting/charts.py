@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dcase2018.reporting.plot import PANELS
+
 # Stand-ins for the colours of the page, which `_svg` puts in their place.
 INK, FAINT, ACCENT = "#010101", "#020202", "#030303"
 OF_THE_PAGE = {INK: "var(--ink)", FAINT: "var(--line)", ACCENT: "var(--accent)"}
@@ -29,8 +31,6 @@ STYLE = {
     "font.size": 10,
     "text.parse_math": False,
 }
-
-PANELS = {"loss": "training loss", "val_map3": "validation MAP@3", "learning_rate": "learning rate"}
 
 
 def reliability_diagram(bins: pd.DataFrame, key: str = "") -> str:

@@ -10,9 +10,7 @@ Where there are several seeds, an interval of `both` adds the squares of their d
 (Zou and Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 2008).
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,6 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from dcase2018.corpus import label_lists
-from dcase2018.foundation import published_text
 from dcase2018.reporting.intervals import TAILS, resampled_means, strata
 from dcase2018.scoring import Evaluation, class_means
 
@@ -228,9 +225,3 @@ def _render_clips(changed: list[dict[str, Any]]) -> list[str]:
         said = f"{clip['a_says']} -> {clip['b_says']}"
         lines.append(f"  {clip['difference']:+.2f}  {clip['fname']}: {clip['truth']}; best guess {said}")
     return [*lines, ""]
-
-
-def write_comparison(path: Path, told: dict[str, Any]) -> None:
-    """Write what `compare` tells as JSON."""
-    with published_text(path) as file:
-        file.write(json.dumps(told, indent=2) + "\n")

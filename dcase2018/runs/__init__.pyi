@@ -1,5 +1,6 @@
 from .calibration import Calibration as Calibration
 from .ensemble import Ensemble as Ensemble
+from .ensemble import check_classes as check_classes
 from .ensemble import open_runs as open_runs
 from .ensemble import run_files as run_files
 from .events import Events as Events

@@ -1,11 +1,10 @@
 """What makes a run's scores shares of clips that are right: a temperature, found by validation clips."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
-from dcase2018.foundation import Amount, Count, InputError, Rule, from_dict, published_text, read_object
+from dcase2018.foundation import Amount, Count, InputError, Rule, from_dict, publish_json, read_object
 
 FILE = "calibration.json"
 
@@ -50,5 +49,4 @@ class Calibration:
 
     def save(self, run: Path) -> None:
         """Write it into a run's folder."""
-        with published_text(run / FILE) as file:
-            file.write(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        publish_json(run / FILE, dataclasses.asdict(self))

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dcase2018.features import Store
-from dcase2018.foundation import AnyPath, InputError
+from dcase2018.foundation import AnyPath, InputError, some
 from dcase2018.runs.run import CONTENTS, OUT_OF_FOLD, Run
 
 log = logging.getLogger(__name__)
-
-MOST_TOLD = 5  # clips that are named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +50,8 @@ class Ensemble:
         Parameters
         ----------
         scoring
-            Hyperparameters of scoring to use instead of the runs' own: score_hop_seconds, score_mean.
+            Hyperparameters of scoring to use instead of the runs' own: score_hop_seconds, score_mean. What
+            is None stays theirs.
 
         Raises
         ------
@@ -81,26 +80,30 @@ class Ensemble:
             rows = store.find(fnames)
             silent = rows[store.lengths[rows] == 0]
             if len(silent):
-                names = [f"{store.fnames[row]} ({store.problems[row]})" for row in silent[:MOST_TOLD]]
-                more = f" and {len(silent) - len(names)} more" if len(silent) > len(names) else ""
+                names = [f"{store.fnames[row]} ({store.problems[row]})" for row in silent]
                 log.warning(
-                    "%s: without frames, so that they get the classes most frequent in training: %s%s",
-                    store.path, ", ".join(names), more,
+                    "%s: without frames, so that they get the classes most frequent in training: %s",
+                    store.path, some(names),
                 )  # fmt: skip
 
 
 def open_runs(runs: Sequence[AnyPath], which: int | str | None = None, **scoring: Any) -> list[Run]:
     """Read runs that are to score together; parameters and what is raised are those of `Ensemble.open`."""
+    given = {name: value for name, value in scoring.items() if value is not None}
     opened: list[Run] = []
     for path in chain.from_iterable(_fold_runs(Path(path)) for path in runs):
         run = Run.load(path)
         run.model_file(which)
-        opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **scoring)))
-        first = opened[0]
-        if list(run.classes) != list(first.classes):
-            odd = sorted(set(run.classes) ^ set(first.classes)) or ["their order"]
-            raise InputError(f"the classes of {path} are not those of {first.path}: {', '.join(odd)}")
+        opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **given)))
+        check_classes(run.classes, path, opened[0].classes, opened[0].path)
     return opened
+
+
+def check_classes(mine: Sequence[str], my_path: Path, theirs: Sequence[str], their_path: Path) -> None:
+    """Raise `InputError`, naming those that differ, unless two taggers tell apart the same classes."""
+    if list(mine) != list(theirs):
+        odd = sorted(set(mine) ^ set(theirs)) or ["their order"]
+        raise InputError(f"the classes of {my_path} are not those of {their_path}: {', '.join(odd)}")
 
 
 def _store_of(run: Run, stores: Sequence[Store]) -> Store:

@@ -10,7 +10,6 @@ events/           for TensorBoard
 """
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from dcase2018.foundation import (
     ensure_writable,
     from_dict,
     only_writer,
-    published_text,
+    publish_json,
     read_object,
     remove,
 )
@@ -106,8 +105,7 @@ class Run:
         """Write run.json."""
         values = dataclasses.asdict(self) | {"format": FORMAT}
         del values["path"]
-        with published_text(self.path / "run.json") as file:
-            file.write(json.dumps(values, indent=2) + "\n")
+        publish_json(self.path / "run.json", values)
 
     @contextmanager
     def taken(self, force: bool = False) -> Iterator[None]:

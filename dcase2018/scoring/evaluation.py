@@ -1,6 +1,5 @@
 """Scores against labels: clip by clip, by class and overall, for each part of the leaderboard."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.corpus import class_truth, is_multi_label, label_lists, write_table
-from dcase2018.foundation import Progress, published_text
+from dcase2018.foundation import Progress, publish_json
 from dcase2018.runs import Ensemble
 from dcase2018.scoring.metrics import (
     average_precision,
@@ -167,7 +166,6 @@ def write_evaluation(path: Path, table: pd.DataFrame) -> None:
     """Write the table as JSON, one object a row, or as CSV, by the suffix of `path`."""
     if path.suffix == ".json":
         rows = table.astype(object).where(table.notna(), None).to_dict(orient="index")
-        with published_text(path) as file:
-            file.write(json.dumps(rows, indent=2) + "\n")
+        publish_json(path, rows)
     else:
         write_table(path, table.reset_index())

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import class_names, read_clips, read_labels, write_table
+from dcase2018.corpus import class_names, labels_of, read_clips, read_table, write_table
 from dcase2018.foundation import AnyPath, InputError
 from dcase2018.scoring.evaluation import Evaluation
 from dcase2018.scoring.metrics import TOP, top_classes
@@ -106,12 +106,13 @@ def evaluate_submission(path: Path, labels_csv: Path, classes: Sequence[str] | N
         With every error of a file and its line number: a clip that counts is missing, one is not in the label
         file or stands there twice, and what `_label_errors` finds.
     """
-    labels = read_labels(labels_csv, classes)
+    truth = read_table(labels_csv)
+    labels = labels_of(truth, classes)
     known = list(classes or class_names(labels))
     table = read_clips(path, ("fname", "label"))
     if "label" not in table.header:
         raise InputError(f"{path}: line 1: a submission has its labels in a column named label")
-    lines = {row["fname"]: line for line, row in read_clips(labels_csv, ("fname",)).dicts()}
+    lines = {row["fname"]: line for line, row in truth.dicts()}
     named: dict[str, list[str]] = {}
     for line, row in table.dicts():
         if row["fname"] not in lines:

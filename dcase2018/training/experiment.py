@@ -13,13 +13,11 @@ import pandas as pd
 from dcase2018.corpus import class_names
 from dcase2018.examples import Crops, Epochs, LabelledClips, Windows
 from dcase2018.features import RECIPES, Recipe, Store
-from dcase2018.foundation import AnyPath, InputError, differences
+from dcase2018.foundation import AnyPath, InputError, differences, some
 from dcase2018.networks import LEARNS_FROM, HParams, Preset
 from dcase2018.runs import Limits, Run, origin
 
 log = logging.getLogger(__name__)
-
-MOST_TOLD = 5  # clips that are named
 
 
 @dataclass(frozen=True)
@@ -255,11 +253,9 @@ def _check_clips(hparams: HParams, training: LabelledClips) -> None:
 
 def _check_apart(training: LabelledClips, validation: LabelledClips) -> None:
     """Refuse clips that are learned and scored: the score would tell nothing."""
-    both = [training.store.fnames[row] for row in np.intersect1d(training.rows, validation.rows)]
+    both = [repr(training.store.fnames[row]) for row in np.intersect1d(training.rows, validation.rows)]
     if both:
-        named = ", ".join(repr(name) for name in both[:MOST_TOLD])
-        more = f" and {len(both) - MOST_TOLD} more" if len(both) > MOST_TOLD else ""
         raise InputError(
-            f"clips stand in both the training and the validation file: {named}{more};"
+            f"clips stand in both the training and the validation file: {some(both)};"
             " learn from others (dcase2018 split parts a file)"
         )

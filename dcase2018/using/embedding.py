@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dcase2018.corpus import BadClipError, Clip, Source
+from dcase2018.corpus import BadClipError, Clip, Source, problem_of
 from dcase2018.examples import Windows, in_turn, sliding
 from dcase2018.features import FrontEnd, Store
 from dcase2018.foundation import Dcase2018Error, InputError, Progress, ended_in_order
 from dcase2018.networks import without_classifier
 from dcase2018.runs import Run
-from dcase2018.using.listening import EXAMPLES_AT_ONCE, Hearing, SetAside, problem_of
+from dcase2018.using.listening import EXAMPLES_AT_ONCE, Hearing, SetAside
 from dcase2018.using.vectors import published_vectors
 
 log = logging.getLogger(__name__)

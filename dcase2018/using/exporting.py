@@ -1,7 +1,6 @@
 """A run as a folder that another program takes, published once it says what `predict` says."""
 
 import importlib.util
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -47,14 +46,12 @@ def export(
     trained, target = Run.load(run), Path(folder).resolve()  # a link is followed, and stays
     check_export(trained, target, format, which, force)
     ensure_writable(target.parent)
-    with published_folder(target) as partial:
+    with published_folder(target, replacing=True) as partial:
         convert(trained, which, format, partial / FORMATS[format].file)
         describe(trained, which, format, partial)
         differences = compare(partial, trained, which)
         _check(differences, trained)
         introduce(trained, format, differences, partial)
-        if target.exists():
-            shutil.rmtree(target)
     return differences
 
 

@@ -7,7 +7,6 @@ use and goes.
 
 import hashlib
 import json
-import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dcase2018.corpus import Source
-from dcase2018.foundation import ensure_writable, only_writer, published
+from dcase2018.foundation import kept_on_the_way, published
 from dcase2018.using.listening import Listener
 from dcase2018.using.timeline import OverTime, Timeline
 
@@ -86,18 +85,10 @@ def kept_beside(output: Path, sources: Sequence[Source], settings: str) -> Itera
     Dcase2018Error
         If another process is making this output.
     """
-    folder = output.absolute().with_name(f".{output.name}.heard")
-    ensure_writable(folder)
-    with only_writer(folder, output):
+    with kept_on_the_way(output, "heard") as folder:
         kept = Kept(folder, settings)
         kept.clear(sources)
-        done = False
-        try:
-            yield kept
-            done = True
-        finally:
-            if done or not any(folder.glob("[!.]*")):
-                shutil.rmtree(folder, ignore_errors=not done)
+        yield kept
 
 
 def settings_of(listener: Listener, over_time: OverTime | None) -> str:

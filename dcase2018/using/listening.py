@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dcase2018.corpus import BadClipError, Clip, Source
+from dcase2018.corpus import Clip, Source
 from dcase2018.examples import sliding
 from dcase2018.features import FrontEnd, Recipe
 from dcase2018.foundation import AnyPath
@@ -38,11 +38,6 @@ class SetAside:
 
     def __str__(self) -> str:
         return f"{self.source.fname}: {self.problem}"
-
-
-def problem_of(error: BadClipError | OSError) -> str:
-    """Say why a recording cannot be used."""
-    return f"unreadable: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ class Listener:
         Parameters
         ----------
         scoring
-            Hyperparameters of scoring to use instead of the runs' own: score_hop_seconds, score_mean.
+            See `Ensemble.open`.
 
         Raises
         ------

@@ -15,13 +15,13 @@ from typing import IO
 import joblib
 from threadpoolctl import threadpool_limits
 
-from dcase2018.corpus import BadClipError, Source
+from dcase2018.corpus import BadClipError, Source, problem_of
 from dcase2018.features import Recipe
 from dcase2018.foundation import InputError, Progress, ended_in_order, published_text
 from dcase2018.using.events import Event, Joining, find_events
 from dcase2018.using.formats import FORMATS, Heard
 from dcase2018.using.kept import Kept, Result, kept_beside, settings_of
-from dcase2018.using.listening import Listener, SetAside, problem_of
+from dcase2018.using.listening import Listener, SetAside
 from dcase2018.using.timeline import OverTime, Timeline
 
 

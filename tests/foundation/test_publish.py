@@ -8,7 +8,13 @@ import pytest
 from conftest import leftovers
 
 from dcase2018.foundation.errors import Dcase2018Error
-from dcase2018.foundation.publish import ensure_writable, only_writer, published_folder, published_text
+from dcase2018.foundation.publish import (
+    ensure_writable,
+    kept_on_the_way,
+    only_writer,
+    published_folder,
+    published_text,
+)
 
 
 def test_a_text_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -93,3 +99,22 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError):
         ensure_writable(tmp_path / "file" / "folder")
+
+
+def fail_on_the_way(result: Path, name: str) -> None:
+    with kept_on_the_way(result, "parts") as folder:
+        (folder / name).write_text("")
+        _ = 1 / 0
+
+
+def test_what_is_finished_on_the_way_stays_until_the_result_is_there(tmp_path: Path) -> None:
+    result = tmp_path / "new" / "r.csv"
+    with pytest.raises(ZeroDivisionError):
+        fail_on_the_way(result, ".partial-a")
+    assert leftovers(tmp_path / "new") == []
+    with pytest.raises(ZeroDivisionError):
+        fail_on_the_way(result, "a")
+    with kept_on_the_way(result, "parts") as folder:
+        assert folder == tmp_path / "new" / ".r.csv.parts"
+        assert leftovers(folder) == ["a"]
+    assert leftovers(tmp_path / "new") == []

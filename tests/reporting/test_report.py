@@ -3,8 +3,6 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BASELINE, Toy, leftovers, noise, refuse, succeed, write_wav
+from tree import Element, Page
 
 from dcase2018.corpus.labels import read_labels
 from dcase2018.features.extraction import extract
@@ -25,60 +24,6 @@ from dcase2018.runs.ensemble import Ensemble
 from dcase2018.scoring.evaluation import OVERALL, evaluate
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fitting import fit
-
-VOID = {"meta", "link", "img", "br", "input"}
-
-
-class Element:
-    def __init__(self, tag: str, attributes: dict[str, str], parent: "Element | None") -> None:
-        self.tag, self.attributes, self.parent = tag, attributes, parent
-        self.children: list[Element | str] = []
-
-    def walk(self) -> Iterator["Element"]:
-        yield self
-        for child in self.children:
-            if isinstance(child, Element):
-                yield from child.walk()
-
-    def all(self, tag: str, **attributes: str) -> list["Element"]:
-        named = {name.rstrip("_"): value for name, value in attributes.items()}
-        return [
-            element
-            for element in self.walk()
-            if element.tag == tag and named.items() <= element.attributes.items()
-        ]
-
-    @property
-    def text(self) -> str:
-        parts = (child if isinstance(child, str) else child.text for child in self.children)
-        return " ".join("".join(parts).split())
-
-
-class Page(HTMLParser):
-    """A page as a tree, read as a browser reads it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.folder = path.parent
-        self.root = self.open = Element("", {}, None)
-        self.feed(path.read_text("utf-8"))
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, {name: value or "" for name, value in attributes}, self.open)
-        self.open.children.append(element)
-        if tag not in VOID:
-            self.open = element
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.open.children.append(Element(tag, {name: value or "" for name, value in attributes}, self.open))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.tag == tag, f"<{self.open.tag}> is closed by </{tag}>"
-        assert self.open.parent
-        self.open = self.open.parent
-
-    def handle_data(self, data: str) -> None:
-        self.open.children.append(data)
 
 
 @pytest.fixture(scope="module")
