@@ -18,6 +18,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from dcase2018.cli import main
+sys.modules["jax"] = None  # TensorFlow loads it where it is there, 90 MB that users do not have
 try:
     main(sys.argv[1:])
 finally:
@@ -45,8 +46,8 @@ def test_memory_is_bounded(runs: dict[str, Path], tmp_path: Path, kind: str, opt
                 file.write(noise(44100 * 60, minute))
         output = [*options, tmp_path / "out.csv"] if options else []
         peaks.append(peak_memory(tmp_path, "tag", runs[kind], path, *output))
-    # The samples of an hour are 318 MB, its frames 92 MB or 69 MB. TensorFlow alone takes about 900 MB.
-    assert peaks[1] - peaks[0] < 60
+    assert peaks[1] - peaks[0] < 60  # the samples of an hour are 318 MB, its frames 92 MB or 69 MB
+    assert peaks[1] < 1000
 
 
 def content(folder: Path) -> dict[str, bytes]:
