@@ -85,7 +85,7 @@ def test_the_readme_shows_commands() -> None:
 def test_commands_and_options_in_the_text_are_there(page: str) -> None:
     text = (ROOT / page).read_text()
     options = {option for command in main.commands.values() for p in command.params for option in p.opts}
-    foreign = {"--logdir", "--hparams", "--version"}  # of TensorBoard; of all
+    foreign = {"--logdir", "--train", "--hparams", "--version"}  # of TensorBoard; of benchmarks; of all
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options | foreign
     assert set(re.findall(r"`dcase2018 ([a-z-]+)", text)) <= set(main.commands)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ from dcase2018.scoring import Evaluation, evaluate_scores, read_predictions
 log = logging.getLogger("dcase2018.recipes")
 
 RECIPE_OF = {"baseline": "baseline", "quick": "baseline", "yamnet": "yamnet"}  # other presets: wide
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+ONE_THREAD = os.environ | dict.fromkeys(THREADS, "1")
 MEASURES = ["MAP@3", "95 %", "seeds", "difference", "95 %", "weights", "multiplies a second", "training"]
 HEADER = ["idea", *MEASURES, "processor"]
 
@@ -71,6 +71,9 @@ class Trained:
     evaluation: Evaluation
     seconds: float
     processor_seconds: float | None
+
+    def __str__(self) -> str:
+        return f"MAP@3 {self.evaluation.precision.mean():.4f}, {self.seconds:.0f} s of training"
 
 
 def read_ideas(path: Path, labels: Path) -> list[Idea]:
@@ -135,7 +138,7 @@ class Comparison:
             raise InputError(f"{run} was trained with {before}; name the idea anew, or remove {run.parent}")
         begun = any(run.glob("**/run.json"))
         store, validation = (self.store(idea.recipe, part) for part in ("train", "validation"))
-        used = self.run(run, "fit", store, idea.labels, run, *idea.options, "--seed", seed)
+        used = self.call(run, "fit", store, idea.labels, run, *idea.options, "--seed", seed)
         runs = open_runs([run])
         files = [one.path / name for one in runs for name in ("run.json", "model.keras")]
         network = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
@@ -151,18 +154,17 @@ class Comparison:
         scores = run.with_name(f"{run.name}.{network}.{clips}.csv")
         if not scores.exists():
             with tempfile.TemporaryDirectory() as folder:
-                self.run(run, "predict", store, Path(folder) / "top.csv", run, "--scores", scores)
+                self.call(run, "predict", store, Path(folder) / "top.csv", run, "--scores", scores)
         table = read_predictions(scores)
         check_classes(list(table.columns), run, self.classes, self.train[1])
         return evaluate_scores(table, self.truth)
 
-    def run(self, run: Path, command: str, *args: object) -> float:
+    def call(self, run: Path, command: str, *args: object) -> float:
         """Run a command for a run; return its processor seconds, or raise its reason to fail."""
         line = [sys.executable, "-m", "dcase2018", command, *map(str, args)]
         log_file = run.with_suffix(f".{command}.log")
-        with log_file.open("w") as said:  # Ctrl-C is for this process, which ends those in other groups
-            own = {"stdout": said, "stderr": said, "env": os.environ | ONE_THREAD, "process_group": 0}
-            process = subprocess.Popen(line, **own)
+        with log_file.open("w") as file:  # Ctrl-C is for this process, which ends those in other groups
+            process = subprocess.Popen(line, stdout=file, stderr=file, env=ONE_THREAD, process_group=0)
         self.processes.add(process.pid)
         _, status, used = os.wait4(process.pid, 0)
         self.processes.discard(process.pid)
@@ -170,38 +172,33 @@ class Comparison:
         if process.returncode < 0:
             raise Dcase2018Error(f"{command} was ended by signal {-process.returncode}")
         if process.returncode:
-            last = log_file.read_text("utf-8", "replace").strip().rpartition("\n")[2]
-            raise Dcase2018Error(last.removeprefix("dcase2018: ").removeprefix("Error: "))
+            said = re.findall(
+                r"^(?:dcase2018|Error): (.+)", log_file.read_text("utf-8", "replace"), re.MULTILINE
+            )
+            raise Dcase2018Error(said[-1] if said else f"{command} failed; see {log_file}")
         return used.ru_utime + used.ru_stime
 
     def attempt_all(self, ideas: Sequence[Idea], seeds: int, jobs: int) -> list[list[Trained | Exception]]:
         """What comes of each seed of each idea: what was trained, or why it did not go."""
+        outcomes: dict[tuple[str, int], Trained | Exception] = {}
         with ended_in_order(), ThreadPoolExecutor(jobs) as pool:
             named = [(idea, seed) for idea in ideas for seed in range(seeds)]
             tasks = {pool.submit(self.attempt, *one): (one[0].name, one[1]) for one in named}
             try:
-                for done, task in enumerate(as_completed(tasks), 1):
-                    log.info("%d/%d %s, seed %d: %s", done, len(tasks), *tasks[task], tell(outcome(task)))
+                for task in as_completed(tasks):
+                    name, seed = tasks[task]
+                    try:
+                        outcomes[name, seed] = task.result()
+                    except (Dcase2018Error, OSError) as error:
+                        outcomes[name, seed] = error
+                    told = outcomes[name, seed]
+                    log.info("%d/%d %s, seed %d: %s", len(outcomes), len(tasks), name, seed, told)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in self.processes.copy():
                     os.kill(process, signal.SIGTERM)
                 raise
-        outcomes = {name: outcome(task) for task, name in tasks.items()}
         return [[outcomes[idea.name, seed] for seed in range(seeds)] for idea in ideas]
-
-
-def outcome(task: "Future[Trained]") -> Trained | Exception:
-    try:
-        return task.result()
-    except (Dcase2018Error, OSError) as error:
-        return error
-
-
-def tell(outcome: Trained | Exception) -> str:
-    if isinstance(outcome, Exception):
-        return str(outcome)
-    return f"MAP@3 {outcome.evaluation.precision.mean():.4f}, {outcome.seconds:.0f} s of training"
 
 
 def make_row(idea: Idea, outcomes: Sequence[Trained | Exception], first: Sequence[Evaluation]) -> Row:
