@@ -3,10 +3,9 @@
     python tests/benchmarks/recipes.py IDEAS.txt OUT --train AUDIO CSV --validation AUDIO CSV
 
 A line of IDEAS.txt is an idea, `name: options of dcase2018 fit`; the first is what the others are compared
-with. Two options are for this command: `--recipe`, of the features (if not given, that of the preset), and
-`--labels`, another label file to learn from. OUT keeps stores, runs (OUT/IDEA/seed-N), what they said, scores
-and the table; the same command goes on where it was, and computes only what is not there. A training has one
-thread, and all seeds of an idea come before the next idea, so that they meet the same machine.
+with. Two options are for this command: `--recipe` of the features (if not given, that of the preset), and
+`--labels`, of another label file. OUT keeps stores, runs (OUT/IDEA/seed-N), scores and the table, and the
+same command goes on where it was. The seeds of an idea come together, so that ideas meet the same machine.
 """
 
 import argparse
@@ -18,10 +17,10 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ from dcase2018.scoring import Evaluation, evaluate_scores, read_predictions
 log = logging.getLogger("dcase2018.recipes")
 
 RECIPE_OF = {"baseline": "baseline", "quick": "baseline", "yamnet": "yamnet"}  # other presets: wide
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-ONE_THREAD = os.environ | dict.fromkeys(THREADS, "1")
+ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 MEASURES = ["MAP@3", "95 %", "seeds", "difference", "95 %", "weights", "multiplies a second", "training"]
 HEADER = ["idea", *MEASURES, "processor"]
 
@@ -134,8 +132,7 @@ class Comparison:
         note = run.with_suffix(".json")
         known = read_object(note) if note.exists() else {}
         if known and known["options"] != idea.options:
-            before = shlex.join(known["options"])
-            raise InputError(f"{run} was trained with {before}; name the idea anew, or remove {run.parent}")
+            raise InputError(f"{run} had other options; give the idea another name, or remove {run.parent}")
         begun = any(run.glob("**/run.json"))
         store, validation = (self.store(idea.recipe, part) for part in ("train", "validation"))
         used = self.call(run, "fit", store, idea.labels, run, *idea.options, "--seed", seed)
@@ -143,18 +140,18 @@ class Comparison:
         files = [one.path / name for one in runs for name in ("run.json", "model.keras")]
         network = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
         if known.get("network") != network:
-            known = {"options": idea.options, "network": network, "seconds": None if begun else used}
+            known = {"options": idea.options, "network": network, "processor": None if begun else used}
             publish_json(note, known)
         seconds = sum(one.state().seconds for one in runs)
-        return Trained(run, self.score(run, network, validation), seconds, known["seconds"])
+        return Trained(run, self.score(run, network, validation), seconds, known["processor"])
 
     def score(self, run: Path, network: str, store: Path) -> Evaluation:
         """Score the clips, or read what this very network has said of these very clips."""
         clips = LabelledClips.find(Store(store), self.truth, self.classes).fingerprint()
         scores = run.with_name(f"{run.name}.{network}.{clips}.csv")
         if not scores.exists():
-            with tempfile.TemporaryDirectory() as folder:
-                self.call(run, "predict", store, Path(folder) / "top.csv", run, "--scores", scores)
+            submission = run.with_suffix(".submission.csv")
+            self.call(run, "predict", store, submission, run, "--scores", scores)
         table = read_predictions(scores)
         check_classes(list(table.columns), run, self.classes, self.train[1])
         return evaluate_scores(table, self.truth)
@@ -162,37 +159,32 @@ class Comparison:
     def call(self, run: Path, command: str, *args: object) -> float:
         """Run a command for a run; return its processor seconds, or raise its reason to fail."""
         line = [sys.executable, "-m", "dcase2018", command, *map(str, args)]
-        log_file = run.with_suffix(f".{command}.log")
+        log_file, environment = run.with_suffix(f".{command}.log"), os.environ | ONE_THREAD
         with log_file.open("w") as file:  # Ctrl-C is for this process, which ends those in other groups
-            process = subprocess.Popen(line, stdout=file, stderr=file, env=ONE_THREAD, process_group=0)
+            process = subprocess.Popen(line, stdout=file, stderr=file, env=environment, process_group=0)
         self.processes.add(process.pid)
         _, status, used = os.wait4(process.pid, 0)
         self.processes.discard(process.pid)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode < 0:
-            raise Dcase2018Error(f"{command} was ended by signal {-process.returncode}")
         if process.returncode:
-            said = re.findall(
-                r"^(?:dcase2018|Error): (.+)", log_file.read_text("utf-8", "replace"), re.MULTILINE
-            )
-            raise Dcase2018Error(said[-1] if said else f"{command} failed; see {log_file}")
+            said = re.findall(r"(?m)^(?:dcase2018|Error): (.+)", log_file.read_text("utf-8", "replace"))
+            raise Dcase2018Error(said[-1] if said else f"{command} ended with {process.returncode}")
         return used.ru_utime + used.ru_stime
 
     def attempt_all(self, ideas: Sequence[Idea], seeds: int, jobs: int) -> list[list[Trained | Exception]]:
         """What comes of each seed of each idea: what was trained, or why it did not go."""
         outcomes: dict[tuple[str, int], Trained | Exception] = {}
         with ended_in_order(), ThreadPoolExecutor(jobs) as pool:
-            named = [(idea, seed) for idea in ideas for seed in range(seeds)]
-            tasks = {pool.submit(self.attempt, *one): (one[0].name, one[1]) for one in named}
+            pairs = product(ideas, range(seeds))
+            tasks = {pool.submit(self.attempt, idea, seed): (idea.name, seed) for idea, seed in pairs}
             try:
                 for task in as_completed(tasks):
-                    name, seed = tasks[task]
+                    one = tasks[task]
                     try:
-                        outcomes[name, seed] = task.result()
+                        outcomes[one] = task.result()
                     except (Dcase2018Error, OSError) as error:
-                        outcomes[name, seed] = error
-                    told = outcomes[name, seed]
-                    log.info("%d/%d %s, seed %d: %s", len(outcomes), len(tasks), name, seed, told)
+                        outcomes[one] = error
+                    log.info("%d/%d %s, seed %d: %s", len(outcomes), len(tasks), *one, outcomes[one])
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in self.processes.copy():
@@ -210,7 +202,7 @@ def make_row(idea: Idea, outcomes: Sequence[Trained | Exception], first: Sequenc
         return row | {"error": errors[0]}
     side = [one.evaluation for one in trained]
     precision = np.mean([one.precision for one in side], axis=0)
-    used = [one.processor_seconds for one in trained if one.processor_seconds is not None]
+    used = [one.processor_seconds for one in trained if one.processor_seconds]
     row |= {
         "map3": float(precision.mean()),
         "interval": mean_interval(precision, strata(side[0]), np.random.default_rng(0), 10_000),
@@ -234,8 +226,7 @@ def size(run: Path) -> tuple[int, float]:
     for one in open_runs([run]):
         network = one.read_network(one.model_file())
         weights += network.count_params()
-        hop = one.hparams.score_hop(one.recipe) * one.recipe.stft_hop_seconds
-        products += multiplies(network) / hop
+        products += multiplies(network) / one.hparams.score_hop(one.recipe) / one.recipe.stft_hop_seconds
     return weights, products
 
 
@@ -248,14 +239,13 @@ def render(rows: Sequence[Row]) -> str:
 def cells(row: Row) -> list[str]:
     if "error" in row:
         return [row["idea"], row["error"].partition(";")[0], *[""] * (len(HEADER) - 2)]
-    compared = "difference" in row
     return [
         row["idea"],
         f"{row['map3']:.4f}",
         "{:.4f} to {:.4f}".format(*row["interval"]),
         ", ".join(f"{score:.4f}" for score in row["seeds"]),
-        f"{row['difference']:+.4f}" if compared else "",
-        "{:+.4f} to {:+.4f}".format(*row["difference_interval"]) if compared else "",
+        f"{row['difference']:+.4f}" if "difference" in row else "",
+        "{:+.4f} to {:+.4f}".format(*row["difference_interval"]) if "difference" in row else "",
         f"{row['weights']:,}",
         f"{row['multiplies_a_second'] / 1e6:.1f}M",
         f"{row['seconds']:.0f} s",
