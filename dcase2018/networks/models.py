@@ -260,7 +260,7 @@ def _weighted(model: keras.Model) -> list[keras.Layer]:
 
 def without_classifier(model: keras.Model) -> keras.Model:
     """The network up to what its classifier stands on: from examples to features, (batch, features)."""
-    return keras.Model(model.inputs, model.layers[-1].input, name="features")
+    return keras.Model(model.inputs, _weighted(model)[-1].input, name="features")
 
 
 def multiplies(model: keras.Model) -> int:

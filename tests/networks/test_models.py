@@ -8,7 +8,7 @@ import pytest
 
 from dcase2018.features.recipe import RECIPES
 from dcase2018.networks.hparams import MODEL_NAMES, PRESETS, HParams
-from dcase2018.networks.models import MODELS, kernel_weights, multiplies, scorer
+from dcase2018.networks.models import MODELS, kernel_weights, multiplies, scorer, without_classifier
 from dcase2018.networks.models import build as build_network
 from dcase2018.networks.objective import compile_model
 
@@ -68,6 +68,15 @@ def test_classifiers(classifier: str, name: str) -> None:
     assert scorer(model, classifier) is model
     assert ((scores >= 0) & (scores <= 1)).all()
     assert np.allclose(scores.sum(axis=1), 1) == (classifier == "softmax")
+
+
+def test_features_are_what_the_classifier_stands_on_with_and_without_its_activation() -> None:
+    model = build("mlp", SHAPE, 41, HParams(weights_init_stddev=1, nl=1, nh=7))
+    examples = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype(np.float32)
+    features = without_classifier(model).predict_on_batch(examples)
+    assert features.shape == (2, 7)
+    again = without_classifier(scorer(model, "softmax")).predict_on_batch(examples)
+    np.testing.assert_array_equal(again, features)
 
 
 @pytest.mark.parametrize("classifier", ["softmax", "logistic"])
