@@ -6,6 +6,7 @@ from .folders import labels_of_folders as labels_of_folders
 from .folders import labels_of_names as labels_of_names
 from .folders import labels_of_table as labels_of_table
 from .labels import SEVERAL as SEVERAL
+from .labels import WEIGHT as WEIGHT
 from .labels import class_names as class_names
 from .labels import class_truth as class_truth
 from .labels import is_multi_label as is_multi_label
@@ -15,7 +16,9 @@ from .labels import read_class_map as read_class_map
 from .labels import read_clips as read_clips
 from .labels import read_labels as read_labels
 from .labels import read_names as read_names
+from .labels import share as share
 from .labels import verified as verified
+from .labels import weights as weights
 from .labels import write_class_map as write_class_map
 from .sources import Source as Source
 from .sources import find_recordings as find_recordings

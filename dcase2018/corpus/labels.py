@@ -3,6 +3,7 @@
 A label file has a header naming at least `fname` and `label`; Kaggle's and Zenodo's also bear
 `manually_verified` (train) or `usage` (test: Public, Private or Ignored). One that names `labels` instead,
 as FSD50K's do, has one or more of them a clip, parted by commas, and may leave `.wav` out of the names.
+A column `weight` tells what each clip counts for in training, from 0 to 1.
 It is read as text, so that the label `None` stays a word and extra columns survive a split.
 """
 
@@ -22,6 +23,7 @@ from dcase2018.foundation import AnyPath, InputError, published_text
 log = logging.getLogger(__name__)
 
 ONE, SEVERAL = "label", "labels"  # the column of a file with one label a clip, or with several
+WEIGHT = "weight"  # the column of what clips count for
 
 # Words that tables of scores have beside the classes.
 RESERVED = frozenset({"fname", ONE, SEVERAL, "verified", "overall"})
@@ -130,6 +132,17 @@ def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[
         yield from label_errors(label, classes)
     if row.get("manually_verified", "") not in ("", "0", "1"):
         yield f"manually_verified is {row['manually_verified']!r}, not 0 or 1"
+    if share(row.get(WEIGHT, "1")) is None:
+        yield f"weight is {row[WEIGHT]!r}, no number from 0 to 1"
+
+
+def share(text: str) -> float | None:
+    """The number from 0 to 1 that a text is, if it is one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
 
 
 def label_errors(label: str, classes: Sequence[str] | None = None) -> Iterator[str]:
@@ -189,6 +202,11 @@ def verified(labels: pd.DataFrame) -> np.ndarray:
     if "manually_verified" not in labels:
         return np.ones(len(labels), bool)
     return (labels["manually_verified"] == "1").to_numpy(bool)
+
+
+def weights(labels: pd.DataFrame) -> np.ndarray | None:
+    """What each clip counts for in training, in [0, 1], (clips,); None, if the file does not tell."""
+    return labels[WEIGHT].to_numpy(float) if WEIGHT in labels else None
 
 
 def write_class_map(path: Path, classes: Sequence[str]) -> None:

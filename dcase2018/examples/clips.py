@@ -1,21 +1,21 @@
 """Labelled clips: where a label file and a store meet, joined by name."""
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import class_truth, verified
+from dcase2018.corpus import class_truth, verified, weights
 from dcase2018.features import Store
 from dcase2018.foundation import InputError
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class LabelledClips:
     """Clips of a store and what they are.
 
@@ -27,6 +27,8 @@ class LabelledClips:
         Which of `classes` each clip bears, bool, (clips, classes).
     verified
         Whether a person has checked the label, bool, (clips,); all, if the label file does not tell.
+    weights
+        What each clip counts for, in [0, 1], (clips,); None, if the label file does not tell.
     """
 
     store: Store
@@ -34,6 +36,7 @@ class LabelledClips:
     rows: np.ndarray
     truth: np.ndarray
     verified: np.ndarray
+    weights: np.ndarray | None
 
     @classmethod
     def find(cls, store: Store, labels: pd.DataFrame, classes: Sequence[str]) -> "LabelledClips":
@@ -45,7 +48,7 @@ class LabelledClips:
             If a clip is not in the store.
         """
         rows = store.find(labels["fname"])
-        return cls(store, classes, rows, class_truth(labels, classes), verified(labels))
+        return cls(store, classes, rows, class_truth(labels, classes), verified(labels), weights(labels))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,17 +70,24 @@ class LabelledClips:
 
     def those(self, chosen: np.ndarray) -> "LabelledClips":
         """Some of the clips, which a mask chooses."""
-        rows, truth, checked = self.rows[chosen], self.truth[chosen], self.verified[chosen]
-        return LabelledClips(self.store, self.classes, rows, truth, checked)
+        return dataclasses.replace(
+            self,
+            rows=self.rows[chosen],
+            truth=self.truth[chosen],
+            verified=self.verified[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
+        )
 
     def fingerprint(self) -> str:
-        """Digest of names, frames and labels: the same for the same clips in the same order."""
+        """Digest of names, frames, labels and weights: the same for the same clips in the same order."""
         digest = hashlib.sha256(
             "\0".join(self.store.fnames[row] for row in self.rows).encode("utf-8", "surrogateescape")
         )
         digest.update(self.store.crc32[self.rows].tobytes())
         digest.update(np.packbits(self.truth, axis=1).tobytes())
         digest.update(self.verified.tobytes())
+        if self.weights is not None:
+            digest.update(self.weights.tobytes())
         return digest.hexdigest()[:16]
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:

@@ -166,11 +166,12 @@ class Experiment:
 
     @property
     def weights(self) -> np.ndarray:
-        """What each clip counts for in the loss, float32 (clips,)."""
-        hparams = self.run.hparams
-        weights = np.where(self.training.verified, 1.0, hparams.unverified_weight)
+        """What each clip counts for in the loss, float32 (clips,): what the label file tells, if it does."""
+        hparams, weights = self.run.hparams, self.training.weights
+        if weights is None:
+            weights = np.where(self.training.verified, 1.0, hparams.unverified_weight)
         if hparams.balance == "weights":
-            weights *= self._rarity
+            weights = weights * self._rarity
         return weights.astype(np.float32)
 
     @property
@@ -224,6 +225,8 @@ def _check(preset: Preset, training: LabelledClips, initial: Initial | None) -> 
         )
     if hparams.warmup_epochs and hparams.schedule == "constant":
         log.warning("warmup_epochs has no effect: schedule is constant, not cosine")
+    if training.weights is not None and hparams.unverified_weight < 1:
+        log.info("unverified_weight has no effect: the label file has a weight for each clip")
     _check_clips(hparams, training)
     if hparams.freeze != "none" and not initial:
         raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --init-from RUN")
@@ -238,8 +241,10 @@ def _check_clips(hparams: HParams, training: LabelledClips) -> None:
     if len(told) < 2:
         only = training.classes[told[0]]
         raise InputError(f"all clips are of one class, {only!r}; a tagger needs two or more")
-    if not hparams.unverified_weight and not training.verified.any():
+    if training.weights is None and not hparams.unverified_weight and not training.verified.any():
         raise InputError("unverified_weight=0 leaves no clip to learn from: none is verified")
+    if training.weights is not None and not training.weights.any():
+        raise InputError("the label file leaves no clip to learn from: every weight is 0")
     if hparams.verified_stretch and not training.verified.any():
         raise InputError(
             "verified_stretch needs a label file that names verified clips (manually_verified);"

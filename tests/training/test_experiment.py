@@ -26,8 +26,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "s.h5")
 
 
-def plan(store: Store, **hparams: object) -> Experiment:
+def plan(store: Store, weights: list[str] | None = None, **hparams: object) -> Experiment:
     labels = {"fname": [f"{i}.wav" for i in range(4)], "label": LABELS, "manually_verified": VERIFIED}
+    labels |= {"weight": weights} if weights else {}
     preset = Preset("mlp", HParams(batch_size=4, **hparams), epochs=3)
     return Experiment.plan(Path("run"), preset, store, pd.DataFrame(labels, dtype=object))
 
@@ -35,6 +36,24 @@ def plan(store: Store, **hparams: object) -> Experiment:
 def test_unverified_clips_count_less(store: Store) -> None:
     assert plan(store).weights.tolist() == [1, 1, 1, 1]
     assert plan(store, unverified_weight=0.25).weights.tolist() == [1, 0.25, 1, 0.25]
+
+
+def test_weights_of_the_label_file_take_the_place_of_one_for_all(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    given = plan(store, ["1", "0.5", "0", "0.25"], unverified_weight=0.65, balance="weights")
+    np.testing.assert_allclose(given.weights, [2, 1 / 3, 0, 1 / 6], rtol=1e-6)
+    assert "unverified_weight has no effect: the label file has a weight for each clip" in caplog.text
+    assert plan(store, ["1", "0.5", "0", "0.25"], unverified_weight=0).weights.tolist() == [1, 0.5, 0, 0.25]
+    with pytest.raises(InputError, match="leaves no clip to learn from: every weight is 0"):
+        plan(store, ["0"] * 4)
+
+
+def test_weights_are_part_of_the_data_where_they_are_told(store: Store) -> None:
+    data = [plan(store, weights).run.training_data for weights in (None, ["1"] * 4, ["1", "1", "1", "0.5"])]
+    assert len(set(data)) == 3
+    assert data[0] == "8e2bae652ca65d08"  # as before there were weights
 
 
 def test_rare_classes_count_more_or_come_more_often(store: Store) -> None:
