@@ -53,6 +53,7 @@ for command in (
     exporting.export,
     serving.serve,
     inspection.plot,
+    data.suspects,
     data.relabel,
 ):
     main.add_command(command)

@@ -194,7 +194,7 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     default=0.7,
     show_default=True,
     type=Finite(0, 1),
-    help="Score from which on the networks are believed.",
+    help="How likely another class must be the true one.",
 )
 def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
     """Propose corrected labels for the unverified clips of LABELS_CSV.
@@ -202,6 +202,8 @@ def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence
     SCORES_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
     writes them. NEW_LABELS_CSV gets all clips, some with another label; NEW_LABELS_CSV with the suffix
     .changes.csv lists those, with the scores of both labels. LABELS_CSV stays as it is.
+
+    Its column weight tells how likely each label is right, and fit takes it for what the clip counts for.
     """
     changes_csv = new_labels_csv.with_suffix(".changes.csv")
     check_output(new_labels_csv, labels_csv, scores_csv)
@@ -213,3 +215,47 @@ def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence
     write_table(new_labels_csv, proposal.labels)
     write_table(changes_csv, proposal.changes)
     say(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")
+
+
+MOST_SHOWN = 10  # suspects
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n"
+    "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
+    "  dcase2018 suspects runs/folds/out_of_fold.csv train.csv suspects.csv",
+)
+@click.argument("out_of_fold_csv", type=INPUT)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("ranked_csv", type=FILE)
+@click.option("--embeddings", type=INPUT, help="Find clips of one sound by this file of embed.")
+@click.option("--store", type=INPUT, help="Find clips with nothing in them by their features.")
+def suspects(
+    out_of_fold_csv: Path, labels_csv: Path, ranked_csv: Path, embeddings: Path | None, store: Path | None
+) -> None:
+    """Rank the unverified clips of LABELS_CSV by how likely their labels are wrong.
+
+    OUT_OF_FOLD_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
+    writes them. RANKED_CSV gets a row an unverified clip, most suspicious first: its suspicion (how likely
+    its label is wrong), another class if one is likelier, the reason, and the scores of both. The first ten
+    are printed.
+    """
+    check_output(ranked_csv, out_of_fold_csv, labels_csv, embeddings, store)
+    from dcase2018.corpus import read_labels, write_table
+    from dcase2018.features import Store
+    from dcase2018.scoring import read_scores, suspects
+    from dcase2018.using import read_vectors
+
+    ranked = suspects(
+        read_labels(labels_csv),
+        read_scores(out_of_fold_csv),
+        read_vectors(embeddings) if embeddings else None,
+        Store(store) if store else None,
+    )
+    write_table(ranked_csv, ranked)
+    if len(ranked):
+        shown = ranked.head(MOST_SHOWN).drop(columns=["proposed", "label_score", "proposed_score"])
+        say(shown.to_string(index=False, float_format="{:.3f}".format))
+    wrong = ranked["suspicion"].sum()
+    say(f"{ranked_csv}: {len(ranked)} unverified labels, of which about {wrong:.0f} are wrong")

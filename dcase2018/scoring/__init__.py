@@ -5,7 +5,9 @@
     prediction   scores of clips
     evaluation   scores against labels
     submission   Kaggle's CSV
+    noise        how likely each clip's label is right
     relabelling  corrected labels for unverified clips
+    suspicion    unverified labels ranked by how likely they are wrong
 
 It may import foundation, corpus, features, examples and runs.
 """

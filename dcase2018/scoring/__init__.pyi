@@ -12,15 +12,16 @@ from .evaluation import write_evaluation as write_evaluation
 from .metrics import average_precision as average_precision
 from .metrics import class_means as class_means
 from .metrics import top_classes as top_classes
+from .noise import read_scores as read_scores
 from .prediction import LEAST_SCORE as LEAST_SCORE
 from .prediction import Scorer as Scorer
 from .prediction import Tagger as Tagger
 from .prediction import predict as predict
 from .prediction import scores_over_time as scores_over_time
-from .relabelling import read_scores as read_scores
 from .relabelling import relabel as relabel
 from .submission import evaluate_scores as evaluate_scores
 from .submission import evaluate_submission as evaluate_submission
 from .submission import read_predictions as read_predictions
 from .submission import write_scores as write_scores
 from .submission import write_submission as write_submission
+from .suspicion import suspects as suspects

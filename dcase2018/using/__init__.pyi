@@ -13,3 +13,4 @@ from .tagging import Table as Table
 from .tagging import tag as tag
 from .timeline import OverTime as OverTime
 from .timeline import Timeline as Timeline
+from .vectors import read_vectors as read_vectors

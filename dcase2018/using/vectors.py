@@ -1,4 +1,4 @@
-"""Embeddings as a file, HDF5 or CSV by its suffix: written as they come, whole or not at all.
+"""Embeddings as a file, HDF5 or CSV by its suffix: written as they come, whole or not at all, and read.
 
 HDF5 has `fname`, the names of the recordings, and a row an embedding in `features` (float32), `clip` (the
 place of its recording in `fname`) and, if it is that of a window, `start` (in seconds). A row of the CSV is
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from dcase2018.features import Disk
-from dcase2018.foundation import ensure_writable, published, published_text
+from dcase2018.foundation import InputError, ensure_writable, published, published_text
 from dcase2018.using.formats import quoted
 
 # Given a recording's name, when each of its windows begins (or None), and the features, (rows, features).
@@ -80,3 +81,44 @@ def _lines(fname: str, starts: np.ndarray | None, features: np.ndarray) -> Itera
     for number, row in enumerate(features):
         start = [] if starts is None else [f"{starts[number]:.3f}"]
         yield ",".join([first, *start, *map(str, row)]) + "\n"
+
+
+def read_vectors(path: Path) -> pd.DataFrame:
+    """Read a file of embeddings: a row a recording, the mean of its windows, indexed by fname.
+
+    Raises
+    ------
+    InputError
+        If it is no such file, or is damaged.
+    """
+    try:
+        fnames, features = _read_csv(path) if path.suffix == ".csv" else _read_hdf5(path)
+    except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's fault, not the file's
+        reason = (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} has no embeddings ({reason}); dcase2018 embed writes them") from None
+    if not len(features) or not np.isfinite(features).all():
+        raise InputError(
+            f"{path} has {'embeddings that are not finite' if len(features) else 'no embedding'}"
+        )
+    return pd.DataFrame(features).groupby(np.asarray(fnames, object)).mean()
+
+
+def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    """Name of the recording of each row, and its embedding."""
+    table = pd.read_csv(path, dtype={"fname": str}, keep_default_na=False)
+    columns = [name for name in table if name not in ("fname", "start")]
+    if columns != [f"f{number}" for number in range(max(1, len(columns)))]:
+        raise ValueError("its columns are not fname, perhaps start, f0, f1 and so on")
+    return list(table["fname"]), table[columns].to_numpy(float)
+
+
+def _read_hdf5(path: Path) -> tuple[list[str], np.ndarray]:
+    """Name of the recording of each row, and its embedding."""
+    with h5py.File(path, "r", locking=False) as file:
+        fnames = [os.fsdecode(name) for name in file["fname"][:]]
+        clips, features = file["clip"][:].astype(int), file["features"][:].astype(float)
+    if features.ndim != 2 or clips.shape != features.shape[:1] or (clips < 0).any():
+        raise ValueError("features and clip do not fit")
+    return [fnames[clip] for clip in clips], features

@@ -32,6 +32,7 @@ COMMANDS = [
     "export",
     "serve",
     "plot",
+    "suspects",
     "relabel",
 ]
 

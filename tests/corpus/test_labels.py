@@ -16,6 +16,7 @@ from dcase2018.corpus.labels import (
     read_labels,
     read_names,
     verified,
+    weights,
 )
 from dcase2018.foundation.errors import InputError
 
@@ -152,6 +153,21 @@ def test_white_space_around_a_label_is_no_part_of_it(tmp_path: Path) -> None:
 def test_an_empty_mark_is_not_verified(tmp_path: Path) -> None:
     text = "fname,label,manually_verified\na,Bark,\nb,Bark,1\nc,Bark,0\n"
     assert verified(read_labels(write(tmp_path / "l.csv", text))).tolist() == [False, True, False]
+
+
+def test_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
+    text = "fname,label,weight\na,Bark,1\nb,Bark,0.25\nc,Bark,1e-3\n"
+    assert weights(read_labels(write(tmp_path / "l.csv", text))).tolist() == [1, 0.25, 0.001]
+    assert weights(read_labels(write(tmp_path / "l.csv", "fname,label\na,Bark\n"))) is None
+    text = "fname,label,weight\na,Bark,1.5\nb,Bark,\nc,Bark,0\nd,Bark,nan\ne,Bark,much\n"
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text))
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 4 errors: line 2: weight is '1.5', no number from 0 to 1",
+        "line 3: weight is '', no number from 0 to 1",
+        "line 5: weight is 'nan', no number from 0 to 1",
+        "line 6: weight is 'much', no number from 0 to 1",
+    ]
 
 
 def test_repeated_rows_count_as_often_where_that_is_asked_for(

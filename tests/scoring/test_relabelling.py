@@ -2,36 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import refuse, succeed
+from planted import corpus, write
 
 from dcase2018.corpus.labels import read_labels
 from dcase2018.foundation.errors import InputError
-from dcase2018.scoring.relabelling import read_scores, relabel
-
-CLASSES = ["Bark", "Cough", "Flute", "Oboe"]
-
-
-def corpus(n: int = 2000) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Labels, a third of them unverified and 30 % of those wrong, and scores by a fair network."""
-    rng = np.random.default_rng(0)
-    truth = rng.integers(4, size=n)
-    verified = rng.random(n) < 2 / 3
-    wrong = ~verified & (rng.random(n) < 0.3)
-    given = np.where(wrong, (truth + rng.integers(1, 4, n)) % 4, truth)
-    logits = rng.standard_normal((n, 4)) + 3 * np.eye(4)[truth]
-    values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = pd.DataFrame(
-        {
-            "fname": [f"{i}.wav" for i in range(n)],
-            "label": np.array(CLASSES, object)[given],
-            "manually_verified": np.where(verified, "1", "0").astype(object),
-        }
-    )
-    scores = pd.DataFrame(values, columns=CLASSES, index=pd.Index(labels["fname"], name="fname"))
-    return labels, scores, np.array(CLASSES, object)[truth]
+from dcase2018.scoring.noise import read_scores
+from dcase2018.scoring.relabelling import relabel
 
 
 def test_planted_errors_are_found(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,18 +26,28 @@ def test_planted_errors_are_found(capsys: pytest.CaptureFixture[str]) -> None:
     assert recall > 0.5
     assert not changed[(labels["manually_verified"] == "1").to_numpy()].any()
     assert proposal.changes["fname"].tolist() == labels["fname"][changed].tolist()
-    assert (proposal.changes["proposed_score"] >= 0.8).all()
+    assert (proposal.changes["confidence"] >= 0.8).all()
     assert (proposal.changes["label_score"] < proposal.changes["proposed_score"]).all()
     assert len(relabel(labels, scores, 0.99).changes) < len(proposal.changes)
 
 
+def test_weights_tell_how_likely_the_labels_are_right() -> None:
+    labels, scores, truth = corpus(10_000)
+    new = relabel(labels, scores, 0.8).labels
+    weights = new["weight"].to_numpy(float)
+    checked = (labels["manually_verified"] == "1").to_numpy()
+    assert (weights[checked] == 1).all()
+    right = (new["label"] == truth).to_numpy()
+    for low, high in ((0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1)):
+        some = ~checked & (low <= weights) & (weights <= high)
+        assert weights[some].mean() == pytest.approx(right[some].mean(), abs=0.1)
+    again = relabel(new, scores, 0.8).labels
+    assert again.columns.tolist() == new.columns.tolist() == [*labels.columns, "weight"]
+
+
 def test_the_command_writes_beside_and_changes_nothing(tmp_path: Path) -> None:
     labels, scores, _ = corpus(100)
-    labels.to_csv(tmp_path / "train.csv", index=False)
-    table = scores.reset_index()
-    table.insert(1, "labels", labels["label"])
-    table.insert(2, "verified", labels["manually_verified"] == "1")
-    table.to_csv(tmp_path / "out_of_fold.csv", index=False)
+    write(tmp_path, labels, scores)
     before = (tmp_path / "train.csv").read_bytes()
     said = succeed("relabel", tmp_path / "train.csv", tmp_path / "out_of_fold.csv", tmp_path / "new.csv")
     changes = pd.read_csv(tmp_path / "new.changes.csv")
@@ -79,7 +68,7 @@ def test_what_has_no_scores_is_named() -> None:
         relabel(labels, scores.drop(columns="Oboe"), 0.8)
     with pytest.raises(InputError, match="does not tell which clips are verified"):
         relabel(labels.drop(columns="manually_verified"), scores, 0.8)
-    with pytest.raises(InputError, match="relabel corrects files with one label a clip"):
+    with pytest.raises(InputError, match="only files with one label a clip"):
         relabel(labels.rename(columns={"label": "labels"}), scores, 0.8)
 
 

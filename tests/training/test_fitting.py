@@ -79,6 +79,29 @@ def test_the_same_seed_gives_the_same_weights(store: Store) -> None:
     assert (weights(a.run)[0] != weights(c.run)[0]).any()
 
 
+def test_a_weight_for_each_clip_is_learned_as_one_for_all(store: Store) -> None:
+    table = labels().assign(manually_verified=["1", "0", "0"] * 10)
+    weight = table["manually_verified"].map({"1": "1", "0": "0.65"})
+    of_all = dataclasses.replace(PRESET, hparams=dataclasses.replace(PRESET.hparams, unverified_weight=0.65))
+    each = Experiment.plan(store.path.with_name("each"), PRESET, store, table.assign(weight=weight))
+    together = Experiment.plan(store.path.with_name("together"), of_all, store, table)
+    for experiment in (each, together):
+        fit(experiment)
+    assert_same(each.run, together.run)
+    assert each.run.training_data != together.run.training_data
+
+
+def test_a_clip_of_no_weight_teaches_nothing(store: Store) -> None:
+    weight = ["0"] + ["1"] * 29
+    tables = [labels().assign(weight=weight), labels().assign(weight=weight)]
+    tables[1].loc[0, "label"] = "class 1"
+    runs = [Experiment.plan(store.path.with_name(f"run-{i}"), PRESET, store, t) for i, t in enumerate(tables)]
+    for experiment in runs:
+        fit(experiment)
+    for mine, theirs in zip(weights(runs[0].run), weights(runs[1].run), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def noisy_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     """A network with everything that has a state: dropout, batch normalisation, noise."""
     x = keras.layers.GaussianNoise(0.1)(keras.layers.Flatten()(x))

@@ -13,6 +13,7 @@ from dcase2018.features.store import Store
 from dcase2018.foundation.errors import InputError
 from dcase2018.runs.run import Run
 from dcase2018.using.embedding import Embedder, embed
+from dcase2018.using.vectors import read_vectors
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,45 @@ def test_a_clip_is_the_mean_of_its_windows_and_csv_has_the_same(
     assert list(table["fname"]) == [fnames[number] for number in clips]
     np.testing.assert_allclose(table["start"], starts, atol=1e-3)
     np.testing.assert_allclose(table.filter(regex=r"^f\d+$"), features, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["windows.h5", "windows.csv", "clips.h5", "clips.csv"])
+def test_what_was_written_is_read_as_a_row_a_clip(
+    embedder: Embedder, stores: dict[str, Store], tmp_path: Path, name: str
+) -> None:
+    embed(embedder, stores["wide"], tmp_path / "clips.h5", per_window=False)
+    embed(embedder, stores["wide"], tmp_path / name, per_window=name.startswith("windows"))
+    fnames, _, features, _ = read(tmp_path / "clips.h5")
+    table = read_vectors(tmp_path / name)
+    np.testing.assert_allclose(table.loc[fnames], features, atol=1e-5)
+    assert len(table) == len(fnames)
+
+
+def test_files_that_have_no_embeddings(tmp_path: Path) -> None:
+    features = np.zeros((2, 3), np.float32)
+    for number, (columns, message) in enumerate(
+        (
+            ({"fname": ["a"], "features": features}, "has no embeddings"),
+            ({"fname": ["a"], "features": features, "clip": [0, 1]}, "has no embeddings"),
+            ({"fname": ["a"], "features": features, "clip": [0, -1]}, "features and clip do not fit"),
+            ({"fname": ["a"], "features": features[0], "clip": [0]}, "features and clip do not fit"),
+            ({"fname": ["a"], "features": features / np.array(0.0), "clip": [0, 0]}, "are not finite"),
+            ({"fname": [1], "features": features, "clip": [0, 0]}, "has no embeddings"),
+            ({"fname": ["a"], "features": features[:0], "clip": np.zeros(0, int)}, "has no embedding"),
+        )
+    ):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            for name, values in columns.items():
+                file[name] = values
+        with pytest.raises(InputError, match=message):
+            read_vectors(tmp_path / f"{number}.h5")
+    for text in ("", "fname,f0\n", "fname,label\na,Bark\n", "fname,f0,f2\na,1,1\n", "fname,f0\na,much\n"):
+        (tmp_path / "e.csv").write_text(text)
+        with pytest.raises(InputError, match="has no embedding"):
+            read_vectors(tmp_path / "e.csv")
+    (tmp_path / "e.csv").write_text("f0\n1\n")
+    with pytest.raises(InputError, match="has no embedding"):
+        read_vectors(tmp_path / "e.csv")
 
 
 def test_what_cannot_be_embedded(
