@@ -64,7 +64,9 @@ class Beliefs:
     verified
         Whether a person has checked it, bool, (clips,).
     scores
-        What the networks say, at the temperature that fits the verified clips: (clips, classes), sums are 1.
+        What the networks say: (clips, classes).
+    heard
+        The same at the temperature that fits the verified clips, sums of 1.
     truth
         How likely each class is the true one, label and all: (clips, classes); that of a verified clip is its
         label's.
@@ -76,6 +78,7 @@ class Beliefs:
     given: np.ndarray
     verified: np.ndarray
     scores: np.ndarray
+    heard: np.ndarray
     truth: np.ndarray
     error: float
 
@@ -84,9 +87,13 @@ class Beliefs:
         """Number of the class that is most likely the true one, int, (clips,)."""
         return self.truth.argmax(axis=1)
 
-    def of(self, chosen: np.ndarray) -> np.ndarray:
+    def truth_of(self, chosen: np.ndarray) -> np.ndarray:
         """How likely a class each, by its number, is the true one: (clips,)."""
         return self.truth[np.arange(len(chosen)), chosen]
+
+    def scores_of(self, chosen: np.ndarray) -> np.ndarray:
+        """What the networks say of a class each, by its number: (clips,)."""
+        return self.scores[np.arange(len(chosen)), chosen]
 
 
 def believe(labels: pd.DataFrame, scores: pd.DataFrame, twins: csr_array | None = None) -> Beliefs:
@@ -99,8 +106,8 @@ def believe(labels: pd.DataFrame, scores: pd.DataFrame, twins: csr_array | None 
     scores
         A row a clip, indexed by fname, a column a class, in [0, 1].
     twins
-        Which clips are of one sound, whose labels tell of each other: (clips, clips), 1 for two of them, and 0
-        for a clip and itself.
+        Which clips are of one sound, whose labels tell of each other: (clips, clips), 1 for two of them, and
+        0 for a clip and itself.
 
     Raises
     ------
@@ -112,17 +119,16 @@ def believe(labels: pd.DataFrame, scores: pd.DataFrame, twins: csr_array | None 
     checked = verified(labels)
     own = np.eye(scores.shape[1], dtype=bool)[given]  # (clips, classes)
     values = scores.loc[labels["fname"]].to_numpy(float)
-    values = cool(values, fit_temperature(values[checked], own[checked], exclusive=True), exclusive=True)
+    heard = cool(values, fit_temperature(values[checked], own[checked], exclusive=True), exclusive=True)
     others = max(1, scores.shape[1] - 1)
-    error = _error(values[own][~checked], others)
+    error = _error(heard[own][~checked], others)
     wrong = np.where(checked, VERIFIED_ERROR, error)[:, None]
     likely = np.log(np.where(own, 1 - wrong, wrong / others))  # of each label, by the class that is true
     if twins is not None:
         likely = likely + twins @ likely
-    truth = softmax(np.log(values) + likely, axis=1)
-    return Beliefs(
-        scores.columns.to_numpy(str), given, checked, values, np.where(checked[:, None], own, truth), error
-    )
+    truth = softmax(np.log(heard) + likely, axis=1)
+    truth[checked] = own[checked]
+    return Beliefs(scores.columns.to_numpy(str), given, checked, values, heard, truth, error)
 
 
 def _error(own: np.ndarray, others: int) -> float:

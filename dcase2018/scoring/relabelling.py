@@ -45,18 +45,17 @@ def relabel(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> Pr
     """
     beliefs = believe(labels, scores)
     best = beliefs.best
-    wrong = (best != beliefs.given) & (beliefs.of(best) >= confidence)
+    wrong = (best != beliefs.given) & (beliefs.truth_of(best) >= confidence)
     new = np.where(wrong, best, beliefs.given)
-    values, clips = scores.loc[labels["fname"]].to_numpy(float), np.arange(len(labels))
     changes = pd.DataFrame(
         {
             "fname": labels["fname"],
             "label": labels["label"],
             "proposed": beliefs.classes[new],
-            "label_score": values[clips, beliefs.given],
-            "proposed_score": values[clips, new],
-            "confidence": beliefs.of(new),
+            "label_score": beliefs.scores_of(beliefs.given),
+            "proposed_score": beliefs.scores_of(new),
+            "confidence": beliefs.truth_of(new),
         }
     )
-    weight = [f"{right:.4f}" for right in beliefs.of(new)]
+    weight = [f"{right:.4f}" for right in beliefs.truth_of(new)]
     return Proposal(labels.assign(label=beliefs.classes[new], **{WEIGHT: weight}), changes[wrong])

@@ -52,26 +52,14 @@ def suspects(
         See `believe`; or if no clip has an embedding, or one is not in the store.
     """
     twins = csr_array((len(labels), len(labels))) if embeddings is None else _twins(labels, embeddings)
-    beliefs = believe(labels, scores, twins)
     silent = np.zeros(len(labels), bool) if store is None else _silent(labels, store)
+    beliefs = believe(labels, scores, twins)
     reasons = _reasons(labels, beliefs, twins, silent)
-    best = np.where(np.isin(reasons, (NO_SOUND, NO_CLASS)), beliefs.given, beliefs.best)
-    proposed = best != beliefs.given
-    values, clips = scores.loc[labels["fname"]].to_numpy(float), np.arange(len(labels))
-    table = pd.DataFrame(
-        {
-            "fname": labels["fname"],
-            "label": labels["label"],
-            "suspicion": np.where(silent, 1, 1 - beliefs.of(beliefs.given)),
-            "proposed": np.where(proposed, beliefs.classes[best], ""),
-            "reason": reasons,
-            "label_score": values[clips, beliefs.given],
-            "proposed_score": np.where(proposed, values[clips, best], np.nan),
-        }
-    )
-    ranked = table[~beliefs.verified].sort_values(["suspicion", "fname"], ascending=[False, True])
+    suspicion = np.where(silent, 1, 1 - beliefs.truth_of(beliefs.given))
+    ranked = _table(labels, beliefs, suspicion, reasons)[~beliefs.verified]
+    ranked = ranked.sort_values(["suspicion", "fname"], ascending=[False, True], ignore_index=True)
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
-    return ranked.reset_index(drop=True)
+    return ranked
 
 
 def _twins(labels: pd.DataFrame, embeddings: pd.DataFrame) -> csr_array:
@@ -109,7 +97,7 @@ def _silent(labels: pd.DataFrame, store: Store) -> np.ndarray:
 
 def _reasons(labels: pd.DataFrame, beliefs: Beliefs, twins: csr_array, silent: np.ndarray) -> np.ndarray:
     """Why each label is, or is not, suspected: str, (clips,)."""
-    heard, checked = beliefs.scores.max(axis=1), beliefs.verified
+    heard, checked = beliefs.heard.max(axis=1), beliefs.verified
     least = np.quantile(heard[checked], UNUSUAL) if checked.any() else 0
     reasons = np.where(
         beliefs.best == beliefs.given, AGREED, np.char.add("heard as ", beliefs.classes[beliefs.best])
@@ -124,3 +112,22 @@ def _reasons(labels: pd.DataFrame, beliefs: Beliefs, twins: csr_array, silent: n
             reasons[clip] = f"same sound as {fname}, {'verified' if checked[twin] else 'labelled'} {label}"
     reasons[silent] = NO_SOUND
     return reasons
+
+
+def _table(
+    labels: pd.DataFrame, beliefs: Beliefs, suspicion: np.ndarray, reasons: np.ndarray
+) -> pd.DataFrame:
+    """The columns of `suspects` but for the rank, a row a clip, in the order of the labels."""
+    best = np.where(np.isin(reasons, (NO_SOUND, NO_CLASS)), beliefs.given, beliefs.best)
+    proposed = best != beliefs.given
+    return pd.DataFrame(
+        {
+            "fname": labels["fname"],
+            "label": labels["label"],
+            "suspicion": suspicion,
+            "proposed": np.where(proposed, beliefs.classes[best], ""),
+            "reason": reasons,
+            "label_score": beliefs.scores_of(beliefs.given),
+            "proposed_score": np.where(proposed, beliefs.scores_of(best), np.nan),
+        }
+    )

@@ -11,8 +11,8 @@ CLASSES = ["Bark", "Cough", "Flute", "Oboe"]
 def corpus(n: int = 2000, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Labels, a third of them unverified and 30 % of those wrong, and scores by a fair network.
 
-    Logits of variance 1, the true class's 3 above the others, would be calibrated if they were three times what
-    they are.
+    Logits of variance 1, the true class's 3 above the others, would be calibrated if they were three times as
+    large.
     """
     rng = np.random.default_rng(seed)
     truth = rng.integers(4, size=n)

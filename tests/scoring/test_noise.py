@@ -28,7 +28,7 @@ def test_beliefs_are_those_of_one_who_knows_the_noise() -> None:
 def test_what_is_believed_comes_true() -> None:
     labels, scores, truth = corpus(6000, seed=1)
     beliefs = believe(labels, scores)
-    likely, right = beliefs.of(beliefs.given), (labels["label"] == truth).to_numpy()
+    likely, right = beliefs.truth_of(beliefs.given), (labels["label"] == truth).to_numpy()
     for low, high in ((0, 0.05), (0.05, 0.5), (0.5, 0.95), (0.95, 1)):
         some = ~beliefs.verified & (low <= likely) & (likely <= high)
         assert likely[some].mean() == pytest.approx(right[some].mean(), abs=0.08)
@@ -76,4 +76,4 @@ def test_labels_that_do_not_tell_what_is_verified() -> None:
     with pytest.raises(InputError, match="add a column manually_verified of 0 and 1"):
         believe(labels.drop(columns="manually_verified"), scores)
     unverified = believe(labels.assign(manually_verified="0"), scores)
-    np.testing.assert_allclose(unverified.scores, scores)
+    np.testing.assert_allclose(unverified.heard, scores)

@@ -96,7 +96,7 @@ def test_files_that_have_no_embeddings(tmp_path: Path) -> None:
             ({"fname": ["a"], "features": features, "clip": [0, 1]}, "has no embeddings"),
             ({"fname": ["a"], "features": features, "clip": [0, -1]}, "features and clip do not fit"),
             ({"fname": ["a"], "features": features[0], "clip": [0]}, "features and clip do not fit"),
-            ({"fname": ["a"], "features": features / np.array(0.0), "clip": [0, 0]}, "are not finite"),
+            ({"fname": ["a"], "features": features + np.nan, "clip": [0, 0]}, "are not finite"),
             ({"fname": [1], "features": features, "clip": [0, 0]}, "has no embeddings"),
             ({"fname": ["a"], "features": features[:0], "clip": np.zeros(0, int)}, "has no embedding"),
         )
