@@ -52,6 +52,7 @@ def test_every_command_without_a_home(place: Path) -> None:
         ("evaluate", "test.h5", "data/test_post_competition.csv", "run", "--output", "scores.csv"),
         ("predict", "test.h5", "submission.csv", "run", "folds"),
         ("plot", "run"),
+        ("suspects", "folds/out_of_fold.csv", "data/train.csv", "suspects.csv"),
         ("relabel", "data/train.csv", "folds/out_of_fold.csv", "relabelled.csv"),
     ):
         done = run(place, *command)
