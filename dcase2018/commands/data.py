@@ -184,7 +184,8 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     cls=Command,
     epilog="Example:\n"
     "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
-    "  dcase2018 relabel train.csv runs/folds/out_of_fold.csv relabelled.csv",
+    "  dcase2018 relabel train.csv runs/folds/out_of_fold.csv relabelled.csv\n"
+    "  dcase2018 fit train.h5 relabelled.csv runs/relabelled",
 )
 @click.argument("labels_csv", type=INPUT)
 @click.argument("scores_csv", type=INPUT)
@@ -203,7 +204,8 @@ def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence
     writes them. NEW_LABELS_CSV gets all clips, some with another label; NEW_LABELS_CSV with the suffix
     .changes.csv lists those, with the scores of both labels. LABELS_CSV stays as it is.
 
-    Its column weight tells how likely each label is right, and fit takes it for what the clip counts for.
+    The column weight of NEW_LABELS_CSV tells how likely each label is right; fit takes it for what the clip
+    counts for.
     """
     changes_csv = new_labels_csv.with_suffix(".changes.csv")
     check_output(new_labels_csv, labels_csv, scores_csv)
