@@ -98,8 +98,7 @@ class Program(click.Group):
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: nothing is left to be interrupted
 
     def invoke(self, context: click.Context) -> Any:
-        logging.basicConfig(format="%(message)s", handlers=[TerminalHandler()])
-        log.setLevel(logging.INFO)
+        speak(logging.INFO)
         try:
             return super().invoke(context)
         except Dcase2018Error as error:
@@ -127,6 +126,12 @@ class TerminalHandler(logging.Handler):
         from tqdm import tqdm
 
         tqdm.write(printable(self.format(record)), file=sys.stderr)
+
+
+def speak(level: int, before: str = "") -> None:
+    """Have this process write its log to standard error, with something before each message."""
+    logging.basicConfig(format=f"{before}%(message)s", handlers=[TerminalHandler()])
+    log.setLevel(level)
 
 
 def _set_level(level: int, context: click.Context, option: click.Parameter, given: bool) -> None:

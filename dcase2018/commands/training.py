@@ -1,8 +1,10 @@
 """Commands that train."""
 
 import dataclasses
+import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +25,15 @@ from dcase2018.program import (
     options,
     say,
     seed_option,
+    speak,
 )
 
 if TYPE_CHECKING:
     from dcase2018.runs import Limits
     from dcase2018.training import Fold
 
+
+log = logging.getLogger("dcase2018")
 
 preset_options = options(
     click.option(
@@ -113,7 +118,7 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     type=click.IntRange(1, 64),
     help="Threads that prepare batches; the network does not depend on their number.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Train the folds on this Dask cluster.")
+@click.option("--scheduler", metavar="ADDRESS", help="Train the folds on this Dask cluster, a fold a worker.")
 @seed_option
 @click.option("--force", is_flag=True, help="Remove another run that RUN holds.")
 def fit(
@@ -163,7 +168,6 @@ def fit(
         number = named_folds(labels, folds_from) if folds_from else deal(labels, folds or 0, seed)
         if fold and fold > number.max() + 1:
             raise InputError(f"--fold {fold} is not among the {number.max() + 1} folds")
-        load_keras()
         from dcase2018.training import plan_folds
 
         planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
@@ -195,21 +199,28 @@ def _fit_folds(
 ) -> str:
     """Train all planned folds, or `only` one; say how well they do."""
     from dcase2018.corpus import write_table
-    from dcase2018.foundation import workers as processes
+    from dcase2018.foundation import find_places
     from dcase2018.runs import OUT_OF_FOLD
     from dcase2018.training import fit_folds, make_way, out_of_fold, verified_score
 
     make_way(path, planned, force)
-    with processes(1, scheduler) as pool:
-        chosen = planned[only - 1 : only] if only else planned
-        fit_folds(chosen, limits, checkpoint_steps, force, workers, pool)
-    if only:
-        return f"{path}: trained fold {only} of {len(planned)}"
-    table = out_of_fold(planned)
+    chosen = planned[only - 1 : only] if only else planned
+    with find_places(len(chosen), partial(_prepare, log.getEffectiveLevel()), scheduler) as places:
+        fit_folds(chosen, limits, checkpoint_steps, force, workers, places)
+        if only:
+            return f"{path}: trained fold {only} of {len(planned)}"
+        table = out_of_fold(planned, places)
     write_table(path / OUT_OF_FOLD, table)
     score = verified_score(table)
     told = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
     return f"{path}: {len(planned)} folds; {told}"
+
+
+def _prepare(level: int, accelerator: str) -> None:
+    """Load Keras; a process beside this one says what it has to say, at this one's level."""
+    if accelerator:
+        speak(level, f"[{accelerator}] ")
+    load_keras()
 
 
 def _check_choice(
@@ -253,6 +264,7 @@ def _check_choice(
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trainings in all.")
 @preset_options
 @click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop a training after so long.")
+@click.option("--scheduler", metavar="ADDRESS", help="Train on this Dask cluster, a trial a worker.")
 @seed_option
 def tune(
     store: Path,
@@ -266,6 +278,7 @@ def tune(
     hparams: str,
     epochs: int | None,
     max_minutes: float | None,
+    scheduler: str | None,
     seed: int,
 ) -> None:
     """Search hyperparameters by validation MAP@3, and keep all trainings in the folder STUDY.
@@ -276,6 +289,7 @@ def tune(
     chosen = _choose(preset, model, hparams, epochs)
     from dcase2018.corpus import class_names, read_labels
     from dcase2018.features import Store
+    from dcase2018.foundation import find_places
     from dcase2018.runs import Limits
     from dcase2018.training import Experiment
 
@@ -288,12 +302,14 @@ def tune(
         return Experiment.plan(run, trial, opened, labels, held_out, seed=seed)
 
     plan(study / "trial", chosen.hparams)  # what is wrong with the data is said before the wait for Keras
-    load_keras()
     try:
         from dcase2018.training import parse_search, tune
     except ImportError:
         raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
     space = parse_search(search)
     limits = Limits(max_minutes=max_minutes)
-    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed)
+    level = log.getEffectiveLevel()
+    said = level if level == logging.DEBUG else max(level, logging.WARNING)  # of trials side by side
+    with find_places(trials, partial(_prepare, said), scheduler) as places:
+        score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, places)
     say(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

@@ -31,8 +31,7 @@ def table() -> pd.DataFrame:
 def trained(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> tuple[Path, list[Fold]]:
     root = tmp_path_factory.mktemp("folds")
     planned = plan_folds(root / "run", deal(table, 3, 4), PRESET, make_store(root / "s.h5"), table, seed=4)
-    with workers(1) as pool:
-        fit_folds(planned, Limits(), 250, False, 1, pool)
+    fit_folds(planned, Limits(), 250, False, 1)
     return root / "run", planned
 
 
