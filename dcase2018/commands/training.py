@@ -1,10 +1,8 @@
 """Commands that train."""
 
 import dataclasses
-import logging
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,18 +20,16 @@ from dcase2018.program import (
     Command,
     Finite,
     hparams_help,
+    loaded,
     options,
     say,
     seed_option,
-    speak,
 )
 
 if TYPE_CHECKING:
     from dcase2018.runs import Limits
     from dcase2018.training import Fold
 
-
-log = logging.getLogger("dcase2018")
 
 preset_options = options(
     click.option(
@@ -198,29 +194,18 @@ def _fit_folds(
     workers: int,
 ) -> str:
     """Train all planned folds, or `only` one; say how well they do."""
-    from dcase2018.corpus import write_table
     from dcase2018.foundation import find_places
-    from dcase2018.runs import OUT_OF_FOLD
-    from dcase2018.training import fit_folds, make_way, out_of_fold, verified_score
+    from dcase2018.training import fit_folds, keep_out_of_fold, make_way
 
     make_way(path, planned, force)
     chosen = planned[only - 1 : only] if only else planned
-    with find_places(len(chosen), partial(_prepare, log.getEffectiveLevel()), scheduler) as places:
+    with find_places(len(chosen), loaded(), scheduler) as places:
         fit_folds(chosen, limits, checkpoint_steps, force, workers, places)
         if only:
             return f"{path}: trained fold {only} of {len(planned)}"
-        table = out_of_fold(planned, places)
-    write_table(path / OUT_OF_FOLD, table)
-    score = verified_score(table)
+        score = keep_out_of_fold(path, planned, places)
     told = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
     return f"{path}: {len(planned)} folds; {told}"
-
-
-def _prepare(level: int, accelerator: str) -> None:
-    """Load Keras; a process beside this one says what it has to say, at this one's level."""
-    if accelerator:
-        speak(level, f"[{accelerator}] ")
-    load_keras()
 
 
 def _check_choice(
@@ -308,8 +293,6 @@ def tune(
         raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
     space = parse_search(search)
     limits = Limits(max_minutes=max_minutes)
-    level = log.getEffectiveLevel()
-    said = level if level == logging.DEBUG else max(level, logging.WARNING)  # of trials side by side
-    with find_places(trials, partial(_prepare, said), scheduler) as places:
+    with find_places(trials, loaded(quietly=True), scheduler) as places:
         score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, places)
     say(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

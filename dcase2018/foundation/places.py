@@ -1,7 +1,7 @@
 """Where trainings run, one at a time in each place: here, a process an accelerator, a Dask cluster.
 
-A place is an executor as `concurrent.futures` has it. What it runs is a call without arguments that can be
-pickled; what that returns or raises comes back.
+A place is an executor as `concurrent.futures` has it. A task is called without arguments; for other places
+than this process it can be pickled, and so can what it returns or raises.
 """
 
 import logging
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Prepare = Callable[[str], None]
+Places = AbstractContextManager[Sequence[Executor]]
 
 STOPPED = "stopped; what was finished is kept, and the same command goes on"
 LOST = "the system ended a process, which it does when memory runs out; the same command goes on"
@@ -56,8 +57,7 @@ def results(tasks: Iterable[Callable[[], T]], places: Sequence[Executor]) -> Ite
             yield future.result()
 
 
-@contextmanager
-def find_places(most: int, prepare: Prepare, scheduler: str | None = None) -> Iterator[Sequence[Executor]]:
+def find_places(most: int, prepare: Prepare, scheduler: str | None = None) -> Places:
     """Find places for `most` tasks at a time: a cluster's workers, this machine's accelerators, or here.
 
     Parameters
@@ -77,16 +77,16 @@ def find_places(most: int, prepare: Prepare, scheduler: str | None = None) -> It
     StoppedError
         If a signal came. Tasks of this machine were told, and have ended; those of a cluster go on.
     """
-    with ExitStack() as stack:
-        names = accelerators() if most > 1 and scheduler is None else []
-        if scheduler is not None:
-            yield stack.enter_context(_on_cluster(scheduler))
-        elif len(names) > 1:
-            log.info("accelerators %s: as many trainings at a time", ", ".join(names[:most]))
-            yield stack.enter_context(_on_accelerators(names[:most], prepare))
-        else:
-            prepare("")
-            yield [Here()]
+    if scheduler is not None:
+        return _on_cluster(scheduler)
+    names = accelerators()[:most] if most > 1 else []
+    return _on_accelerators(names, prepare) if len(names) > 1 else _here(prepare)
+
+
+@contextmanager
+def _here(prepare: Prepare) -> Iterator[Sequence[Executor]]:
+    prepare("")
+    yield [Here()]
 
 
 @contextmanager
@@ -131,6 +131,7 @@ def _on_accelerators(names: Sequence[str], prepare: Prepare) -> Iterator[Sequenc
 
     A signal, or an error of one, has all end in order; a second signal has them end at once.
     """
+    log.info("accelerators %s: as many trainings at a time", ", ".join(names))
     before = set(multiprocessing.active_children())
 
     def tell(end: Callable[[BaseProcess], None]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import SEVERAL, class_names, class_truth, verified
+from dcase2018.corpus import SEVERAL, class_names, class_truth, verified, write_table
 from dcase2018.examples import LabelledClips
 from dcase2018.features import Store
 from dcase2018.foundation import Here, InputError, results
@@ -116,6 +116,13 @@ def _train(
     from dcase2018.training.fitting import fit  # Keras is loaded where a network learns, and nowhere else
 
     return experiment.run.path, fit(experiment, limits, checkpoint_steps, force, workers=workers)
+
+
+def keep_out_of_fold(path: Path, planned: Sequence[Fold], places: Sequence[Executor]) -> float | None:
+    """Keep the scores of `out_of_fold` in the folder of folds, and tell that of `verified_score`."""
+    table = out_of_fold(planned, places)
+    write_table(path / OUT_OF_FOLD, table)
+    return verified_score(table)
 
 
 def out_of_fold(chosen: Sequence[Fold], places: Sequence[Executor] = (Here(),)) -> pd.DataFrame:
