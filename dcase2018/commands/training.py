@@ -293,6 +293,6 @@ def tune(
         raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
     space = parse_search(search)
     limits = Limits(max_minutes=max_minutes)
-    with find_places(trials, loaded(quietly=True), scheduler) as places:
-        score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, places)
+    places = find_places(trials, loaded(quietly=True), scheduler)
+    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, places)
     say(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

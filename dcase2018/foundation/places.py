@@ -7,11 +7,13 @@ than this process it can be pickled, and so can what it returns or raises.
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any, TypeVar
 
 from dcase2018.foundation.accelerators import VISIBLE, accelerators
@@ -122,7 +124,13 @@ class _Process(ProcessPoolExecutor):
 def _begin(name: str, parent: int) -> None:
     os.environ[VISIBLE] = name
     os.setpgid(0, 0)  # a terminal's Ctrl-C is for the parent alone, which passes it on
+    signal.signal(signal.SIGTERM, _leave)
     end_with(parent)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End with what Python does at an end, where no task minds the signal: it gives locks back."""
+    raise SystemExit(128 + number)
 
 
 @contextmanager
@@ -151,11 +159,12 @@ def _on_accelerators(names: Sequence[str], prepare: Prepare) -> Iterator[Sequenc
             tell(BaseProcess.kill)
             raise
         except BaseException as error:
-            if wish.number and isinstance(error, BrokenProcessPool | StoppedError):
+            lost = isinstance(error, BrokenProcessPool | SystemExit)
+            if wish.number and (lost or isinstance(error, StoppedError)):
                 raise StoppedError(wish.number, STOPPED) from None
             if not wish.number:
                 tell(BaseProcess.terminate)
-            if isinstance(error, BrokenProcessPool):
+            if lost:
                 raise Dcase2018Error(LOST) from None
             raise
 

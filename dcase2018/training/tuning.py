@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dcase2018.foundation import (
     Dcase2018Error,
     Here,
     InputError,
+    Places,
     Progress,
     StoppedError,
     knobs,
@@ -34,6 +36,7 @@ FILE = "study.db"
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 RUNNING, FAIL = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
 
+HERE = nullcontext([Here()])
 Plan = Callable[[Path, HParams], Experiment]
 Range = tuple[Any, Any] | list[str]  # from low to high, or one of these, as text
 
@@ -89,7 +92,7 @@ def tune(
     trials: int,
     limits: Limits,
     seed: int = 0,
-    places: Sequence[Executor] = (Here(),),
+    places: Places = HERE,
 ) -> tuple[float, str]:
     """Search until `trials` trainings are done, those of earlier calls included.
 
@@ -104,7 +107,8 @@ def tune(
     plan
         Plans the training of a trial, with validation clips.
     places
-        Where trainings run (see `find_places`). With several, what is drawn depends on which ends first.
+        Where trainings run (see `find_places`), found when the study is open. With several, what is drawn
+        depends on which ends first.
 
     Returns
     -------
@@ -127,8 +131,8 @@ def tune(
         def draw(trial: optuna.Trial) -> Experiment:
             return plan(folder / f"trial-{trial.number}", suggest(trial, space, start))
 
-        with Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
-            for last in _tried(study, trials - earlier, draw, limits, places):
+        with places as found, Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
+            for last in _tried(study, trials - earlier, draw, limits, found):
                 log.info("trial %d: %s, %s", last.number, last.state.name.lower(), _as_hparams(last.params))
                 progress.update(1)
     if not study.get_trials(states=[COMPLETE]):
