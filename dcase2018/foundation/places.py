@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, TypeVar
 
 from dcase2018.foundation.accelerators import VISIBLE, accelerators
+from dcase2018.foundation.apart import run_apart
 from dcase2018.foundation.errors import Dcase2018Error
 from dcase2018.foundation.parallel import cluster, end_with
 from dcase2018.foundation.signals import StoppedError, Wish, ended_in_order, wish_to_end
@@ -91,6 +93,16 @@ def _here(prepare: Prepare) -> Iterator[Sequence[Executor]]:
     yield [Here()]
 
 
+class _Worker(Executor):
+    """A worker of a cluster, which runs each task in a process of its own."""
+
+    def __init__(self, worker: Executor) -> None:
+        self.worker = worker
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        return self.worker.submit(run_apart, partial(fn, *args, **kwargs))
+
+
 @contextmanager
 def _on_cluster(scheduler: str) -> Iterator[Sequence[Executor]]:
     """Take each worker for a place; another one may help out where one was lost."""
@@ -102,7 +114,7 @@ def _on_cluster(scheduler: str) -> Iterator[Sequence[Executor]]:
             client.wait_for_workers(1)
         near = {"pure": False, "allow_other_workers": True}
         try:
-            yield [client.get_executor(workers=[worker], **near) for worker in client.nthreads()]
+            yield [_Worker(client.get_executor(workers=[at], **near)) for at in client.nthreads()]
         except (KilledWorker, CancelledError) as error:
             raise Dcase2018Error(f"the cluster at {scheduler} lost a task ({error})") from None
 
