@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dcase2018.foundation.errors import Dcase2018Error
@@ -19,16 +20,24 @@ T = TypeVar("T")
 CODE = "from dcase2018.foundation.apart import answer; answer()"
 
 
-def run_apart(task: Callable[[], T]) -> T:
+def run_apart(folder: Path, task: Callable[[], T]) -> T:
     """Run a task that can be pickled; return what it returns, and raise what it raises.
+
+    Parameters
+    ----------
+    folder
+        Where relative paths begin.
 
     Raises
     ------
     Dcase2018Error
         If the system ends the process.
+    OSError
+        If there is no such folder here.
     """
     command = [sys.executable, "-c", CODE, str(os.getpid())]
-    done = subprocess.run(command, input=pickle.dumps(task), stdout=subprocess.PIPE, check=False)
+    question = pickle.dumps(task)
+    done = subprocess.run(command, input=question, stdout=subprocess.PIPE, cwd=folder, check=False)
     if done.returncode:
         raise Dcase2018Error(
             f"a process ended with {done.returncode}, as the system ends one when memory runs out;"

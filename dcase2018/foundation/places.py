@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -100,7 +101,7 @@ class _Worker(Executor):
         self.worker = worker
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        return self.worker.submit(run_apart, partial(fn, *args, **kwargs))
+        return self.worker.submit(run_apart, Path.cwd(), partial(fn, *args, **kwargs))
 
 
 @contextmanager
