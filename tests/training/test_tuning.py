@@ -88,12 +88,13 @@ def told(folder: Path) -> list[optuna.trial.FrozenTrial]:
     shutil.copy(folder / "study.db", folder / "copy.db")
     trials = optuna.load_study(study_name="dcase2018", storage=f"sqlite:///{folder / 'copy.db'}").trials
     for trial in trials:
+        if trial.state.name == "FAIL":
+            continue
         run = Run.load(folder / f"trial-{trial.number}")
         assert run.hparams.lr == trial.params["lr"]
-        if trial.state.name != "FAIL":
-            scores = {row["epoch"]: row["val_map3"] for row in run.history()}
-            assert trial.intermediate_values == pytest.approx(scores | trial.intermediate_values)
-            assert trial.state.name == "PRUNED" or trial.value == max(scores.values())
+        scores = {row["epoch"]: row["val_map3"] for row in run.history()}
+        assert trial.intermediate_values == pytest.approx(scores | trial.intermediate_values)
+        assert trial.state.name == "PRUNED" or trial.value == max(scores.values())
     return trials
 
 
@@ -158,7 +159,7 @@ def test_a_study_that_was_stopped_side_by_side_goes_on(toy: Toy, tmp_path: Path)
     )
     assert first.returncode == 143
     third = start()
-    wait_for("trial-2/checkpoints/step-*")
+    wait_for("trial-[2-9]/checkpoints/step-*")
     third.kill()
     third.communicate()
     last = start()
