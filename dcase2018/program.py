@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from dcase2018.foundation import Dcase2018Error, InputError, describe
+from dcase2018.loading import load_keras
 
 log = logging.getLogger("dcase2018")
 
@@ -98,8 +99,7 @@ class Program(click.Group):
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: nothing is left to be interrupted
 
     def invoke(self, context: click.Context) -> Any:
-        logging.basicConfig(format="%(message)s", handlers=[TerminalHandler()])
-        log.setLevel(logging.INFO)
+        _speak(logging.INFO)
         try:
             return super().invoke(context)
         except Dcase2018Error as error:
@@ -127,6 +127,30 @@ class TerminalHandler(logging.Handler):
         from tqdm import tqdm
 
         tqdm.write(printable(self.format(record)), file=sys.stderr)
+
+
+def loaded(quietly: bool = False) -> Callable[[str], None]:
+    """Make what loads Keras, in this process or in one beside it, which then speaks as this one does.
+
+    Parameters
+    ----------
+    quietly
+        Have others than this process say only what went wrong, unless this one tells each step.
+    """
+    level = log.getEffectiveLevel()
+    return functools.partial(_load, logging.WARNING if quietly and level > logging.DEBUG else level)
+
+
+def _load(level: int, accelerator: str) -> None:
+    if accelerator:
+        _speak(level, f"[{accelerator}] ")
+    load_keras()
+
+
+def _speak(level: int, before: str = "") -> None:
+    """Have this process write its log to standard error, with something before each message."""
+    logging.basicConfig(format=f"{before}%(message)s", handlers=[TerminalHandler()])
+    log.setLevel(level)
 
 
 def _set_level(level: int, context: click.Context, option: click.Parameter, given: bool) -> None:

@@ -14,7 +14,6 @@ from dcase2018.corpus.labels import class_truth, label_lists, read_labels
 from dcase2018.corpus.splits import folds as deal
 from dcase2018.features.store import Entry, Store, checksum
 from dcase2018.features.writing import write_store
-from dcase2018.foundation.parallel import workers
 from dcase2018.networks.hparams import HParams, Preset
 from dcase2018.runs.ensemble import Ensemble
 from dcase2018.runs.run import Run
@@ -89,8 +88,7 @@ def test_a_softmax_is_refused(corpus: Path) -> None:
 def test_folds(corpus: Path) -> None:
     labels = read_labels(corpus / "dev.csv")
     planned = plan_folds(corpus / "folds", deal(labels, 2, 0), PRESET, Store(corpus / "s.h5"), labels)
-    with workers(1) as pool:
-        fit_folds(planned, Limits(), 250, False, 1, pool)
+    fit_folds(planned, Limits(), 250, False, 1)
     table = out_of_fold(planned)
     assert verified_score(table) > 0.8
     given = dict(zip(labels["fname"], label_lists(labels), strict=True))

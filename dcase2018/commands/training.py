@@ -20,6 +20,7 @@ from dcase2018.program import (
     Command,
     Finite,
     hparams_help,
+    loaded,
     options,
     say,
     seed_option,
@@ -113,7 +114,7 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     type=click.IntRange(1, 64),
     help="Threads that prepare batches; the network does not depend on their number.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Train the folds on this Dask cluster.")
+@click.option("--scheduler", metavar="ADDRESS", help="Train the folds on this Dask cluster, a fold a worker.")
 @seed_option
 @click.option("--force", is_flag=True, help="Remove another run that RUN holds.")
 def fit(
@@ -163,7 +164,6 @@ def fit(
         number = named_folds(labels, folds_from) if folds_from else deal(labels, folds or 0, seed)
         if fold and fold > number.max() + 1:
             raise InputError(f"--fold {fold} is not among the {number.max() + 1} folds")
-        load_keras()
         from dcase2018.training import plan_folds
 
         planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
@@ -194,20 +194,16 @@ def _fit_folds(
     workers: int,
 ) -> str:
     """Train all planned folds, or `only` one; say how well they do."""
-    from dcase2018.corpus import write_table
-    from dcase2018.foundation import workers as processes
-    from dcase2018.runs import OUT_OF_FOLD
-    from dcase2018.training import fit_folds, make_way, out_of_fold, verified_score
+    from dcase2018.foundation import find_places
+    from dcase2018.training import fit_folds, keep_out_of_fold, make_way
 
     make_way(path, planned, force)
-    with processes(1, scheduler) as pool:
-        chosen = planned[only - 1 : only] if only else planned
-        fit_folds(chosen, limits, checkpoint_steps, force, workers, pool)
-    if only:
-        return f"{path}: trained fold {only} of {len(planned)}"
-    table = out_of_fold(planned)
-    write_table(path / OUT_OF_FOLD, table)
-    score = verified_score(table)
+    chosen = planned[only - 1 : only] if only else planned
+    with find_places(len(chosen), loaded(), scheduler) as places:
+        fit_folds(chosen, limits, checkpoint_steps, force, workers, places)
+        if only:
+            return f"{path}: trained fold {only} of {len(planned)}"
+        score = keep_out_of_fold(path, planned, places)
     told = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
     return f"{path}: {len(planned)} folds; {told}"
 
@@ -253,6 +249,7 @@ def _check_choice(
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trainings in all.")
 @preset_options
 @click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop a training after so long.")
+@click.option("--scheduler", metavar="ADDRESS", help="Train on this Dask cluster, a trial a worker.")
 @seed_option
 def tune(
     store: Path,
@@ -266,6 +263,7 @@ def tune(
     hparams: str,
     epochs: int | None,
     max_minutes: float | None,
+    scheduler: str | None,
     seed: int,
 ) -> None:
     """Search hyperparameters by validation MAP@3, and keep all trainings in the folder STUDY.
@@ -276,6 +274,7 @@ def tune(
     chosen = _choose(preset, model, hparams, epochs)
     from dcase2018.corpus import class_names, read_labels
     from dcase2018.features import Store
+    from dcase2018.foundation import find_places
     from dcase2018.runs import Limits
     from dcase2018.training import Experiment
 
@@ -288,12 +287,12 @@ def tune(
         return Experiment.plan(run, trial, opened, labels, held_out, seed=seed)
 
     plan(study / "trial", chosen.hparams)  # what is wrong with the data is said before the wait for Keras
-    load_keras()
     try:
         from dcase2018.training import parse_search, tune
     except ImportError:
         raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
     space = parse_search(search)
     limits = Limits(max_minutes=max_minutes)
-    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed)
+    places = find_places(trials, loaded(quietly=True), scheduler)
+    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, places)
     say(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

@@ -8,6 +8,9 @@
     progress  a bar on a terminal, a line now and then elsewhere
     signals   Ctrl-C and SIGTERM as a wish to end in order
     parallel  processes of this machine, or a Dask cluster
+    apart     a task in a process of its own
+    accelerators  those that this machine has
+    places    where trainings run: here, a process an accelerator, a Dask cluster
 
 It imports no other room.
 """

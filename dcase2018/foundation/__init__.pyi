@@ -3,6 +3,10 @@ from .errors import InputError as InputError
 from .errors import some as some
 from .parallel import end_with as end_with
 from .parallel import workers as workers
+from .places import Here as Here
+from .places import Places as Places
+from .places import find_places as find_places
+from .places import results as results
 from .progress import Progress as Progress
 from .publish import AnyPath as AnyPath
 from .publish import ensure_writable as ensure_writable

@@ -5,11 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from dcase2018.foundation.errors import Dcase2018Error, InputError
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
 
 PARENT_EVERY = 1.0  # seconds between two looks of a worker at its parent
 
@@ -36,6 +40,16 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel
                 "the system ended a worker process, which it does when memory runs out; try fewer --jobs"
             ) from None
         return
+    with cluster(scheduler), joblib.parallel_config("dask"):
+        yield joblib.Parallel(-1, **settings)
+
+
+@contextmanager
+def cluster(scheduler: str) -> "Iterator[Client]":
+    """Connect to a Dask cluster; raises what `workers` raises of one.
+
+    What it has not begun on leaving is dropped.
+    """
     try:
         from dask.distributed import Client
     except ImportError:
@@ -48,8 +62,8 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel
         ) from None
     except OSError as error:
         raise Dcase2018Error(f"--scheduler {scheduler} does not answer ({error})") from None
-    with client, joblib.parallel_config("dask"):
-        yield joblib.Parallel(-1, **settings)
+    with client:
+        yield client
 
 
 def end_with(parent: int) -> None:

@@ -1,6 +1,7 @@
 """Progress of long work, on standard error: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
+import multiprocessing
 import sys
 import time
 from types import TracebackType
@@ -35,12 +36,13 @@ class Progress:
         self.what, self.total, self.unit, self.every = what, total, unit, every
         self.done = self.first = done
         self.started = self.told = time.monotonic()
+        alone = multiprocessing.parent_process() is None  # or others write to the terminal too
         self.bar = tqdm(
             total=total,
             initial=done,
             desc=what,
             unit=f" {unit}",
-            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)),
+            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO) and alone),
             dynamic_ncols=True,
             delay=delay,
         )

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,8 +15,11 @@ class StoppedError(Dcase2018Error):
     """A signal ended the work, and what it had done is kept."""
 
     def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(number, message)  # from which another process makes it anew
         self.exit_code = 128 + number
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class Wish:
@@ -26,10 +29,10 @@ class Wish:
 
 
 @contextmanager
-def wish_to_end() -> Iterator[Wish]:
+def wish_to_end(pass_on: Callable[[], None] = lambda: None) -> Iterator[Wish]:
     """Note the first signal in a `Wish` instead of dying of it; a second one is not held back.
 
-    Outside the main thread, where signals do not arrive, nothing is noted.
+    Outside the main thread, where signals do not arrive, nothing is noted. `pass_on` is called when it came.
     """
     wish = Wish()
     if threading.current_thread() is not threading.main_thread():
@@ -40,6 +43,7 @@ def wish_to_end() -> Iterator[Wish]:
     def note(number: int, frame: FrameType | None) -> None:
         wish.number = number
         signal.signal(number, before[signal.Signals(number)])
+        pass_on()
 
     for number in SIGNALS:
         signal.signal(number, note)

@@ -3,9 +3,8 @@ from .experiment import Initial as Initial
 from .fitting import fit as fit
 from .folds import Fold as Fold
 from .folds import fit_folds as fit_folds
+from .folds import keep_out_of_fold as keep_out_of_fold
 from .folds import make_way as make_way
-from .folds import out_of_fold as out_of_fold
 from .folds import plan_folds as plan_folds
-from .folds import verified_score as verified_score
 from .tuning import parse_search as parse_search
 from .tuning import tune as tune

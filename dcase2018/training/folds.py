@@ -1,23 +1,26 @@
 """Cross-validation: a run a fold, and every clip scored by the network that has not learned it."""
 
+import logging
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import SEVERAL, class_names, class_truth, verified
+from dcase2018.corpus import SEVERAL, class_names, class_truth, verified, write_table
 from dcase2018.examples import LabelledClips
 from dcase2018.features import Store
-from dcase2018.foundation import InputError
+from dcase2018.foundation import Here, InputError, results
 from dcase2018.networks import Preset
 from dcase2018.runs import OUT_OF_FOLD, Limits, clear_run
 from dcase2018.scoring import Tagger, average_precision
 from dcase2018.training.experiment import Experiment
-from dcase2018.training.fitting import fit
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,18 +99,33 @@ def fit_folds(
     checkpoint_steps: int,
     force: bool,
     workers: int,
-    pool: joblib.Parallel,
+    places: Sequence[Executor] = (Here(),),
 ) -> None:
-    """Train the networks of some folds (see `dcase2018.training.fitting.fit`)."""
-    tasks = (
-        joblib.delayed(fit)(fold.experiment, limits, checkpoint_steps, force, workers=workers)
-        for fold in chosen
-    )
-    for _ in pool(tasks):
-        pass
+    """Train the networks of some folds, as many at a time as there are places.
+
+    The networks do not depend on the places. See `dcase2018.training.fitting.fit` for the rest.
+    """
+    tasks = (partial(_train, fold.experiment, limits, checkpoint_steps, force, workers) for fold in chosen)
+    for path, over in results(tasks, places):
+        log.info("%s: %s", path, over)
 
 
-def out_of_fold(chosen: Sequence[Fold]) -> pd.DataFrame:
+def _train(
+    experiment: Experiment, limits: Limits, checkpoint_steps: int, force: bool, workers: int
+) -> tuple[Path, str]:
+    from dcase2018.training.fitting import fit  # Keras is loaded where a network learns, and nowhere else
+
+    return experiment.run.path, fit(experiment, limits, checkpoint_steps, force, workers=workers)
+
+
+def keep_out_of_fold(path: Path, planned: Sequence[Fold], places: Sequence[Executor]) -> float | None:
+    """Keep the scores of `out_of_fold` in the folder of folds, and tell that of `verified_score`."""
+    table = out_of_fold(planned, places)
+    write_table(path / OUT_OF_FOLD, table)
+    return verified_score(table)
+
+
+def out_of_fold(chosen: Sequence[Fold], places: Sequence[Executor] = (Here(),)) -> pd.DataFrame:
     """Score every clip by the network of its fold.
 
     Returns
@@ -116,16 +134,18 @@ def out_of_fold(chosen: Sequence[Fold]) -> pd.DataFrame:
         A row a clip, sorted by `fname`: its columns are `fname`, `labels` (parted by commas), `verified`,
         and a class each.
     """
-    parts = []
-    for fold in chosen:
-        run, clips = fold.experiment.run, fold.held_out
-        scores = Tagger(run, run.load_model(), clips.store).scores(clips.rows)
-        part = pd.DataFrame(scores, columns=run.classes)
-        part.insert(0, "fname", [clips.store.fnames[row] for row in clips.rows])
-        part.insert(1, SEVERAL, [",".join(compress(run.classes, true)) for true in clips.truth])
-        part.insert(2, "verified", clips.verified)
-        parts.append(part)
+    parts = results((partial(_score, fold) for fold in chosen), places)
     return pd.concat(parts, ignore_index=True).sort_values("fname", ignore_index=True)
+
+
+def _score(fold: Fold) -> pd.DataFrame:
+    run, clips = fold.experiment.run, fold.held_out
+    scores = Tagger(run, run.load_model(), clips.store).scores(clips.rows)
+    part = pd.DataFrame(scores, columns=run.classes)
+    part.insert(0, "fname", [clips.store.fnames[row] for row in clips.rows])
+    part.insert(1, SEVERAL, [",".join(compress(run.classes, true)) for true in clips.truth])
+    part.insert(2, "verified", clips.verified)
+    return part
 
 
 def verified_score(table: pd.DataFrame) -> float | None:

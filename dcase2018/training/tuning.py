@@ -5,23 +5,38 @@ import functools
 import json
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
 
-from dcase2018.foundation import Dcase2018Error, InputError, Progress, StoppedError, knobs, parse
+from dcase2018.foundation import (
+    Dcase2018Error,
+    Here,
+    InputError,
+    Places,
+    Progress,
+    StoppedError,
+    knobs,
+    only_writer,
+    parse,
+    results,
+)
 from dcase2018.networks import HParams
 from dcase2018.runs import Limits, Row
 from dcase2018.training.experiment import Experiment
-from dcase2018.training.fitting import fit
 
 log = logging.getLogger(__name__)
 
+FILE = "study.db"
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+RUNNING, FAIL = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
 
+HERE = nullcontext([Here()])
 Plan = Callable[[Path, HParams], Experiment]
 Range = tuple[Any, Any] | list[str]  # from low to high, or one of these, as text
 
@@ -77,6 +92,7 @@ def tune(
     trials: int,
     limits: Limits,
     seed: int = 0,
+    places: Places = HERE,
 ) -> tuple[float, str]:
     """Search until `trials` trainings are done, those of earlier calls included.
 
@@ -90,6 +106,9 @@ def tune(
         The hyperparameters that are not searched.
     plan
         Plans the training of a trial, with validation clips.
+    places
+        Where trainings run (see `find_places`), found when the study is open. With several, what is drawn
+        depends on which ends first.
 
     Returns
     -------
@@ -100,29 +119,63 @@ def tune(
     ------
     InputError
         If the folder holds a study of something else, or no trial came to its end.
+    Dcase2018Error
+        If another process is at this study.
     """
-    study = _open_study(folder, seed)
-    _compare(study, folder, plan(folder / "trial", start), space)
-    earlier = len(study.get_trials(states=[COMPLETE, PRUNED]))  # one that was interrupted is made up for
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder, folder / FILE):
+        study = _open_study(folder / FILE, seed)
+        _compare(study, folder, plan(folder / "trial", start), space)
+        earlier = len(study.get_trials(states=[COMPLETE, PRUNED]))  # one that was interrupted is made up for
 
-    def objective(trial: optuna.Trial) -> float:
-        return _train(trial, plan(folder / f"trial-{trial.number}", suggest(trial, space, start)), limits)
+        def draw(trial: optuna.Trial) -> Experiment:
+            return plan(folder / f"trial-{trial.number}", suggest(trial, space, start))
 
-    with Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
-        for _ in range(trials - earlier):
-            study.optimize(objective, n_trials=1)
-            last = study.trials[-1]
-            log.info("trial %d: %s, %s", last.number, last.state.name.lower(), _as_hparams(last.params))
-            progress.update(1)
+        with places as found, Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
+            for last in _tried(study, trials - earlier, draw, limits, found):
+                log.info("trial %d: %s, %s", last.number, last.state.name.lower(), _as_hparams(last.params))
+                progress.update(1)
     if not study.get_trials(states=[COMPLETE]):
         raise InputError(f"no trial of {folder} came to its end; give more --trials")
     return study.best_value, _as_hparams(study.best_params)
 
 
-def _open_study(folder: Path, seed: int) -> optuna.Study:
-    folder.mkdir(parents=True, exist_ok=True)
+def _tried(
+    study: optuna.Study,
+    count: int,
+    draw: Callable[[optuna.Trial], Experiment],
+    limits: Limits,
+    places: Sequence[Executor],
+) -> Iterator[optuna.trial.FrozenTrial]:
+    """Try so many more; this process alone reads and writes the study.
+
+    A file that several machines write is hard to keep sound, so a trial takes along what it is compared
+    with, the trials that were complete when it began, and brings back the score of each epoch.
+    """
+    asked: dict[int, optuna.Trial] = {}
+
+    def tasks() -> Iterator[Callable[[], Outcome]]:
+        for _ in range(count):
+            trial = study.ask()
+            asked[trial.number] = trial
+            others = study.get_trials(deepcopy=False, states=[COMPLETE])
+            yield functools.partial(_train, trial.number, draw(trial), others, limits)
+
+    try:
+        for outcome in results(tasks(), places):
+            trial = asked.pop(outcome.number)
+            for epoch, score in outcome.scores.items():
+                trial.report(score, epoch)
+            if outcome.problem:
+                log.warning("trial %d: %s", trial.number, outcome.problem)
+            yield study.tell(trial, outcome.best, PRUNED if outcome.best is None else COMPLETE)
+    finally:
+        for trial in asked.values():
+            study.tell(trial, state=FAIL)
+
+
+def _open_study(file: Path, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = folder / "study.db"
     connect = functools.partial(sqlite3.connect, file, check_same_thread=False)
     try:
         study = optuna.create_study(
@@ -131,10 +184,12 @@ def _open_study(folder: Path, seed: int) -> optuna.Study:
             study_name="dcase2018",
             direction="maximize",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
         )
+        for left in study.get_trials(deepcopy=False, states=[RUNNING]):  # by a process that was killed
+            study.tell(left.number, state=FAIL)
         draws = (seed + len(study.trials)) % 2**32  # others than those that are done
-        study.sampler = optuna.samplers.TPESampler(seed=draws)
+        # Of trials that run at the same time, each keeps away from where the others are.
+        study.sampler = optuna.samplers.TPESampler(seed=draws, constant_liar=True)
         return study
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -162,11 +217,38 @@ def _compare(study: optuna.Study, folder: Path, start: Experiment, space: dict[s
         study.set_user_attr(name, value)
 
 
-def _train(trial: optuna.Trial, experiment: Experiment, limits: Limits) -> float:
-    """Train the network of a trial: its best validation MAP@3."""
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a trial.
+
+    Attributes
+    ----------
+    scores
+        Validation MAP@3 of each epoch.
+    best
+        The highest; None if the training was broken off.
+    problem
+        Why it could not go on, if it could not.
+    """
+
+    number: int
+    scores: dict[int, float]
+    best: float | None = None
+    problem: str = ""
+
+
+def _train(
+    number: int, experiment: Experiment, others: Sequence[optuna.trial.FrozenTrial], limits: Limits
+) -> Outcome:
+    """Train the network of a trial, for as long as it keeps up with the others."""
+    from dcase2018.training.fitting import fit  # Keras is loaded where a network learns, and nowhere else
+
+    trial = _compared_with(others)
+    scores: dict[int, float] = {}
 
     def report(row: Row) -> None:
-        trial.report(row["val_map3"], int(row["epoch"]))
+        scores[row["epoch"]] = row["val_map3"]
+        trial.report(row["val_map3"], row["epoch"])
         if trial.should_prune():
             raise optuna.TrialPruned
 
@@ -174,11 +256,24 @@ def _train(trial: optuna.Trial, experiment: Experiment, limits: Limits) -> float
         fit(experiment, limits, after_epoch=report)
     except StoppedError:
         raise
+    except optuna.TrialPruned:
+        return Outcome(number, scores)
     except Dcase2018Error as error:  # such as a loss that became infinite
-        log.warning("%s", error)
-        raise optuna.TrialPruned from None
+        return Outcome(number, scores, problem=str(error))
     best = experiment.run.state().best
-    return best["val_map3"] if best else 0.0
+    return Outcome(number, scores, best["val_map3"] if best else 0.0)
+
+
+def _compared_with(others: Sequence[optuna.trial.FrozenTrial]) -> optuna.Trial:
+    """Make a trial that is broken off where the median of the others was better at its epoch."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.RandomSampler(),  # which has nothing to draw
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
+    )
+    study.add_trials(others)
+    return study.ask()
 
 
 def _as_hparams(values: dict[str, object]) -> str:

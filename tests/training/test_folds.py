@@ -1,20 +1,26 @@
 """Folds: who learns what, out-of-fold scores, and the folder of folds as one ensemble."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import Toy, leftovers, refuse
-from test_fitting import PRESET, labels, make_store
+from test_fitting import PRESET, assert_same, labels, make_store
 
 from dcase2018.corpus.splits import folds as deal
 from dcase2018.features.store import Store
 from dcase2018.foundation.errors import InputError
-from dcase2018.foundation.parallel import workers
+from dcase2018.foundation.places import find_places
+from dcase2018.foundation.publish import only_writer
 from dcase2018.runs.ensemble import Ensemble
-from dcase2018.runs.run import OUT_OF_FOLD
+from dcase2018.runs.run import OUT_OF_FOLD, Run
 from dcase2018.runs.state import Limits
 from dcase2018.scoring.prediction import predict
 from dcase2018.training.folds import Fold, fit_folds, make_way, out_of_fold, plan_folds, verified_score
@@ -31,8 +37,7 @@ def table() -> pd.DataFrame:
 def trained(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> tuple[Path, list[Fold]]:
     root = tmp_path_factory.mktemp("folds")
     planned = plan_folds(root / "run", deal(table, 3, 4), PRESET, make_store(root / "s.h5"), table, seed=4)
-    with workers(1) as pool:
-        fit_folds(planned, Limits(), 250, False, 1, pool)
+    fit_folds(planned, Limits(), 250, False, 1)
     return root / "run", planned
 
 
@@ -84,15 +89,75 @@ def test_a_cluster_trains_the_same(
     store = Store(trained[1][0].held_out.store.path)
     planned = plan_folds(tmp_path / "run", deal(table, 3, 4), PRESET, store, table, seed=4)
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
-        workers(1, cluster.scheduler_address) as pool,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        find_places(3, str, cluster.scheduler_address) as places,
     ):
-        fit_folds(planned[:1], Limits(), 250, False, 1, pool)
-    for run in (planned[0].experiment.run, trained[1][0].experiment.run):
-        assert len(pd.read_csv(run.path / "history.csv")) == 4
-    mine, theirs = (fold[0].experiment.run.load_model().get_weights() for fold in (planned, trained[1]))
-    for a, b in zip(mine, theirs, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        assert len(places) == 2
+        fit_folds(planned, Limits(), 250, False, 1, places)
+        scores = out_of_fold(planned, places)
+    pd.testing.assert_frame_equal(scores, out_of_fold(trained[1]), atol=1e-5)
+    for mine, theirs in zip(planned, trained[1], strict=True):
+        weights = [fold.experiment.run.load_model().get_weights() for fold in (mine, theirs)]
+        for a, b in zip(*weights, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+FIT = """
+import sys
+from dcase2018.cli import main
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        print(sorted({"keras", "tensorflow"} & set(sys.modules)))
+"""
+
+
+def start_folds(toy: Toy, run: Path, accelerators: str, *more: object) -> subprocess.Popen[str]:
+    fit = ("fit", toy.train, toy.labels, run, "--folds", 3, "--preset", "quick", "--epochs", 3, *more)
+    return subprocess.Popen(
+        [sys.executable, "-c", FIT, *map(str, fit)], env=os.environ | {"CUDA_VISIBLE_DEVICES": accelerators},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_accelerators_train_a_fold_each_to_the_same_bits(toy: Toy, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    said, told = start_folds(toy, one, "").communicate()
+    assert "at a time" not in told
+    first = start_folds(toy, two, "0,1", "--checkpoint-steps", 3)
+    deadline = time.monotonic() + 120
+    while len(list(two.glob("fold-*/checkpoints/step-*"))) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.communicate()[1].endswith(
+        "\ndcase2018: stopped; what was finished is kept, and the same command goes on\n"
+    )
+    assert first.returncode == 130
+    second = start_folds(toy, two, "0,1", "--checkpoint-steps", 3)
+    again, told = second.communicate()
+    assert "accelerators 0, 1: as many trainings at a time\n" in told
+    assert told.count("going on after step") == 2
+    assert again == said.replace("one", "two").replace("['keras', 'tensorflow']", "[]")
+    for fold in ("fold-1", "fold-2", "fold-3"):
+        assert_same(Run.load(one / fold), Run.load(two / fold))
+    assert (one / OUT_OF_FOLD).read_bytes() == (two / OUT_OF_FOLD).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_fold_that_cannot_learn_is_told_in_one_line(toy: Toy, tmp_path: Path) -> None:
+    taken = tmp_path / "run" / "fold-2"
+    taken.mkdir(parents=True)
+    with only_writer(taken, taken):
+        said, told = (failed := start_folds(toy, tmp_path / "run", "0,1")).communicate()
+    assert (failed.returncode, said) == (1, "[]\n")
+    assert (
+        told.splitlines()[-1] == f"dcase2018: {taken} is being written by another process; wait for it to end"
+    )
+    assert "Traceback" not in told
+    assert not (tmp_path / "run" / "fold-3").exists()
 
 
 def test_options_that_do_not_go_together(toy: Toy, tmp_path: Path) -> None:
