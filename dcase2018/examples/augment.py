@@ -5,6 +5,7 @@ numbers, and returns the changed batch; what it draws depends on the generator a
 given is its own to change: memory is what takes time here.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from dcase2018.features import Recipe
 from dcase2018.foundation import scratch
 from dcase2018.networks import HParams
+
+KNOTS = 4  # bands for which a change of loudness is drawn
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # examples, targets, weights
 
@@ -32,6 +35,11 @@ class Augmentation:
             x = time_shift(x, rng, asked.time_shift)
         if asked.gain_db:
             x = gain(x, rng, asked.gain_db, self.recipe)
+        has_bands = self.recipe.feature == "log_mel"
+        if asked.band_shift and has_bands:
+            x = band_shift(x, rng, asked.band_shift)
+        if asked.filter_db and has_bands:
+            x = equalize(x, rng, asked.filter_db, self.recipe)
         if asked.time_mask:
             x = mask(x, rng, 1, asked.time_mask)
         if asked.band_mask:
@@ -57,6 +65,32 @@ def gain(x: np.ndarray, rng: np.random.Generator, most_db: float, recipe: Recipe
         return (x * factors).astype(np.float32)
     mel = np.maximum(np.exp(x, dtype=np.float64) - recipe.mel_log_offset, 0)
     return np.log(mel * factors + recipe.mel_log_offset).astype(np.float32)
+
+
+def band_shift(x: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarray:
+    """Move each example along the bands by up to a share `most` of them, either way, as another pitch would.
+
+    What is left free at one end gets the values of the band that stood there.
+    """
+    n_bands = x.shape[2]
+    reach = round(most * n_bands)
+    for example, shift in zip(x, rng.integers(-reach, reach + 1, len(x)), strict=True):
+        places = np.clip(np.arange(n_bands) - shift, 0, n_bands - 1)
+        example[:] = example[:, places]
+    return x
+
+
+def equalize(x: np.ndarray, rng: np.random.Generator, most_db: float, recipe: Recipe) -> np.ndarray:
+    """Make bands louder or softer by up to `most_db`, as other microphones and rooms do.
+
+    The change is drawn for a few bands and goes straight from one to the next. It is added to the logarithms,
+    which is exact far above the recipe's `mel_log_offset`, and ends at silence.
+    """
+    drawn = rng.uniform(-most_db, most_db, (len(x), KNOTS))
+    knots, bands = np.arange(KNOTS), np.linspace(0, KNOTS - 1, x.shape[2])
+    decibels = drawn @ np.stack([np.interp(bands, knots, knot) for knot in np.eye(KNOTS)])  # (batch, bands)
+    x += (decibels * (math.log(10) / 20)).astype(np.float32)[:, None]
+    return np.maximum(x, np.float32(recipe.silence), out=x)
 
 
 def mask(x: np.ndarray, rng: np.random.Generator, axis: int, most: float) -> np.ndarray:

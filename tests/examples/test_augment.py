@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcase2018.examples.augment import Augmentation, gain, mask, mixup, time_shift
+from dcase2018.examples.augment import Augmentation, band_shift, equalize, gain, mask, mixup, time_shift
 from dcase2018.features.recipe import RECIPES, Recipe
 from dcase2018.networks.hparams import HParams
 
@@ -50,6 +50,32 @@ def test_gain_of_samples(rng: np.random.Generator) -> None:
     ratio = gain(x, rng, 6, RECIPES["waveform"]) / x
     assert np.ptp(ratio, axis=(1, 2)).max() < 1e-5
     assert 0.5 < ratio.min() < 0.6 < 1.8 < ratio.max() < 2
+
+
+def test_a_shift_along_the_bands_is_another_pitch(rng: np.random.Generator) -> None:
+    x = ramps()
+    shifts = set()
+    for example, original in zip(band_shift(x.copy(), rng, 0.25), x, strict=True):
+        (shift,) = (
+            step for step in range(-8, 9)
+            if np.array_equal(example, original[:, np.clip(np.arange(8) - step, 0, 7)])
+        )  # fmt: skip
+        shifts.add(shift)
+    assert shifts == {-2, -1, 0, 1, 2}
+
+
+def test_equalizing_adds_a_smooth_line_to_the_logarithms(rng: np.random.Generator) -> None:
+    recipe = Recipe(mel_bands=61)
+    x = np.random.default_rng(1).normal(3, 1, (400, 5, 61)).astype(np.float32)
+    added = (equalize(x.copy(), rng, 12, recipe).astype(np.float64) - x) * 20 / np.log(10)
+    np.testing.assert_allclose(added, np.broadcast_to(added[:, :1], added.shape), atol=1e-4)
+    lines = added[:, 0]  # decibels, (examples, bands)
+    assert -12 < lines.min() < -11.9 < 11.9 < lines.max() < 12
+    bends = np.abs(np.diff(lines, n=2)).max(axis=0)
+    assert np.flatnonzero(bends > 1e-3).tolist() == [19, 39]  # at bands 20 and 40
+    silence = np.full((3, 5, 61), recipe.silence, np.float32)
+    changed = equalize(silence.copy(), rng, 12, recipe)
+    assert (changed >= silence).all()
 
 
 @pytest.mark.parametrize("axis", [1, 2])

@@ -129,7 +129,9 @@ def test_the_order_is_another_for_another_seed(tmp_path: Path) -> None:
     assert stream(batches_of(store, 4), 8) != stream(batches_of(store, 4, seed=8), 8)
 
 
-EVERYTHING = HParams(time_shift=0.5, gain_db=6, time_mask=0.3, band_mask=0.5, mixup=0.3)
+EVERYTHING = HParams(
+    time_shift=0.5, gain_db=6, band_shift=0.1, filter_db=6, time_mask=0.3, band_mask=0.5, mixup=0.3
+)
 
 
 @pytest.mark.parametrize("hparams", [HParams(), EVERYTHING])
