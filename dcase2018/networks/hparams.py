@@ -51,9 +51,15 @@ class HParams:
     mixup: float = knob(0.0, "alpha of the mixtures; 0: none", least=0, most=10)
     time_shift: float = knob(0.0, "largest roll in time, as a share of the example", least=0, most=1)
     gain_db: float = knob(0.0, "largest change of level", least=0, most=60)
+    band_shift: float = knob(0.0, "largest move along the mel bands, as a share of them", least=0, most=0.5)
+    filter_db: float = knob(0.0, "largest change of a band's level, smooth over the bands", least=0, most=60)
     time_mask: float = knob(0.0, "longest run of frames covered, as a share", least=0, most=1)
     band_mask: float = knob(0.0, "widest run of bands covered, as a share", least=0, most=1)
     unverified_weight: float = knob(1.0, "what an unverified clip counts for", least=0, most=1)
+    doubts: int = knob(
+        0, "times, evenly on the way, that unverified labels are weighed against what the network hears",
+        least=0, most=1000,
+    )  # fmt: skip
     loss_mask: float = knob(
         0.0, "unverified examples this many deviations above a batch's mean loss do not count; 0: all do",
         least=0, most=10,
@@ -109,9 +115,12 @@ FIELD = HParams(
     warmup_epochs=4,
     label_smoothing=0.1,
     mixup=0.3,
+    band_shift=0.03,
+    filter_db=6,
     time_mask=0.2,
     band_mask=0.2,
     unverified_weight=0.65,
+    doubts=3,
     verified_stretch=0.25,
     score_hop_seconds=0.8,
     score_mean="geometric",

@@ -6,6 +6,7 @@ best.keras        the network of the epoch with the best validation score
 calibration.json  the temperature of model.keras, if there are verified validation clips
 history.csv       one row an epoch
 checkpoints/      step-NNNNNNNN/: model.keras with its optimizer, state.json; training goes on from the last
+heard/            step-NNNNNNNN.csv: what the network said of the training clips when labels were doubted
 events/           for TensorBoard
 """
 
@@ -44,7 +45,9 @@ FORMAT = 2
 BEST = "best"  # a checkpoint by name
 
 # What a run has in its folder beside run.json, and what a folder of folds has beside runs.
-CONTENTS = ("model.keras", "best.keras", CALIBRATION, "history.csv", "history.png", "checkpoints", "events")
+CONTENTS = (
+    "model.keras", "best.keras", CALIBRATION, "history.csv", "history.png", "checkpoints", "heard", "events"
+)  # fmt: skip
 OUT_OF_FOLD = "out_of_fold.csv"
 
 
@@ -157,8 +160,9 @@ class Run:
     def _differences(self, held: "Run") -> list[str]:
         """Say in what this run differs from the one that its folder holds, as `name=mine, not theirs`."""
         names = ["model", "seed", "training_data", "validation_data", "init_from"]
-        if self.hparams.schedule != "constant" or self.hparams.verified_stretch:
-            names.append("epochs")  # learning rate or examples depend on it
+        hparams = self.hparams
+        if hparams.schedule != "constant" or hparams.verified_stretch or hparams.doubts:
+            names.append("epochs")  # learning rate, examples or targets depend on it
         differing = [
             f"{name}={getattr(self, name)}, not {getattr(held, name)}"
             for name in names
@@ -191,6 +195,10 @@ class Run:
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` steps."""
         return self.path / "checkpoints" / f"step-{step:08d}"
+
+    def heard(self, step: int) -> Path:
+        """File of what the network said of the training clips after `step` steps."""
+        return self.path / "heard" / f"step-{step:08d}.csv"
 
     @property
     def checkpoints(self) -> list[int]:

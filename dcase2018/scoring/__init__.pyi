@@ -13,6 +13,7 @@ from .metrics import average_precision as average_precision
 from .metrics import class_means as class_means
 from .metrics import top_classes as top_classes
 from .noise import read_scores as read_scores
+from .noise import weigh as weigh
 from .prediction import LEAST_SCORE as LEAST_SCORE
 from .prediction import Scorer as Scorer
 from .prediction import Tagger as Tagger

@@ -117,9 +117,34 @@ def believe(labels: pd.DataFrame, scores: pd.DataFrame, twins: csr_array | None 
     _check(labels, scores)
     given = scores.columns.get_indexer(labels["label"])
     checked = verified(labels)
-    own = np.eye(scores.shape[1], dtype=bool)[given]  # (clips, classes)
+    own = np.eye(scores.shape[1], dtype=bool)[given]
     values = scores.loc[labels["fname"]].to_numpy(float)
-    heard = cool(values, fit_temperature(values[checked], own[checked], exclusive=True), exclusive=True)
+    heard, truth, error = weigh(values, own, checked, twins)
+    return Beliefs(scores.columns.to_numpy(str), given, checked, values, heard, truth, error)
+
+
+def weigh(
+    scores: np.ndarray, own: np.ndarray, checked: np.ndarray, twins: csr_array | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Weigh what networks say of clips against their labels.
+
+    Parameters
+    ----------
+    scores
+        (clips, classes), in [0, 1].
+    own
+        Which class each clip's label names, bool, (clips, classes).
+    checked
+        Whether the label is verified, bool, (clips,).
+    twins
+        See `believe`.
+
+    Returns
+    -------
+    tuple
+        `heard`, `truth` and `error` of `Beliefs`.
+    """
+    heard = cool(scores, fit_temperature(scores[checked], own[checked], exclusive=True), exclusive=True)
     others = max(1, scores.shape[1] - 1)
     error = _error(heard[own][~checked], others)
     wrong = np.where(checked, VERIFIED_ERROR, error)[:, None]
@@ -128,7 +153,7 @@ def believe(labels: pd.DataFrame, scores: pd.DataFrame, twins: csr_array | None 
         likely = likely + twins @ likely
     truth = softmax(np.log(heard) + likely, axis=1)
     truth[checked] = own[checked]
-    return Beliefs(scores.columns.to_numpy(str), given, checked, values, heard, truth, error)
+    return heard, truth, error
 
 
 def _error(own: np.ndarray, others: int) -> float:

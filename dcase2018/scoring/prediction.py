@@ -1,12 +1,14 @@
 """Scores of clips: the mean of their examples' scores, and over the runs of an ensemble."""
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from dcase2018.examples import Windows, in_turn
+from dcase2018.corpus import SEVERAL
+from dcase2018.examples import LabelledClips, Windows, in_turn
 from dcase2018.features import Store
 from dcase2018.foundation import Dcase2018Error, Progress
 from dcase2018.runs import Ensemble, Run
@@ -115,6 +117,20 @@ class Tagger(Scorer):
         for clip, score in enumerate(self.each(rows)):
             scores[clip] = score
         return scores
+
+    def table(self, clips: LabelledClips) -> pd.DataFrame:
+        """Score labelled clips of the store.
+
+        Returns
+        -------
+        DataFrame
+            A row a clip: its columns are `fname`, `labels` (parted by commas), `verified`, and a class each.
+        """
+        table = pd.DataFrame(self.scores(clips.rows), columns=self.run.classes)
+        table.insert(0, "fname", [self.store.fnames[row] for row in clips.rows])
+        table.insert(1, SEVERAL, [",".join(compress(self.run.classes, true)) for true in clips.truth])
+        table.insert(2, "verified", clips.verified)
+        return table
 
 
 def load_taggers(ensemble: Ensemble) -> list[Tagger]:

@@ -1,6 +1,7 @@
 """An experiment becomes a run. It knows no pages.
 
     experiment  a training that is planned, and checked before Keras is loaded
+    doubts      unverified labels against what the network hears
     trainer     what happens between two steps
     fitting     the network of an experiment learns
     folds       a run a fold

@@ -153,16 +153,14 @@ class Experiment:
         rarity = (truth / np.maximum(truth.sum(axis=0), 1)).sum(axis=1) / truth.sum(axis=1)
         return rarity / rarity.mean()
 
-    @property
-    def targets(self) -> np.ndarray:
-        """What the network shall say of each clip, float32 (clips, classes).
+    def targets(self, truth: np.ndarray) -> np.ndarray:
+        """What the network shall say of clips of which this is held to be true: float32 (clips, classes).
 
         Where losses are masked, one more column tells the unverified clips by 1.
         """
-        targets = self.training.truth.astype(np.float32)
-        if not self.run.hparams.loss_mask:
-            return targets
-        return np.column_stack([targets, ~self.training.verified]).astype(np.float32)
+        if self.run.hparams.loss_mask:
+            truth = np.column_stack([truth, ~self.training.verified])
+        return truth.astype(np.float32)
 
     @property
     def weights(self) -> np.ndarray:
@@ -183,6 +181,15 @@ class Experiment:
     def epoch_steps(self) -> float:
         """Steps in which every example is seen once; a batch may end one epoch and begin the next."""
         return len(self.examples) / self.batch_size
+
+    @property
+    def doubts(self) -> list[int]:
+        """Steps after which labels are weighed against what the network hears, ascending."""
+        if self.run.hparams.classifier != "softmax":
+            return []
+        parts = self.run.hparams.doubts + 1
+        ends = {self.epoch_end(round(self.run.epochs * part / parts)) for part in range(1, parts)}
+        return sorted(ends - {0, self.total_steps})
 
     @property
     def total_steps(self) -> int:
@@ -223,16 +230,25 @@ def _check(preset: Preset, training: LabelledClips, initial: Initial | None) -> 
             f"--model {preset.model} learns from {wanted}, and {training.store.path} holds {recipe.feature};"
             " extract with another --recipe, or give another --model"
         )
-    if hparams.warmup_epochs and hparams.schedule == "constant":
-        log.warning("warmup_epochs has no effect: schedule is constant, not cosine")
-    if training.weights is not None and hparams.unverified_weight < 1:
-        log.info("unverified_weight has no effect: the label file has a weight for each clip")
+    _tell_idle(hparams, training)
     _check_clips(hparams, training)
     if hparams.freeze != "none" and not initial:
         raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --init-from RUN")
     strange = differences(recipe, initial.recipe) if initial else []
     if strange:
         log.warning("--init-from has learned from other features; here %s", "; ".join(strange))
+
+
+def _tell_idle(hparams: HParams, training: LabelledClips) -> None:
+    """Tell of hyperparameters that have no effect."""
+    if hparams.warmup_epochs and hparams.schedule == "constant":
+        log.warning("warmup_epochs has no effect: schedule is constant, not cosine")
+    if training.weights is not None and hparams.unverified_weight < 1:
+        log.info("unverified_weight has no effect: the label file has a weight for each clip")
+    if hparams.doubts and hparams.classifier != "softmax":
+        log.info("doubts has no effect: with classifier=logistic a clip may have several labels")
+    if training.store.recipe.feature == "waveform" and (hparams.band_shift or hparams.filter_db):
+        log.info("band_shift and filter_db have no effect: the store holds no mel bands")
 
 
 def _check_clips(hparams: HParams, training: LabelledClips) -> None:

@@ -19,6 +19,7 @@ from dcase2018.foundation import InputError, StoppedError, published, wish_to_en
 from dcase2018.networks import build, compile_model, load_yamnet, scorer, step_bytes, take_over
 from dcase2018.runs import Calibration, Limits, Row, Run, State, load_model, save_model
 from dcase2018.scoring import Tagger, calibration_error, cool, fit_temperature
+from dcase2018.training.doubts import held_true
 from dcase2018.training.experiment import Experiment, Initial
 from dcase2018.training.trainer import Trainer, random_states
 
@@ -126,7 +127,7 @@ def share_work_among_devices() -> None:
 
 
 def _learn(experiment: Experiment, model: keras.Model, trainer: Trainer, workers: int) -> None:
-    """Take the steps that are left, as one call of Keras' `fit` in which `Trainer` marks the epochs."""
+    """Take the steps that are left: a call of Keras' `fit` from doubt to doubt; `Trainer` marks epochs."""
     run = experiment.run
     _tell_of_memory(step_bytes(model, experiment.batch_size), experiment.batch_size)
     log.info(
@@ -134,19 +135,22 @@ def _learn(experiment: Experiment, model: keras.Model, trainer: Trainer, workers
         run.path, len(experiment.training), len(experiment.examples), experiment.epoch_steps,
         model.count_params(),
     )  # fmt: skip
-    batches = Batches(
-        experiment.examples,
-        experiment.epochs,
-        Augmentation(run.hparams, run.recipe),
-        experiment.targets,
-        experiment.weights,
-        experiment.batch_size,
-        first=trainer.state.step,
-        workers=workers,
-    )
-    steps = experiment.total_steps - trainer.state.step
     with trainer:
-        model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[trainer])
+        for end in [*experiment.doubts, experiment.total_steps]:
+            step = trainer.state.step
+            if step >= end or trainer.over or trainer.wish.number:
+                continue
+            batches = Batches(
+                experiment.examples,
+                experiment.epochs,
+                Augmentation(run.hparams, run.recipe),
+                experiment.targets(held_true(experiment, trainer.scoring, step)),
+                experiment.weights,
+                experiment.batch_size,
+                first=step,
+                workers=workers,
+            )
+            model.fit(batches, steps_per_epoch=end - step, shuffle=False, verbose=0, callbacks=[trainer])
 
 
 def _tell_of_memory(needed: int, examples: int) -> None:

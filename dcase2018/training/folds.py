@@ -5,13 +5,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import SEVERAL, class_names, class_truth, verified, write_table
+from dcase2018.corpus import class_names, class_truth, verified, write_table
 from dcase2018.examples import LabelledClips
 from dcase2018.features import Store
 from dcase2018.foundation import Here, InputError, results
@@ -140,12 +139,7 @@ def out_of_fold(chosen: Sequence[Fold], places: Sequence[Executor] = (Here(),)) 
 
 def _score(fold: Fold) -> pd.DataFrame:
     run, clips = fold.experiment.run, fold.held_out
-    scores = Tagger(run, run.load_model(), clips.store).scores(clips.rows)
-    part = pd.DataFrame(scores, columns=run.classes)
-    part.insert(0, "fname", [clips.store.fnames[row] for row in clips.rows])
-    part.insert(1, SEVERAL, [",".join(compress(run.classes, true)) for true in clips.truth])
-    part.insert(2, "verified", clips.verified)
-    return part
+    return Tagger(run, run.load_model(), clips.store).table(clips)
 
 
 def verified_score(table: pd.DataFrame) -> float | None:

@@ -63,8 +63,16 @@ def test_rare_classes_count_more_or_come_more_often(store: Store) -> None:
 
 
 def test_masked_losses_are_told_who_is_unverified(store: Store) -> None:
-    assert plan(store).targets.tolist() == [[0, 1], [1, 0], [1, 0], [1, 0]]
-    assert plan(store, loss_mask=2.0).targets[:, -1].tolist() == [0, 1, 0, 1]
+    for experiment in (plan(store), plan(store, loss_mask=2.0)):
+        targets = experiment.targets(experiment.training.truth)
+        assert targets.dtype == np.float32
+        assert targets[:, :2].tolist() == [[0, 1], [1, 0], [1, 0], [1, 0]]
+    assert targets[:, 2:].tolist() == [[0], [1], [0], [1]]
+
+
+def test_doubts_come_evenly_on_the_way(store: Store) -> None:
+    for doubts, steps in ((0, []), (1, [2]), (2, [1, 2]), (1000, [1, 2])):
+        assert plan(store, sampling="crops", doubts=doubts).doubts == steps  # 3 epochs of a step each
 
 
 def test_a_last_stretch_on_verified_clips(store: Store) -> None:
