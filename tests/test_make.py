@@ -66,6 +66,15 @@ def test_what_depends_on_a_setting_is_made_anew_and_nothing_else(project: Path) 
         "fit",
         "predict",
     ]
+    assert steps(project, "submission", "DATASET=c", "PRESET=compact-clean") == [
+        "extract",
+        "extract",
+        "fit",
+        "suspects",
+        "relabel",
+        "fit",
+        "predict",
+    ]
     other = ("EXTRACT_FLAGS=--hparams mel_bands=32", *LEAST)
     assert steps(project, "submission", "DATASET=c", *other) == ["extract", "extract", "fit", "predict"]
     make(project, "submission", "DATASET=c", "SEED=1", *LEAST)
@@ -116,7 +125,7 @@ def test_a_clip_that_is_added_to_ones_own_folder_is_noticed(project: Path) -> No
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("PRESET=fast", "PRESET=fast is none of compact large baseline quick yamnet"),
+        ("PRESET=fast", "PRESET=fast is none of compact compact-clean large baseline quick yamnet"),
         ("DATASET=a b", 'DATASET="a b" is no path without spaces; give a link to it'),
         ("DATASET=none", "DATASET=none is no folder, nor demo or fsdkaggle2018"),
         ("DATASET=kaggle", "lacks audio_test"),

@@ -48,14 +48,15 @@ def mlp(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
 
 
 def compact(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
-    """Seven layers for a laptop: a wide view with a large stride, then 3x3 convolutions on small maps."""
+    """For a laptop: a wide view with a large stride, convolutions on small maps, and a recurrent layer."""
     x = _conv(_as_image(x), 48, size=7, strides=4)
     x = _conv(x, 64)
-    for maps in ((96, 128), (160, 176)):
+    for maps in ((96, 128), (128,)):
         x = layers.MaxPooling2D(2, padding="same")(x)
         for n_maps in maps:
             x = _conv(x, n_maps)
-    return _pool(x)
+    x = _conv1d(_by_frame(x), 128, size=1)  # (n_frames / 16, 128)
+    return _over_time(layers.Bidirectional(layers.GRU(64, return_sequences=True))(x))
 
 
 def vgg(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
@@ -82,9 +83,7 @@ def crnn(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     x = _as_image(x)
     for maps in (32, 64, 96):
         x = layers.MaxPooling2D((2, 4), padding="same")(_conv(x, maps))
-    x = layers.TimeDistributed(layers.Flatten())(x)  # (n_frames / 8, features)
-    x = layers.Bidirectional(layers.GRU(96, return_sequences=True))(x)
-    return layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
+    return _over_time(layers.Bidirectional(layers.GRU(96, return_sequences=True))(_by_frame(x)))
 
 
 def wave(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
@@ -94,7 +93,7 @@ def wave(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     x = _conv1d(x, 96, size=2 * width, strides=width // 2)
     for maps in (96, 128, 160, 192):
         x = layers.MaxPooling1D(3, strides=2, padding="same")(_conv1d(x, maps, size=5))
-    return layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
+    return _over_time(x)
 
 
 def yamnet(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
@@ -142,8 +141,17 @@ def _unscaled(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _pool(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Mean over the bands; then mean and maximum over time, side by side: (2 * maps,)."""
-    x = keras.ops.mean(x, axis=2)
+    """Mean over the bands; then mean and maximum over time: (2 * maps,)."""
+    return _over_time(keras.ops.mean(x, axis=2))
+
+
+def _by_frame(x: keras.KerasTensor) -> keras.KerasTensor:
+    """All bands and maps of a frame in one row, which tells where a band is: (frames, bands * maps)."""
+    return layers.TimeDistributed(layers.Flatten())(x)
+
+
+def _over_time(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Mean and maximum over time, side by side: (2 * features,)."""
     return layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
 
 
