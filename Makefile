@@ -3,8 +3,9 @@
 # demo (synthesized), fsdkaggle2018 (downloaded), or a folder without spaces in its path: in Kaggle's or
 # Zenodo's layout, or of your own, whose subfolders are the classes.
 DATASET ?= demo
-# compact is the small tagger of our own, compact-clean the same on labels that five others have corrected, large
-# one for a GPU; baseline is the reference to the letter; quick learns the demo in seconds; yamnet is for fine-tuning: FIT_FLAGS="--init-from yamnet.h5".
+# compact is the small tagger of our own, compact-clean the same on labels that five others have corrected, and
+# large one for a GPU; baseline is the reference to the letter; quick learns the demo in seconds; yamnet is for
+# fine-tuning: FIT_FLAGS="--init-from yamnet.h5".
 PRESET ?= compact
 SEED ?= 0
 # What `make export` writes: onnx, litert or saved-model.
@@ -170,7 +171,7 @@ endif
 
 # Networks that have not learned a clip tell whether its label is right, and what it is instead.
 $(RUN)-folds/out_of_fold.csv: $(TRAIN_STORE) $(TRAIN_CSV)
-	$(DCASE) fit $^ $(@D) $(LEARNS) --folds 5 --epochs 50 --hparams doubts=0
+	$(DCASE) fit $^ $(@D) $(LEARNS) --folds 5 --epochs 50 --hparams doubt_epochs=0
 $(RUN)-labels.csv: $(TRAIN_CSV) $(RUN)-folds/out_of_fold.csv
 	$(DCASE) suspects $(RUN)-folds/out_of_fold.csv $< $(RUN)-suspects.csv
 	$(DCASE) relabel $^ $@

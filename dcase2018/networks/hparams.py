@@ -56,9 +56,9 @@ class HParams:
     time_mask: float = knob(0.0, "longest run of frames covered, as a share", least=0, most=1)
     band_mask: float = knob(0.0, "widest run of bands covered, as a share", least=0, most=1)
     unverified_weight: float = knob(1.0, "what an unverified clip counts for", least=0, most=1)
-    doubts: int = knob(
-        0, "times, evenly on the way, that unverified labels are weighed against what the network hears",
-        least=0, most=1000,
+    doubt_epochs: int = knob(
+        0, "epochs from one weighing of unverified labels against what the network hears to the next; 0: none",
+        least=0, most=MOST_EPOCHS,
     )  # fmt: skip
     loss_mask: float = knob(
         0.0, "unverified examples this many deviations above a batch's mean loss do not count; 0: all do",
@@ -120,7 +120,7 @@ FIELD = HParams(
     time_mask=0.2,
     band_mask=0.2,
     unverified_weight=0.65,
-    doubts=3,
+    doubt_epochs=15,
     verified_stretch=0.25,
     score_hop_seconds=0.8,
     score_mean="geometric",

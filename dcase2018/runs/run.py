@@ -160,9 +160,8 @@ class Run:
     def _differences(self, held: "Run") -> list[str]:
         """Say in what this run differs from the one that its folder holds, as `name=mine, not theirs`."""
         names = ["model", "seed", "training_data", "validation_data", "init_from"]
-        hparams = self.hparams
-        if hparams.schedule != "constant" or hparams.verified_stretch or hparams.doubts:
-            names.append("epochs")  # learning rate, examples or targets depend on it
+        if self.hparams.schedule != "constant" or self.hparams.verified_stretch:
+            names.append("epochs")  # learning rate or examples depend on it
         differing = [
             f"{name}={getattr(self, name)}, not {getattr(held, name)}"
             for name in names

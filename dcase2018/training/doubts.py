@@ -31,7 +31,7 @@ def held_true(experiment: Experiment, scoring: keras.Model, step: int) -> np.nda
     """
     clips, run = experiment.training, experiment.run
     past = [doubt for doubt in experiment.doubts if doubt <= step]
-    if not past or clips.verified.all():
+    if not past:
         return clips.truth
     file = run.heard(past[-1])
     if step == past[-1]:

@@ -185,10 +185,10 @@ class Experiment:
     @property
     def doubts(self) -> list[int]:
         """Steps after which labels are weighed against what the network hears, ascending."""
-        if self.run.hparams.classifier != "softmax":
+        run, every = self.run, self.run.hparams.doubt_epochs
+        if not every or run.hparams.classifier != "softmax" or self.training.verified.all():
             return []
-        parts = self.run.hparams.doubts + 1
-        ends = {self.epoch_end(round(self.run.epochs * part / parts)) for part in range(1, parts)}
+        ends = {self.epoch_end(epoch) for epoch in range(every, self.epochs.first_of_last, every)}
         return sorted(ends - {0, self.total_steps})
 
     @property
@@ -245,8 +245,8 @@ def _tell_idle(hparams: HParams, training: LabelledClips) -> None:
         log.warning("warmup_epochs has no effect: schedule is constant, not cosine")
     if training.weights is not None and hparams.unverified_weight < 1:
         log.info("unverified_weight has no effect: the label file has a weight for each clip")
-    if hparams.doubts and hparams.classifier != "softmax":
-        log.info("doubts has no effect: with classifier=logistic a clip may have several labels")
+    if hparams.doubt_epochs and hparams.classifier != "softmax":
+        log.info("doubt_epochs has no effect: with classifier=logistic a clip may have several labels")
     if training.store.recipe.feature == "waveform" and (hparams.band_shift or hparams.filter_db):
         log.info("band_shift and filter_db have no effect: the store holds no mel bands")
 

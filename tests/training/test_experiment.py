@@ -70,9 +70,11 @@ def test_masked_losses_are_told_who_is_unverified(store: Store) -> None:
     assert targets[:, 2:].tolist() == [[0], [1], [0], [1]]
 
 
-def test_doubts_come_evenly_on_the_way(store: Store) -> None:
-    for doubts, steps in ((0, []), (1, [2]), (2, [1, 2]), (1000, [1, 2])):
-        assert plan(store, sampling="crops", doubts=doubts).doubts == steps  # 3 epochs of a step each
+def test_doubts_come_again_and_again(store: Store) -> None:
+    for every, steps in ((0, []), (1, [1, 2]), (2, [2]), (3, []), (1000, [])):
+        assert plan(store, sampling="crops", doubt_epochs=every).doubts == steps  # 3 epochs of a step each
+    verified_at_last = plan(store, sampling="crops", doubt_epochs=1, verified_stretch=1 / 3)
+    assert verified_at_last.doubts == [1]
 
 
 def test_a_last_stretch_on_verified_clips(store: Store) -> None:

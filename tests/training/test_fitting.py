@@ -119,7 +119,7 @@ def level_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
 
 def doubting(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     monkeypatch.setitem(MODELS, "level", level_network)
-    hparams = dataclasses.replace(PRESET.hparams, doubts=2, lr=0.05)
+    hparams = dataclasses.replace(PRESET.hparams, doubt_epochs=4, lr=0.05)
     preset = Preset("level", hparams, epochs=12)
     return Experiment.plan(store.path.with_name(name), preset, store, mislabelled()[0])
 
@@ -162,7 +162,7 @@ def test_doubts_are_the_same_after_any_stop(store: Store, monkeypatch: pytest.Mo
 
 def test_nobody_doubts_what_is_verified(store: Store) -> None:
     plain = plan(store, "plain")
-    hparams = dataclasses.replace(PRESET.hparams, doubts=2)
+    hparams = dataclasses.replace(PRESET.hparams, doubt_epochs=1)
     sure = plan(store, "sure", Preset("mlp", hparams, PRESET.epochs))
     for experiment in (plain, sure):
         fit(experiment)
