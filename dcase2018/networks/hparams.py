@@ -57,7 +57,7 @@ class HParams:
     band_mask: float = knob(0.0, "widest run of bands covered, as a share", least=0, most=1)
     unverified_weight: float = knob(1.0, "what an unverified clip counts for", least=0, most=1)
     doubt_epochs: int = knob(
-        0, "epochs from one weighing of unverified labels against what the network hears to the next; 0: none",
+        0, "epochs from one doubt to the next: unverified labels against what is heard in them; 0: never",
         least=0, most=MOST_EPOCHS,
     )  # fmt: skip
     loss_mask: float = knob(
