@@ -49,7 +49,8 @@ def mlp(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
 
 def compact(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     """For a laptop: a wide view with a large stride, convolutions on small maps, and a recurrent layer."""
-    x = _conv(_as_image(x), 48, size=7, strides=4)
+    x = _conv(_as_image(x), 32, size=7, strides=(4, 2))
+    x = layers.MaxPooling2D((1, 2), padding="same")(x)  # (n_frames / 4, n_bands / 4, 32)
     x = _conv(x, 64)
     for maps in ((96, 128), (128,)):
         x = layers.MaxPooling2D(2, padding="same")(x)
@@ -122,7 +123,11 @@ def _as_image(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _conv(
-    x: keras.KerasTensor, maps: int, size: int = 3, strides: int = 1, activation: str | None = "relu"
+    x: keras.KerasTensor,
+    maps: int,
+    size: int = 3,
+    strides: int | tuple[int, int] = 1,
+    activation: str | None = "relu",
 ) -> keras.KerasTensor:
     """Convolution, batch normalisation, activation."""
     x = layers.Conv2D(maps, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
