@@ -132,7 +132,7 @@ PRESETS = {
     # For a first look: learns the demo corpus in seconds, and is no good match for real sounds.
     "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
     # Fewer weights than the reference and a tenth of its arithmetic, on a laptop.
-    "compact": Preset("compact", FIELD, epochs=150),
+    "compact": Preset("compact", FIELD, epochs=100),
     # For a GPU.
     "large": Preset("vgg", replace(FIELD, example_window_seconds=2.56, batch_size=64), epochs=100),
     # For fine-tuning the weights that YAMNet's authors publish, whose features are not standardized.
