@@ -52,7 +52,7 @@ FEATURES = features/$(NAME)/$(RECIPE)$(call words-of,$(EXTRACT_FLAGS))
 RUN = runs/$(NAME)/$(PRESET)$(call words-of,$(EXTRACT_FLAGS) $(addprefix seed ,$(filter-out 0,$(SEED))) $(FIT_FLAGS))
 TRAINED = $(RUN)/$(if $(findstring --folds,$(FIT_FLAGS)),out_of_fold.csv,model.keras)
 EXPORTED = $(RUN)/$(FORMAT)/README.md
-# The demo is learned in a third of the epochs.
+# The demo is learned in half of the epochs.
 LEARNS = --preset $(PRESET:-clean=) --seed $(SEED) --force $(if $(filter demo.compact%,$(DATASET).$(PRESET)),--epochs 50)
 TRAIN_STORE = $(FEATURES)/train.h5
 TEST_STORE = $(FEATURES)/test.h5
