@@ -7,15 +7,19 @@ from what label and network together make likely.
 """
 
 import logging
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from dcase2018.corpus import write_table
+from dcase2018.foundation import InputError
 from dcase2018.scoring import Tagger, read_scores, weigh
 from dcase2018.training.experiment import Experiment
 
 log = logging.getLogger(__name__)
+
+AGAIN = "without it the training cannot go on as it began; begin anew with --force"
 
 
 def held_true(experiment: Experiment, scoring: keras.Model, step: int) -> np.ndarray:
@@ -28,6 +32,11 @@ def held_true(experiment: Experiment, scoring: keras.Model, step: int) -> np.nda
     ----------
     scoring
         The network as it is after `step` steps, with its scores.
+
+    Raises
+    ------
+    InputError
+        If a file of what was heard is gone or damaged.
     """
     clips, run = experiment.training, experiment.run
     past = [doubt for doubt in experiment.doubts if doubt <= step]
@@ -35,12 +44,25 @@ def held_true(experiment: Experiment, scoring: keras.Model, step: int) -> np.nda
         return clips.truth
     file = run.heard(past[-1])
     if step == past[-1]:
+        log.info("doubts after step %d: listening to the training clips ...", step)
         write_table(file, Tagger(run, scoring, clips.store).table(clips).drop_duplicates("fname"))
-    said = read_scores(file).loc[[clips.store.fnames[row] for row in clips.rows]].to_numpy()
-    _, truth, error = weigh(said, clips.truth, clips.verified)
+    _, truth, error = weigh(_read(file, experiment), clips.truth, clips.verified)
     moved = ~clips.verified & (truth.argmax(axis=1) != clips.truth.argmax(axis=1))
     log.info(
         "doubts after step %d: about %.0f %% of unverified labels are wrong, and %d clips held for others",
         past[-1], 100 * error, moved.sum(),
     )  # fmt: skip
     return truth
+
+
+def _read(file: Path, experiment: Experiment) -> np.ndarray:
+    """What the network said of each clip: (clips, classes)."""
+    clips = experiment.training
+    try:
+        said = read_scores(file).reindex(index=[clips.store.fnames[row] for row in clips.rows])
+        said = said.reindex(columns=clips.classes)
+    except InputError as error:
+        raise InputError(f"{error}; {AGAIN}") from None
+    if said.isna().any(axis=None):
+        raise InputError(f"{file} lacks clips or classes of this run; {AGAIN}")
+    return said.to_numpy()

@@ -160,6 +160,19 @@ def test_doubts_are_the_same_after_any_stop(store: Store, monkeypatch: pytest.Mo
         assert parts.run.heard(step).read_bytes() == whole.run.heard(step).read_bytes()
 
 
+def test_what_was_heard_is_needed_to_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = doubting(store, "run", monkeypatch)
+    fit(experiment, Limits(max_steps=61))
+    heard = experiment.run.heard(60)
+    rows = heard.read_text().splitlines(keepends=True)
+    heard.write_text("".join(rows[:-1]))
+    with pytest.raises(InputError, match=r"lacks clips or classes of this run; .* begin anew with --force"):
+        fit(experiment)
+    heard.unlink()
+    with pytest.raises(InputError, match=r"no file that can be read .*; .* begin anew with --force"):
+        fit(experiment)
+
+
 def test_nobody_doubts_what_is_verified(store: Store) -> None:
     plain = plan(store, "plain")
     hparams = dataclasses.replace(PRESET.hparams, doubt_epochs=1)
