@@ -89,6 +89,11 @@ $(foreach part,$(TRAIN_AUDIO) $(TEST_AUDIO) $(TRAIN_CSV) $(TRUTH_CSV),$(if $(wil
 $(DATA) lacks $(notdir $(part)))))
 endif
 
+ifneq ($(and $(filter %-clean,$(PRESET)),$(wildcard $(TRAIN_CSV))$(LABELS)),)
+$(if $(findstring manually_verified,$(shell head -n 1 $(TRAIN_CSV) 2>/dev/null)),,$(error \
+PRESET=$(PRESET) corrects labels that nobody has checked, and $(TRAIN_CSV) does not tell which (manually_verified)))
+endif
+
 # Clips that could not be used (exit code 3) were listed, and do not stop the work. A store is of its corpus alone,
 # so that clips which are gone from there may go from it: --force.
 EXTRACT = extract() { $(DCASE) extract --recipe $(RECIPE) --force "$$@" $(EXTRACT_FLAGS) || [ $$? -eq 3 ]; }; extract

@@ -49,7 +49,8 @@ def test_what_depends_on_a_setting_is_made_anew_and_nothing_else(project: Path) 
     for part in ("audio_train", "audio_test"):
         for seed, name in enumerate("abcd"):
             write_wav(project / "c" / part / f"{name}.wav", noise(9000, seed))
-    (project / "c" / "train.csv").write_text("fname,label\na.wav,A\nb.wav,B\nc.wav,A\nd.wav,B\n")
+    rows = [f"{name}.wav,{'AB'[i % 2]},{i // 2}" for i, name in enumerate("abcd")]
+    (project / "c" / "train.csv").write_text("\n".join(["fname,label,manually_verified", *rows, ""]))
     make(project, "submission", "DATASET=c", *LEAST)
     submission = project / "runs" / "c" / "quick-epochs-2" / "submission.csv"
     assert len(pd.read_csv(submission)) == 4
@@ -136,6 +137,12 @@ def test_wrong_arguments_are_said_clearly(project: Path, argument: str, message:
     (project / "kaggle" / "audio_train").mkdir(parents=True)
     (project / "zenodo" / "FSDKaggle2018.meta").mkdir(parents=True)
     assert message in make(project, "submission", argument, code=2)
+
+
+def test_labels_are_corrected_only_where_it_is_known_which_are_verified(project: Path) -> None:
+    (project / "sounds" / "class").mkdir(parents=True)
+    said = make(project, "submission", "DATASET=sounds", "PRESET=compact-clean", code=2)
+    assert "features/sounds/train.csv does not tell which (manually_verified)" in said
 
 
 def test_a_python_is_looked_for(project: Path) -> None:
