@@ -63,8 +63,8 @@ def die(begun: Path) -> None:
 
 
 def hold(path: Path) -> None:
-    """Heed no SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Heed no SIGTERM, but tell by a file that it came."""
+    signal.signal(signal.SIGTERM, lambda *_: path.with_suffix(".told").write_text("told"))
     path.write_text(str(os.getpid()))
     while True:
         time.sleep(1)
@@ -197,7 +197,8 @@ def test_a_signal_ends_all_in_order(number: signal.Signals, whole_group: bool, t
 def test_a_second_ctrl_c_ends_what_does_not_heed_the_first(tmp_path: Path) -> None:
     parent = Parent(tmp_path, "functools.partial(t.hold, folder / f'begun-{name}')")
     parent.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    for name in "ab":
+        wait_for(tmp_path / f"begun-{name}.told")
     assert all(map(lives, parent.children))
     parent.process.send_signal(signal.SIGINT)
     code, _, problems = parent.end()

@@ -190,6 +190,7 @@ def noisy_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     return keras.layers.Dropout(0.5)(x)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_again_and_again_ends_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
