@@ -160,6 +160,7 @@ class Parent:
 
     def __init__(self, folder: Path, task: str) -> None:
         code = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # for shells' &
             "import sys, functools, pathlib, test_places as t; folder = pathlib.Path(sys.argv[1]);"
             f"tasks = [{task} for name in 'abc'];"
             "from dcase2018.foundation.places import find_places, results\n"
