@@ -131,7 +131,7 @@ PRESETS = {
     "baseline": Preset("cnn", HParams(), epochs=5),
     # For a first look: learns the demo corpus in seconds, and is no good match for real sounds.
     "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
-    # Fewer weights than the reference and a tenth of its arithmetic, on a laptop.
+    # Fewer weights than the reference and an eighteenth of its arithmetic, on a laptop.
     "compact": Preset("compact", FIELD, epochs=100),
     # For a GPU.
     "large": Preset("vgg", replace(FIELD, example_window_seconds=2.56, batch_size=64), epochs=100),

@@ -1,4 +1,4 @@
-"""How likely each clip's label is right, by networks that have not learned the clip.
+"""How likely each clip's label is right, by networks that have not learned it, or not yet by heart.
 
 Their scores, at the temperature that fits the verified clips, are taken for p(class | clip). The label of an
 unverified clip is right with probability 1 - error, or else any other class's, by chance (the symmetric noise

@@ -33,10 +33,8 @@ def relabel(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> Pr
 
     Parameters
     ----------
-    labels
-        See `read_labels`; it must tell which clips are verified.
-    scores
-        A row a clip, indexed by fname, a column a class, in [0, 1].
+    labels, scores
+        See `dcase2018.scoring.noise.believe`.
 
     Raises
     ------

@@ -13,9 +13,7 @@ from dcase2018.scoring.noise import Beliefs, believe
 SAME_SOUND = 0.98
 EMBEDDINGS_AT_ONCE = 1024
 
-UNUSUAL = (
-    0.05  # share of the verified clips whose best score is as low as that of a clip that is like no class
-)
+UNUSUAL = 0.05  # share of the verified clips that are as unlike every class as one that is "like no class"
 
 NOTHING = 0.01  # how far a value may be from silence, or from those of other frames, where nothing sounds
 

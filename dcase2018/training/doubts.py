@@ -58,9 +58,9 @@ def held_true(experiment: Experiment, scoring: keras.Model, step: int) -> np.nda
 def _read(file: Path, experiment: Experiment) -> np.ndarray:
     """What the network said of each clip: (clips, classes)."""
     clips = experiment.training
+    fnames = [clips.store.fnames[row] for row in clips.rows]
     try:
-        said = read_scores(file).reindex(index=[clips.store.fnames[row] for row in clips.rows])
-        said = said.reindex(columns=clips.classes)
+        said = read_scores(file).reindex(index=fnames, columns=clips.classes)
     except InputError as error:
         raise InputError(f"{error}; {AGAIN}") from None
     if said.isna().any(axis=None):
