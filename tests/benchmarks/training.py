@@ -98,7 +98,7 @@ def ours(corpus: Corpus) -> float:
     path = corpus.root / f"run {time.perf_counter()}"
     experiment = Experiment.plan(path, PRESET, Store(corpus.store), corpus.labels)
     fit(experiment, Limits(max_steps=2 * STEPS), checkpoint_steps=STEPS)
-    half, whole = (State.load(experiment.run.checkpoint(step)) for step in (STEPS, 2 * STEPS))
+    half, whole = (State.load(experiment.run.checkpoint(step), step) for step in (STEPS, 2 * STEPS))
     return STEPS * 64 / (whole.seconds - half.seconds)
 
 
