@@ -1,37 +1,32 @@
-"""Sound tagging for DCASE 2018 Task 2: a folder of clips and a CSV of labels to a ranked submission.
+"""Audio tagging for DCASE 2018 Task 2: audio clips and a CSV of labels to a ranked submission.
 
-The rooms, in the order in which data flows. A room imports only from rooms above it here, and only by
-the names that their doors hand on; each door tells its modules in order, and what the room may import.
+The packages, in import order. A package imports only from packages above it:
 
-    foundation    what every room may use
-    corpus        what lies on a disk: clips and label files
-    features      clips to a store: the first half ends here
-    networks      what learns
-    examples      a store and labels to batches
-    runs          what a training leaves on a disk
-    scoring       what a run says of clips, and how right that is
-    training      an experiment becomes a run
-    reporting     what people look at
-    using         a run at work outside: recordings, other programs
-    serving       a page on this machine to try taggers with
+    utils          shared helpers
+    data           audio files, label files, splits, the demo corpus
+    features       log mel features and the feature store
+    models         hyperparameters, networks, losses
+    batching       store and labels to batches
+    runs           the run folder
+    inference      scores of clips and windows
+    evaluation     metrics, intervals, calibration
+    label_quality  label issues and corrections
+    training       training, cross-validation, tuning
+    report         the HTML report
+    export         ONNX, LiteRT, SavedModel
+    server         the local web page
+    cli            the command line
 
-Above them is the command line:
-
-    loading       Keras, loaded without greetings
-    program       what all commands have in common
-    commands      the commands: parse, call, print
-    cli           the command line itself
-
-The public names of the library, with what is promised of them, are in `__init__.pyi`.
+The public names are listed in `__init__.pyi` and imported when they are first used.
 """
 
 
 def __getattr__(name: str) -> object:
-    """Hand on the public names, which `__init__.pyi` lists, when they are asked for (PEP 562)."""
-    import lazy_loader  # with the list it takes longer to read than all the rest of this module
+    """Import a public name of `__init__.pyi` on first use (PEP 562)."""
+    import lazy_loader  # importing it takes longer than the rest of this module
 
-    hand_on, _, names = lazy_loader.attach_stub(__name__, __file__)
-    return names if name == "__all__" else hand_on(name)
+    get_attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
+    return names if name == "__all__" else get_attribute(name)
 
 
 def __dir__() -> list[str]:

@@ -1,49 +1,48 @@
-"""The public names. They keep their meaning, parameters and results from one minor version to the next:
-what has to change is announced in CHANGELOG.md, and warns for one minor version before. Whatever else the
-rooms hold may change at any time."""
+"""The public names. Their meaning, parameters and results stay the same between minor versions. Changes are
+announced in CHANGELOG.md and warn for one minor version before. Everything else may change at any time."""
 
-# Label files and clips
-from .corpus import BadClipError as BadClipError
-from .corpus import class_names as class_names
-from .corpus import folds as folds
-from .corpus import hold_out as hold_out
-from .corpus import read_labels as read_labels
-from .corpus import synthesize as synthesize
+# Label files and audio
+from .data.audio import BadClipError as BadClipError
+from .data.labels import class_names as class_names
+from .data.labels import read_labels as read_labels
+from .data.splits import folds as folds
+from .data.splits import hold_out as hold_out
+from .data.synthetic import synthesize as synthesize
 
-# Clips to stores
-from .features import RECIPES as RECIPES
-from .features import Recipe as Recipe
-from .features import Store as Store
-from .features import extract as extract
+# Evaluation
+from .evaluation.evaluate import Evaluation as Evaluation
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.submission import write_submission as write_submission
 
-# What a user can cause
-from .foundation import Dcase2018Error as Dcase2018Error
-from .foundation import InputError as InputError
+# Export
+from .export.export import export as export
 
-# Stores to runs
-from .networks import PRESETS as PRESETS
-from .networks import HParams as HParams
-from .networks import Preset as Preset
+# Feature extraction
+from .features.config import RECIPES as RECIPES
+from .features.config import Recipe as Recipe
+from .features.extraction import extract as extract
+from .features.store import Store as Store
 
-# Runs to a page
-from .reporting import report as report
-from .runs import Ensemble as Ensemble
-from .runs import Limits as Limits
-from .runs import Run as Run
+# Inference
+from .inference.audio_tagger import Listener as Listener
+from .inference.ensemble import Ensemble as Ensemble
+from .inference.event_detection import Event as Event
+from .inference.event_detection import Joining as Joining
+from .inference.event_detection import find_events as find_events
+from .inference.predictor import predict as predict
+from .inference.window_scores import OverTime as OverTime
+from .inference.window_scores import Timeline as Timeline
 
-# Runs to scores
-from .scoring import Evaluation as Evaluation
-from .scoring import evaluate as evaluate
-from .scoring import predict as predict
-from .scoring import write_submission as write_submission
-from .training import Experiment as Experiment
-from .training import fit as fit
+# Training
+from .models.hparams import PRESETS as PRESETS
+from .models.hparams import HParams as HParams
+from .models.hparams import Preset as Preset
+from .report.writer import report as report
+from .runs.run import Run as Run
+from .runs.training_state import Limits as Limits
+from .training.experiment import Experiment as Experiment
+from .training.fit import fit as fit
 
-# Runs at work elsewhere
-from .using import Event as Event
-from .using import Joining as Joining
-from .using import Listener as Listener
-from .using import OverTime as OverTime
-from .using import Timeline as Timeline
-from .using import export as export
-from .using import find_events as find_events
+# Errors
+from .utils.errors import Dcase2018Error as Dcase2018Error
+from .utils.errors import InputError as InputError

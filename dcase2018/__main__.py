@@ -1,5 +1,5 @@
 """`python -m dcase2018`."""
 
-from dcase2018.cli import main
+from dcase2018.cli.main import main
 
 main(prog_name="dcase2018")

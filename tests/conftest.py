@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from dcase2018.features.config import RECIPES, Recipe
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import RECIPES, Recipe
 from dcase2018.features.store import Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from playwright.sync_api import Page as PlaywrightPage
 
-    from dcase2018.networks.hparams import Preset
+    from dcase2018.models.hparams import Preset
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT / "tests" / "data"
+DATA = ROOT / "tests" / "label_files"
 BASELINE = Recipe()
 
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # tests run make as a user does, not as a make's child
@@ -239,7 +239,7 @@ def stores(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.fixture(scope="session")
 def runs(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run of each recipe that tells three classes apart by chance, from all that it hears."""
-    from dcase2018.networks.hparams import PRESETS, Preset
+    from dcase2018.models.hparams import PRESETS, Preset
 
     folder = tmp_path_factory.mktemp("runs")
     field = replace(PRESETS["compact"].hparams, standardize="none")  # windows of 1.6 s, not of 0.25
@@ -252,8 +252,8 @@ def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
     """Write a run whose network has weights drawn so that its scores depend on what it hears."""
     import pandas as pd
 
-    from dcase2018.networks.models import build
-    from dcase2018.runs.networkfile import save_model
+    from dcase2018.models.architectures import build
+    from dcase2018.runs.model_io import save_model
     from dcase2018.training.experiment import Experiment
 
     fnames = [store.fnames[row] for row in np.flatnonzero(store.lengths)]
@@ -309,11 +309,11 @@ class Served:
 
 # Limits that tests reach, and two runs that tell three classes apart.
 SERVE = """
-from dcase2018.cli import main
-from dcase2018.serving import server
-server.Limits = lambda: __import__("dcase2018.serving.uploads").serving.uploads.Limits(
-    upload_bytes=4_000_000, held_bytes=10_000_000, requests=9, chunk_seconds=1.5)
-server.IDLE_SECONDS = 1.5
+from dcase2018.cli.main import main
+from dcase2018.server import serve, uploads
+limits = uploads.Limits(upload_bytes=4_000_000, held_bytes=10_000_000, requests=9, chunk_seconds=1.5)
+serve.Limits = lambda: limits
+serve.IDLE_SECONDS = 1.5
 """
 
 

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from conftest import ROOT, Toy, noise, write_wav
 
-from dcase2018.corpus.labels import read_labels
+from dcase2018.data.labels import read_labels
+from dcase2018.evaluation.evaluate import evaluate
+from dcase2018.evaluation.significance import compare
 from dcase2018.features.store import Store
-from dcase2018.foundation.errors import InputError
-from dcase2018.networks.hparams import PRESETS
-from dcase2018.reporting.comparison import compare
-from dcase2018.runs.ensemble import Ensemble
+from dcase2018.inference.ensemble import Ensemble
+from dcase2018.models.hparams import PRESETS
 from dcase2018.runs.run import Run
-from dcase2018.scoring.evaluation import evaluate
+from dcase2018.utils.errors import InputError
 
 
 def test_every_benchmark_finds_what_it_measures() -> None:
@@ -44,7 +44,7 @@ def test_the_measure_over_time_knows_right_from_wrong(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    stream = importlib.import_module("stream")
+    stream = importlib.import_module("event_detection")
     names = {f"{number}.wav": f"class {number % 3}" for number in range(20)}
     for number, name in enumerate(names):
         silence = np.zeros(4410)
@@ -73,7 +73,7 @@ def test_the_measure_over_time_knows_right_from_wrong(
 
 
 def recipes(*args: object) -> subprocess.Popen[str]:
-    command = map(str, [sys.executable, ROOT / "tests" / "benchmarks" / "recipes.py", *args])
+    command = map(str, [sys.executable, ROOT / "tests" / "benchmarks" / "compare_configs.py", *args])
     paths = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         list(command), env=paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -82,7 +82,7 @@ def recipes(*args: object) -> subprocess.Popen[str]:
 
 def test_ideas_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    module = importlib.import_module("recipes")
+    module = importlib.import_module("compare_configs")
     path, labels = tmp_path / "ideas.txt", tmp_path / "train.csv"
     path.write_text(
         "# presets, and what is taken from\n\n"
@@ -113,7 +113,7 @@ def test_ideas_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_an_idea_learns_from_the_features_that_make_gives_its_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    module = importlib.import_module("recipes")
+    module = importlib.import_module("compare_configs")
     makefile = dict(
         re.findall(r"^RECIPE_(\w+) = (\w+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     )

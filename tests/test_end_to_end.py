@@ -11,14 +11,14 @@ import pytest
 from conftest import CLASSES, Toy, dcase, leftovers, refuse, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dcase2018.corpus.labels import class_truth, read_labels
-from dcase2018.examples.windows import Windows
+from dcase2018.batching.windows import Windows
+from dcase2018.data.labels import class_truth, read_labels
+from dcase2018.evaluation.metrics import average_precision
+from dcase2018.features.config import Recipe
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import Recipe
 from dcase2018.features.store import Store
+from dcase2018.inference.predictor import Tagger
 from dcase2018.runs.run import Run
-from dcase2018.scoring.metrics import average_precision
-from dcase2018.scoring.prediction import Tagger
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 import dcase2018
-from dcase2018.foundation.errors import InputError
+from dcase2018.utils.errors import InputError
 
 
 def python_block(page: str, number: int = 0) -> str:

@@ -10,18 +10,17 @@ import pytest
 from conftest import BASELINE, refuse, succeed
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
-from dcase2018.corpus.labels import class_truth, label_lists, read_labels
-from dcase2018.corpus.splits import folds as deal
-from dcase2018.features.store import Entry, Store, checksum
-from dcase2018.features.writing import write_store
-from dcase2018.networks.hparams import HParams, Preset
-from dcase2018.runs.ensemble import Ensemble
+from dcase2018.data.labels import class_truth, label_lists, read_labels
+from dcase2018.data.splits import folds as deal
+from dcase2018.features.store import Entry, Store, checksum, write_store
+from dcase2018.inference.ensemble import Ensemble
+from dcase2018.inference.predictor import predict
+from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
-from dcase2018.runs.state import Limits
-from dcase2018.scoring.prediction import predict
+from dcase2018.runs.training_state import Limits
+from dcase2018.training.cross_validation import fit_folds, out_of_fold, plan_folds, verified_score
 from dcase2018.training.experiment import Experiment, Initial
-from dcase2018.training.fitting import fit
-from dcase2018.training.folds import fit_folds, out_of_fold, plan_folds, verified_score
+from dcase2018.training.fit import fit
 
 CLASSES = ["high", "low", "middle"]
 BANDS = {"low": slice(0, 20), "middle": slice(22, 42), "high": slice(44, 64)}

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from conftest import ROOT, Toy, noise, succeed, write_wav
 
-from dcase2018.cli import main
+from dcase2018.cli.main import main
+from dcase2018.features.config import RECIPES, Recipe
 from dcase2018.features.logmel import LogMel
-from dcase2018.features.recipe import RECIPES, Recipe
-from dcase2018.foundation.settings import knob
-from dcase2018.networks.hparams import HParams
-from dcase2018.networks.models import MODELS, build
+from dcase2018.models.architectures import MODELS, build
+from dcase2018.models.hparams import HParams
+from dcase2018.utils.config import knob
 
 PAGES = ("README.md", "dcase2018/README.md", "features/README.md", "tests/benchmarks/README.md")
 

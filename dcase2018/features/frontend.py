@@ -9,9 +9,9 @@ from itertools import chain
 
 import numpy as np
 
-from dcase2018.corpus import BadClipError, Clip
+from dcase2018.data.audio import BadClipError, Clip
+from dcase2018.features.config import Recipe
 from dcase2018.features.logmel import LogMel
-from dcase2018.features.recipe import Recipe
 
 # Windows of samples (n_frames, frame_length) and what counts as 1 in them, to frames (n_frames, width).
 Transform = Callable[[np.ndarray, float], np.ndarray]

@@ -16,8 +16,8 @@ from types import ModuleType
 import numpy as np
 import scipy.fft
 
-from dcase2018.features.recipe import Recipe
-from dcase2018.foundation import InputError
+from dcase2018.features.config import Recipe
+from dcase2018.utils.errors import InputError
 
 # The FFT is SciPy's because it rounds as TensorFlow's does: FFTW is a little quicker, and 0.02 away in
 # the logarithm where bands are far below a loud tone.

@@ -6,28 +6,117 @@ index is believed because its seal holds, a clip's frames once their checksum ha
 """
 
 import dataclasses
+import io
 import os
+import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
-from dcase2018.features.half import as_single
-from dcase2018.features.recipe import Recipe
-from dcase2018.features.seal import FORMAT, SealError, read_seal
-from dcase2018.foundation import (
-    AnyPath,
-    Dcase2018Error,
-    InputError,
-    Progress,
-    differences,
-    from_dict,
-    scratch,
-)
+from dcase2018.features.config import Recipe
+from dcase2018.utils.atomic import AnyPath, published
+from dcase2018.utils.buffers import scratch
+from dcase2018.utils.config import differences, from_dict
+from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.progress import Progress
+
+# A half has 5 bits of exponent and 10 of fraction, a single 8 and 23, and their exponents are biased by 15
+# and 127. So a half's bits, moved up by 13 places behind the sign, are a single 2**112 times too small.
+MOVE = 23 - 10
+SIGN_AND_MOVED = np.int32(~0x7FFFFFFF | 0x0FFFE000)
+SCALE = np.float32(2.0 ** (127 - 15))
+
+
+def as_single(frames: np.ndarray) -> np.ndarray:
+    """Finite float16 frames as float32: exact, subnormal numbers included."""
+    bits = frames.view(np.int16).astype(np.int32)  # with the sign in all upper bits
+    bits <<= MOVE
+    bits &= SIGN_AND_MOVED
+    single = bits.view(np.float32)
+    single *= SCALE
+    return single
+
+
+BLOCK_BYTES = 512  # the least user block that HDF5 knows
+MAGIC = b"DCASE18\n"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+FORMAT = 2
+
+# Magic, format, CRC-32 of all that follows but the frames, and where the frames lie: first byte, bytes.
+HEAD = struct.Struct("<8sIIQQ")
+COVERED = 16  # first byte that the checksum covers
+
+PIECE_BYTES = 1 << 20
+
+
+class SealError(Exception):
+    """The bytes of a store are not those that were sealed; the text is the reason."""
+
+
+def write_seal(path: Path, position: int, n_bytes: int) -> None:
+    """Seal a file whose first `BLOCK_BYTES` are kept free, and whose frames lie where it is said.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with path.open("r+b") as file:
+        file.write(HEAD.pack(MAGIC, FORMAT, 0, position, n_bytes))
+        file.flush()
+        crc32 = _checksum(file, position, n_bytes)
+        file.seek(0)
+        file.write(HEAD.pack(MAGIC, FORMAT, crc32, position, n_bytes))
+
+
+def read_seal(path: Path) -> int:
+    """Check the seal of a store and tell its format: 1 for an HDF5 file without a seal, 0 for no store.
+
+    Raises
+    ------
+    SealError
+        If the bytes are not those that were sealed. What a newer format seals is not checked.
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD.size)
+        if head[:8] == HDF5_MAGIC:
+            return 1
+        if head[:8] != MAGIC:
+            return 0
+        if len(head) < HEAD.size:
+            raise SealError("it is cut off")
+        _, form, crc32, position, n_bytes = HEAD.unpack(head)
+        if form <= FORMAT and _checksum(file, position, n_bytes) != crc32:
+            raise SealError("the checksum of its index does not hold")
+        return int(form)
+
+
+def _checksum(file: BinaryIO, position: int, n_bytes: int) -> int:
+    """CRC-32 of a file from `COVERED` on, its frames left out."""
+    size = file.seek(0, 2)
+    first = min(position, size)
+    crc32 = 0
+    for start, stop in ((COVERED, first), (min(first + n_bytes, size), size)):
+        file.seek(start)
+        for piece in _pieces(file, stop - start):
+            crc32 = zlib.crc32(piece, crc32)
+    return crc32
+
+
+def _pieces(file: BinaryIO, left: int) -> Iterator[bytes]:
+    """Read so many bytes, or what there is of them, with bounded memory."""
+    while left > 0 and (piece := file.read(min(left, PIECE_BYTES))):
+        yield piece
+        left -= len(piece)
+
 
 WRITER = f"dcase2018 {version('dcase2018')}"
 
@@ -282,3 +371,103 @@ class Store:
 
 def _and_others(names: Sequence[str]) -> str:
     return "is " if len(names) == 1 else f"and {len(names) - 1} more are "
+
+
+def write_store(
+    path: Path,
+    recipe: Recipe,
+    entries: Sequence[Entry],
+    frames: Iterable[np.ndarray],
+    durable: bool = True,
+) -> None:
+    """Write a store and publish it whole.
+
+    Parameters
+    ----------
+    frames
+        The frames of each entry in turn: (entry.length, recipe.width), of the recipe's dtype.
+    durable
+        Whether it has to outlive a power cut; if not, `Store.is_sound` tells afterwards.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; a store that stood at `path` is then untouched.
+    """
+    lengths = np.array([entry.length for entry in entries], np.int64)
+    with published(path, durable) as partial:
+        with Disk(partial, "w+") as disk, h5py.File(disk, "w", userblock_size=BLOCK_BYTES) as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["writer"] = WRITER
+            file.create_group("recipe").attrs.update(dataclasses.asdict(recipe))
+            _write_index(file.create_group("clips"), entries, lengths)
+            block = file.create_dataset("frames", (lengths.sum(), recipe.width), recipe.dtype)
+            start = 0
+            for piece in _large_pieces(frames):
+                block[start : start + len(piece)] = piece
+                start += len(piece)
+                disk.check()
+            if start != len(block):
+                raise ValueError(f"{start} frames were given for an index of {len(block)}")
+            position, n_bytes = block.id.get_offset() or 0, block.nbytes
+        disk.check()
+        write_seal(partial, position, n_bytes)
+        if durable:
+            Store(partial)  # what was written can be read
+
+
+class Disk(io.FileIO):
+    """A file that keeps its failures to itself until asked: HDF5 crashes when it is told of one."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise the failure that happened, if one did."""
+        if self.error:
+            raise OSError(self.error.errno, self.error.strerror, str(self.name))
+
+
+def _large_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Join the frames of small clips: HDF5 takes as long for a call as for writing 100 kB."""
+    held: list[np.ndarray] = []
+    size = 0
+    for clip in frames:
+        held.append(clip)
+        size += clip.nbytes
+        if size >= PIECE_BYTES:
+            yield clip if len(held) == 1 else np.concatenate(held)
+            held, size = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
+def _write_index(group: h5py.Group, entries: Sequence[Entry], lengths: np.ndarray) -> None:
+    text = h5py.string_dtype("utf-8")
+    columns = {
+        "fname": np.array([os.fsencode(entry.fname) for entry in entries], object),
+        "problem": np.array([entry.problem for entry in entries], object),
+    }
+    for name, values in columns.items():
+        group.create_dataset(name, data=values, dtype=text)
+    group["offset"] = np.cumsum(lengths) - lengths
+    group["length"] = lengths
+    group["crc32"] = np.array([entry.crc32 for entry in entries], np.uint32)
+    group["size"] = np.array([entry.size for entry in entries], np.int64)
+    group["mtime_ns"] = np.array([entry.mtime_ns for entry in entries], np.int64)

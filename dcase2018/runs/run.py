@@ -19,29 +19,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from dcase2018.features import Recipe
-from dcase2018.foundation import (
-    AnyPath,
-    Count,
-    InputError,
-    Rule,
-    differences,
-    ensure_writable,
-    from_dict,
-    only_writer,
-    publish_json,
-    read_object,
-    remove,
-)
-from dcase2018.networks import MOST_EPOCHS, HParams
-from dcase2018.runs.calibration import FILE as CALIBRATION
-from dcase2018.runs.networkfile import is_whole, load_model, shapes
-from dcase2018.runs.state import Row, State, read_history
+from dcase2018.features.config import Recipe
+from dcase2018.models.hparams import MOST_EPOCHS, HParams
+from dcase2018.runs.model_io import is_whole, load_model, shapes
+from dcase2018.runs.training_state import Row, State, read_history
+from dcase2018.utils.atomic import AnyPath, ensure_writable, only_writer, publish_json, remove
+from dcase2018.utils.config import Count, Rule, differences, from_dict, read_object
+from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
     import keras
 
 FORMAT = 2
+CALIBRATION = "calibration.json"
 BEST = "best"  # a checkpoint by name
 
 # What a run has in its folder beside run.json, and what a folder of folds has beside runs.
@@ -249,7 +239,7 @@ class Run:
         InputError
             If it is not there, or is not this run's.
         """
-        from dcase2018.networks import scorer
+        from dcase2018.models.architectures import scorer
 
         return scorer(self.read_network(self.model_file(which)), self.hparams.classifier)
 

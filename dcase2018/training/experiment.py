@@ -10,12 +10,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.corpus import class_names
-from dcase2018.examples import Crops, Epochs, LabelledClips, Windows
-from dcase2018.features import RECIPES, Recipe, Store
-from dcase2018.foundation import AnyPath, InputError, differences, some
-from dcase2018.networks import LEARNS_FROM, HParams, Preset
-from dcase2018.runs import Limits, Run, origin
+from dcase2018.batching.dataset import LabelledClips
+from dcase2018.batching.sampler import Epochs
+from dcase2018.batching.windows import Crops, Windows
+from dcase2018.data.labels import class_names
+from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.features.store import Store
+from dcase2018.models.hparams import LEARNS_FROM, HParams, Preset
+from dcase2018.runs.provenance import origin
+from dcase2018.runs.run import Run
+from dcase2018.runs.training_state import Limits
+from dcase2018.utils.atomic import AnyPath
+from dcase2018.utils.config import differences
+from dcase2018.utils.errors import InputError, some
 
 log = logging.getLogger(__name__)
 

@@ -14,21 +14,15 @@ from typing import Any
 import optuna
 import sqlalchemy
 
-from dcase2018.foundation import (
-    Dcase2018Error,
-    Here,
-    InputError,
-    Places,
-    Progress,
-    StoppedError,
-    knobs,
-    only_writer,
-    parse,
-    results,
-)
-from dcase2018.networks import HParams
-from dcase2018.runs import Limits, Row
+from dcase2018.models.hparams import HParams
+from dcase2018.runs.training_state import Limits, Row
 from dcase2018.training.experiment import Experiment
+from dcase2018.utils.atomic import only_writer
+from dcase2018.utils.config import knobs, parse
+from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.parallel import Here, Places, results
+from dcase2018.utils.progress import Progress
+from dcase2018.utils.signals import StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +235,7 @@ def _train(
     number: int, experiment: Experiment, others: Sequence[optuna.trial.FrozenTrial], limits: Limits
 ) -> Outcome:
     """Train the network of a trial, for as long as it keeps up with the others."""
-    from dcase2018.training.fitting import fit  # Keras is loaded where a network learns, and nowhere else
+    from dcase2018.training.fit import fit  # Keras is loaded where a network learns, and nowhere else
 
     trial = _compared_with(others)
     scores: dict[int, float] = {}

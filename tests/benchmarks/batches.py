@@ -14,16 +14,15 @@ import keras
 import numpy as np
 from comparison import Corpus, Row, compare
 
-from dcase2018.examples.augment import Augmentation
-from dcase2018.examples.batches import Batches
-from dcase2018.examples.epochs import Epochs
-from dcase2018.examples.windows import Crops, Windows
+from dcase2018.batching.augmentation import Augmentation
+from dcase2018.batching.loader import Batches
+from dcase2018.batching.sampler import Epochs
+from dcase2018.batching.windows import Crops, Windows
+from dcase2018.cli.keras_setup import keep_freed_memory
+from dcase2018.features.config import RECIPES
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import RECIPES
-from dcase2018.features.store import Store
-from dcase2018.features.writing import write_store
-from dcase2018.loading import keep_freed_memory
-from dcase2018.networks.hparams import PRESETS, HParams
+from dcase2018.features.store import Store, write_store
+from dcase2018.models.hparams import PRESETS, HParams
 
 Way = Callable[[int], object]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from dcase2018.corpus.synthetic import VOICES, render
+from dcase2018.data.synthetic import VOICES, render
 
 SECONDS = 3700
 SR = 44100

@@ -10,16 +10,16 @@ import soundfile
 from ai_edge_litert.interpreter import Interpreter
 from comparison import Corpus, Row, compare
 
+from dcase2018.export.conversion import convert
+from dcase2018.features.config import RECIPES
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import RECIPES
 from dcase2018.features.store import Store
-from dcase2018.networks.hparams import PRESETS
-from dcase2018.networks.models import build
-from dcase2018.runs.networkfile import save_model
+from dcase2018.inference.predictor import Tagger
+from dcase2018.models.architectures import build
+from dcase2018.models.hparams import PRESETS
+from dcase2018.runs.model_io import save_model
 from dcase2018.runs.run import Run
-from dcase2018.scoring.prediction import Tagger
 from dcase2018.training.experiment import Experiment
-from dcase2018.using.conversion import convert
 
 N_CLIPS = 12
 EXPORTED = {"baseline": "baseline", "compact": "wide"}  # presets, and their recipes

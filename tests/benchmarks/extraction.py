@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 from comparison import SR, Corpus, Row, compare
 
+from dcase2018.features.config import RECIPES
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import RECIPES
 
 
 def plain_loop(audio_dir: Path, store: Path) -> None:

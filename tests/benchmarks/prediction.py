@@ -8,11 +8,11 @@ import tensorflow as tf
 from comparison import Corpus, Row, compare
 from training import convolution_operands
 
-from dcase2018.examples.windows import Windows
+from dcase2018.batching.windows import Windows
 from dcase2018.features.store import Store
-from dcase2018.networks.hparams import PRESETS
-from dcase2018.networks.models import build
-from dcase2018.scoring.prediction import EXAMPLES_AT_ONCE, Tagger
+from dcase2018.inference.predictor import EXAMPLES_AT_ONCE, Tagger
+from dcase2018.models.architectures import build
+from dcase2018.models.hparams import PRESETS
 from dcase2018.training.experiment import Experiment
 
 N_CLIPS = 60

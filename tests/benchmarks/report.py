@@ -7,15 +7,15 @@ from tempfile import TemporaryDirectory
 import soundfile
 from comparison import Corpus, Row, compare, make_corpus
 
+from dcase2018.evaluation.evaluate import evaluate
+from dcase2018.features.config import RECIPES
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import RECIPES
 from dcase2018.features.store import Store
-from dcase2018.networks.hparams import PRESETS
-from dcase2018.networks.models import build, scorer
-from dcase2018.reporting.folder import report
-from dcase2018.runs.ensemble import Ensemble
-from dcase2018.runs.networkfile import save_model
-from dcase2018.scoring.evaluation import evaluate
+from dcase2018.inference.ensemble import Ensemble
+from dcase2018.models.architectures import build, scorer
+from dcase2018.models.hparams import PRESETS
+from dcase2018.report.writer import report
+from dcase2018.runs.model_io import save_model
 from dcase2018.training.experiment import Experiment
 
 SECONDS = 9300  # which are about 1,600 clips, as many as the challenge scores

@@ -19,8 +19,8 @@ import report
 import training
 from comparison import make_corpus
 
+from dcase2018.features.config import RECIPES
 from dcase2018.features.extraction import extract
-from dcase2018.features.recipe import RECIPES
 
 PARTS = {
     "extraction": extraction,

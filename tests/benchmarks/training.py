@@ -13,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 from comparison import Corpus, Row, compare
 
+from dcase2018.cli.keras_setup import keep_freed_memory
 from dcase2018.features.store import Store
-from dcase2018.loading import keep_freed_memory
-from dcase2018.networks.hparams import PRESETS
-from dcase2018.networks.models import CNN_LAYERS, build
-from dcase2018.runs.state import Limits, State
+from dcase2018.models.architectures import CNN_LAYERS, build
+from dcase2018.models.hparams import PRESETS
+from dcase2018.runs.training_state import Limits, State
 from dcase2018.training.experiment import Experiment
-from dcase2018.training.fitting import fit
+from dcase2018.training.fit import fit
 
 STEPS = 30
 PRESET = PRESETS["baseline"]

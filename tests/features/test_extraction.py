@@ -12,11 +12,11 @@ import soundfile
 from conftest import BASELINE, leftovers, noise, refuse, succeed, write_wav
 from threadpoolctl import threadpool_limits
 
+from dcase2018.features.config import Recipe
 from dcase2018.features.extraction import extract
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.recipe import Recipe
 from dcase2018.features.store import Store
-from dcase2018.foundation.errors import Dcase2018Error, InputError
+from dcase2018.utils.errors import Dcase2018Error, InputError
 
 
 def content(path: Path) -> dict[str, object]:
@@ -125,7 +125,7 @@ def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, recipe: str) -> None:
             file.write(second)
     code = (
         "import pathlib, sys; from dcase2018.features.extraction import extract;"
-        "from dcase2018.features.recipe import RECIPES;"
+        "from dcase2018.features.config import RECIPES;"
         "extract(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), RECIPES[sys.argv[3]]);"
         "status = pathlib.Path('/proc/self/status').read_text();"
         "print(status.split('VmHWM:')[1].split()[0])"  # the most kB it ever held
@@ -165,7 +165,7 @@ def test_a_clip_that_could_not_be_opened_is_tried_again(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:  # the tests may run as root, who may read anything
-        patch.setattr("dcase2018.corpus.audio.check_whole", fail)
+        patch.setattr("dcase2018.data.audio.check_whole", fail)
         patch.setattr("dcase2018.features.extraction.SHARD_CLIPS", 1)
         with pytest.raises(InputError, match=r"5 of the first 5 clips .*unreadable: Permission denied"):
             extract(clips, tmp_path / "s.h5", BASELINE)

@@ -8,10 +8,10 @@ from conftest import BASELINE, noise, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcase2018.corpus.audio import Clip
+from dcase2018.data.audio import Clip
+from dcase2018.features.config import RECIPES, Recipe
 from dcase2018.features.extraction import extract
 from dcase2018.features.frontend import FrontEnd, framed
-from dcase2018.features.recipe import RECIPES, Recipe
 from dcase2018.features.store import Store
 
 RAW = Recipe(feature="waveform")
@@ -45,7 +45,7 @@ def test_windows_do_not_depend_on_the_blocks(sizes: list[int], length: int, hop:
 def test_blocks_do_not_change_the_frames(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_wav(tmp_path / "a.wav", with_silence(5000, 3000))
     whole = frames(path, RECIPES[name])
-    monkeypatch.setattr("dcase2018.corpus.audio.BLOCK", 1000)
+    monkeypatch.setattr("dcase2018.data.audio.BLOCK", 1000)
     # Smaller blocks go through the resampler and the matrix product in other groups.
     np.testing.assert_allclose(frames(path, RECIPES[name]), whole, atol=2e-3 if name == "waveform" else 1e-5)
 

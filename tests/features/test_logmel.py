@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from conftest import BASELINE, noise
 
+from dcase2018.features.config import Recipe
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.logmel import hann_window, mel_weights
-from dcase2018.features.recipe import Recipe
 
 SR = 44100
 LENGTHS = [1102, 1103, 1542, 1543, SR, 30 * SR]

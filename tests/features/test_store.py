@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from conftest import BASELINE
 
-from dcase2018.features.recipe import Recipe
-from dcase2018.features.store import Entry, Store, checksum
-from dcase2018.features.writing import write_store
-from dcase2018.foundation.errors import Dcase2018Error, InputError
+from dcase2018.features.config import Recipe
+from dcase2018.features.store import Entry, Store, checksum, write_store
+from dcase2018.utils.errors import Dcase2018Error, InputError
 
 
 def sample_store(path: Path, lengths: tuple[int, ...] = (3, 0, 2)) -> list[np.ndarray]:

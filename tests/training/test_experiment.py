@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 from conftest import BASELINE
 
-from dcase2018.features.store import Entry, Store, checksum
-from dcase2018.features.writing import write_store
-from dcase2018.foundation.errors import InputError
-from dcase2018.networks.hparams import HParams, Preset
+from dcase2018.features.store import Entry, Store, checksum, write_store
+from dcase2018.models.hparams import HParams, Preset
 from dcase2018.training.experiment import Experiment
+from dcase2018.utils.errors import InputError
 
 LABELS = ["rare", "common", "common", "common"]
 VERIFIED = ["1", "0", "1", "0"]

@@ -13,9 +13,9 @@ from conftest import Toy, leftovers
 
 FIT = """
 import os, signal, sys
-from dcase2018.runs import state
-from dcase2018.training import fitting, trainer
-from dcase2018.cli import main
+from dcase2018.runs import training_state as state
+from dcase2018.training import fit as fitting, callbacks as trainer
+from dcase2018.cli.main import main
 
 moments = {
     "in an epoch": (trainer.Trainer, "_tell"),

@@ -11,17 +11,17 @@ from pathlib import Path
 import optuna
 import pytest
 from conftest import Toy
-from test_fitting import PRESET, labels, make_store
+from test_fit import PRESET, labels, make_store
 
 from dcase2018.features.store import Store
-from dcase2018.foundation.errors import InputError
-from dcase2018.foundation.places import find_places
-from dcase2018.foundation.settings import override
-from dcase2018.networks.hparams import HParams, Preset
+from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
-from dcase2018.runs.state import Limits
+from dcase2018.runs.training_state import Limits
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.tuning import Plan, parse_search, suggest, tune
+from dcase2018.utils.config import override
+from dcase2018.utils.errors import InputError
+from dcase2018.utils.parallel import find_places
 
 
 def test_ranges_and_choices() -> None:

@@ -1,0 +1,1 @@
+"""A store and labels to shuffled, augmented batches."""

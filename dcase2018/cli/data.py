@@ -1,0 +1,260 @@
+"""Commands on corpora and label files."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dcase2018.cli.common import (
+    EXISTING,
+    FILE,
+    FOLDER_TO_MAKE,
+    INPUT,
+    Command,
+    Finite,
+    check_output,
+    say,
+    seed_option,
+)
+from dcase2018.utils.errors import InputError
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
+@click.argument("data", type=FOLDER_TO_MAKE)
+@click.option("--train-per-class", default=12, show_default=True, type=click.IntRange(1), help="Clips.")
+@click.option("--test-per-class", default=4, show_default=True, type=click.IntRange(1), help="Clips.")
+@seed_option
+def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int) -> None:
+    """Make a small 41-class corpus in the folder DATA.
+
+    It has Kaggle's layout: audio_train/, audio_test/, train.csv and sample_submission.csv, and the truth
+    of the test clips in test_post_competition.csv. The same seed gives the same bytes.
+    """
+    from dcase2018.data.synthetic import synthesize
+
+    synthesize(data, train_per_class, test_per_class, seed)
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 download data/fsdkaggle2018")
+@click.argument("data", type=FOLDER_TO_MAKE)
+@click.option("--mirror", metavar="URL", help="Where the archives are.  [default: Zenodo's record 2552860]")
+def download(data: Path, mirror: str | None) -> None:
+    """Fetch FSDKaggle2018 into the folder DATA.
+
+    Archives are checked, unpacked and removed; folders that are there already are skipped. It takes
+    an estimated 10 GB while it works.
+    """
+    from dcase2018.data.fsdkaggle2018 import ZENODO, download
+
+    fetched = download(data, mirror or ZENODO)
+    say(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
+
+
+class Columns(click.ParamType):
+    """A list such as `fname=filename,label=category`."""
+
+    name = "LIST"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> dict[str, str]:
+        pairs = [item.partition("=") for item in value.split(",")]
+        if not all(name.strip() and source.strip() for name, _, source in pairs):
+            self.fail(f"{value!r} is not NAME=COLUMN,NAME=COLUMN", parameter, context)
+        columns = {name.strip(): source.strip() for name, _, source in pairs}
+        if len(columns) < len(pairs):
+            self.fail(f"{value!r} names a column twice", parameter, context)
+        return columns
+
+
+@click.command(
+    cls=Command,
+    epilog="Examples:\n"
+    "  dcase2018 labels sounds labels.csv                  sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
+    '  dcase2018 labels sounds labels.csv --pattern "{label}_{rest}.wav"\n'
+    "  dcase2018 labels esc50.csv labels.csv --columns fname=filename,label=category\n"
+    "  dcase2018 labels UrbanSound8K.csv labels.csv \\\n"
+    '      --columns "fname=fold{fold}/{slice_file_name},label=class"',
+)
+@click.argument("source", type=EXISTING)
+@click.argument("labels_csv", type=FILE)
+@click.option(
+    "--pattern",
+    metavar="TEXT",
+    help="The classes are in the clips' names: {label} and any other {field} are parts of them.",
+)
+@click.option(
+    "--columns",
+    type=Columns(),
+    help="SOURCE is a CSV, and this is what its columns mean: NAME=COLUMN, or text with {COLUMN}s in it.",
+)
+def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[str, str] | None) -> None:
+    """Write the label file LABELS_CSV for sounds of your own.
+
+    SOURCE is a folder whose subfolders are the classes, or one of clips whose names tell them, or a CSV
+    with columns of other names. The fnames are paths below the folder, as extract --labels LABELS_CSV
+    takes them. A space or comma in the name of a class becomes an underscore.
+    """
+    if source.is_dir() and columns:
+        raise InputError(f"{source} is a folder, and --columns tells what those of a CSV mean")
+    if not source.is_dir() and (pattern is not None or not columns):
+        raise InputError(
+            f"{source} is a file; say what its columns mean: --columns fname=COLUMN,label=COLUMN"
+        )
+    check_output(labels_csv, source if source.is_file() else None)
+    from dcase2018.data.label_builders import labels_of_folders, labels_of_names, labels_of_table
+    from dcase2018.data.labels import class_names, class_truth, write_table
+
+    if columns:
+        table = labels_of_table(source, columns)
+    else:
+        table = labels_of_folders(source) if pattern is None else labels_of_names(source, pattern)
+    write_table(labels_csv, table)
+    clips = class_truth(table, class_names(table)).sum(axis=0)
+    each = f"{min(clips)} to {max(clips)}" if min(clips) < max(clips) else min(clips)
+    say(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {each} each")
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
+@click.argument("train_csv", type=INPUT)
+@click.argument("class_map_csv", type=FILE)
+def class_map(train_csv: Path, class_map_csv: Path) -> None:
+    """Write the classes of TRAIN_CSV to CLASS_MAP_CSV.
+
+    Its rows are class_index,class_name, in ascending order of name, from 0, without a header.
+    """
+    from dcase2018.data.labels import class_names, read_labels, write_class_map
+
+    check_output(class_map_csv, train_csv)
+    classes = class_names(read_labels(train_csv))
+    write_class_map(class_map_csv, classes)
+    say(f"{class_map_csv}: {len(classes)} classes")
+
+
+@click.command(
+    cls=Command,
+    epilog="Examples:\n"
+    "  dcase2018 split data/train.csv splits               splits/train.csv, splits/validation.csv\n"
+    "  dcase2018 split data/train.csv splits --folds 5     splits/fold-1/train.csv, ...",
+)
+@click.argument("train_csv", type=INPUT)
+@click.argument("out_dir", type=FOLDER_TO_MAKE)
+@click.option(
+    "--fraction",
+    default=0.1,
+    show_default=True,
+    type=Finite(0, 1, min_open=True, max_open=True),
+    help="Share of the clips to hold out.",
+)
+@click.option("--folds", "n_folds", type=click.IntRange(2, 100), help="Make this many folds instead.")
+@seed_option
+def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, seed: int) -> None:
+    """Part TRAIN_CSV into OUT_DIR's train.csv and validation.csv.
+
+    Each label's verified and unverified clips are parted in the same proportion. Headers and all
+    columns are kept, and every row is in exactly one part (one fold's validation.csv).
+    """
+    from dcase2018.data.labels import read_labels, write_table
+    from dcase2018.data.splits import folds, hold_out
+
+    labels = read_labels(train_csv)
+    if n_folds is None:
+        parts = {out_dir: hold_out(labels, fraction, seed)}
+        if not parts[out_dir].any():
+            raise InputError(
+                f"--fraction {fraction:g} of {len(labels)} clips holds none out; give a larger one"
+            )
+    else:
+        fold = folds(labels, n_folds, seed)
+        parts = {out_dir / f"fold-{number + 1}": fold == number for number in range(n_folds)}
+    for folder, held_out in parts.items():
+        check_output(folder / "train.csv", train_csv)
+        check_output(folder / "validation.csv", train_csv)
+        write_table(folder / "train.csv", labels[~held_out])
+        write_table(folder / "validation.csv", labels[held_out])
+        say(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n"
+    "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
+    "  dcase2018 relabel train.csv runs/folds/out_of_fold.csv relabelled.csv\n"
+    "  dcase2018 fit train.h5 relabelled.csv runs/relabelled",
+)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("scores_csv", type=INPUT)
+@click.argument("new_labels_csv", type=FILE)
+@click.option(
+    "--confidence",
+    default=0.7,
+    show_default=True,
+    type=Finite(0, 1),
+    help="How likely another class must be the true one.",
+)
+def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
+    """Propose corrected labels for the unverified clips of LABELS_CSV.
+
+    SCORES_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
+    writes them. NEW_LABELS_CSV gets all clips, some with another label; NEW_LABELS_CSV with the suffix
+    .changes.csv lists those, with the scores of both labels. LABELS_CSV stays as it is.
+
+    The column weight of NEW_LABELS_CSV tells how likely each label is right; fit takes it for what the clip
+    counts for.
+    """
+    changes_csv = new_labels_csv.with_suffix(".changes.csv")
+    check_output(new_labels_csv, labels_csv, scores_csv)
+    check_output(changes_csv, labels_csv, scores_csv)
+    from dcase2018.data.labels import read_labels, write_table
+    from dcase2018.label_quality.correction import relabel
+    from dcase2018.label_quality.noise_model import read_scores
+
+    proposal = relabel(read_labels(labels_csv), read_scores(scores_csv), confidence)
+    write_table(new_labels_csv, proposal.labels)
+    write_table(changes_csv, proposal.changes)
+    say(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")
+
+
+MOST_SHOWN = 10  # suspects
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n"
+    "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
+    "  dcase2018 suspects runs/folds/out_of_fold.csv train.csv suspects.csv",
+)
+@click.argument("out_of_fold_csv", type=INPUT)
+@click.argument("labels_csv", type=INPUT)
+@click.argument("ranked_csv", type=FILE)
+@click.option("--embeddings", type=INPUT, help="Find clips of one sound by this file of embed.")
+@click.option("--store", type=INPUT, help="Find clips with nothing in them by their features.")
+def suspects(
+    out_of_fold_csv: Path, labels_csv: Path, ranked_csv: Path, embeddings: Path | None, store: Path | None
+) -> None:
+    """Rank the unverified clips of LABELS_CSV by how likely their labels are wrong.
+
+    OUT_OF_FOLD_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
+    writes them. RANKED_CSV gets a row an unverified clip, most suspicious first: its suspicion (how likely
+    its label is wrong), another class if one is likelier, the reason, and the scores of both. The first ten
+    are printed.
+    """
+    check_output(ranked_csv, out_of_fold_csv, labels_csv, embeddings, store)
+    from dcase2018.data.labels import read_labels, write_table
+    from dcase2018.features.store import Store
+    from dcase2018.inference.embeddings import read_vectors
+    from dcase2018.label_quality.label_issues import suspects
+    from dcase2018.label_quality.noise_model import read_scores
+
+    ranked = suspects(
+        read_labels(labels_csv),
+        read_scores(out_of_fold_csv),
+        read_vectors(embeddings) if embeddings else None,
+        Store(store) if store else None,
+    )
+    write_table(ranked_csv, ranked)
+    if len(ranked):
+        shown = ranked.head(MOST_SHOWN).drop(columns=["proposed", "label_score", "proposed_score"])
+        say(shown.to_string(index=False, float_format="{:.3f}".format))
+    wrong = ranked["suspicion"].sum()
+    say(f"{ranked_csv}: {len(ranked)} unverified labels, of which about {wrong:.0f} are wrong")

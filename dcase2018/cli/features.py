@@ -1,0 +1,79 @@
+"""The command that makes feature stores; it never loads Keras."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from dcase2018.cli.common import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help, jobs_option, say
+from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.models.hparams import HParams
+from dcase2018.utils.config import override
+
+
+@click.command(
+    cls=Command,
+    epilog="Example:\n  dcase2018 extract data/audio_train features/train.h5 --hparams mel_bands=96\n\n"
+    + hparams_help(Recipe),
+)
+@click.argument("audio_dir", type=FOLDER)
+@click.argument("store", type=FILE)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="baseline",
+    show_default=True,
+    help="What features to compute.",
+)
+@click.option("--hparams", default="", metavar="LIST", help="Changes to the recipe; see below.")
+@click.option(
+    "--labels",
+    type=INPUT,
+    help="Extract the clips of this CSV, in its order.  [default: all, in order of name]",
+)
+@jobs_option("Number of processes")
+@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
+@click.option("--force", is_flag=True, help="Leave out clips that STORE holds and AUDIO_DIR does not.")
+@click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786.")
+@click.pass_context
+def extract(
+    context: click.Context,
+    audio_dir: Path,
+    store: Path,
+    recipe: str,
+    hparams: str,
+    labels: Path | None,
+    jobs: int | None,
+    strict: bool,
+    force: bool,
+    scheduler: str | None,
+) -> None:
+    """Write the features of AUDIO_DIR to STORE.
+
+    They are log mel frames of each clip, in one HDF5 file.
+
+    A run that was stopped goes on where it was; clips that were added or changed since are computed
+    anew. Clips that cannot be used are listed, and the exit code is then 3.
+    """
+    elsewhere = dict.fromkeys(
+        (field.name for field in dataclasses.fields(HParams)),
+        "it belongs to training; give it to dcase2018 fit",
+    )
+    full_recipe = override(RECIPES[recipe], hparams, elsewhere)
+    from dcase2018.features.extraction import extract
+
+    names = None
+    if labels:
+        from dcase2018.data.labels import read_names
+
+        names = read_names(labels)
+    summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, scheduler, force)
+    say(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
+    if summary.converted:
+        say(f"mixed to mono or resampled: {summary.converted}")
+    if summary.empty:
+        say(f"without samples: {', '.join(summary.empty)}")
+    for fname, reason in summary.set_aside.items():
+        say(f"set aside: {fname}: {reason}")
+    if summary.set_aside:
+        context.exit(SET_ASIDE)

@@ -1,0 +1,83 @@
+"""Commands that tell or show what is in a store or a run."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from dcase2018.cli.common import EXISTING, FOLDER, Command, say
+from dcase2018.cli.keras_setup import load_keras
+from dcase2018.utils.errors import InputError
+
+
+@click.command(
+    cls=Command, epilog="Example:\n  dcase2018 info features/train.h5\n  dcase2018 info runs/first"
+)
+@click.argument("store_or_run", type=EXISTING)
+@click.option("--verify", is_flag=True, help="Read all of a store and compare its checksums.")
+def info(store_or_run: Path, verify: bool) -> None:
+    """Tell what is in STORE_OR_RUN: clips and recipe, or network, size and progress."""
+    if not store_or_run.is_dir():
+        _tell_store(store_or_run, verify)
+    elif verify:
+        raise InputError(f"--verify reads the checksums of a store, and {store_or_run} is a folder")
+    else:
+        _tell_run(store_or_run)
+
+
+def _tell_store(path: Path, verify: bool) -> None:
+    from dcase2018.features.store import Store
+
+    store = Store(path)
+    seconds = store.lengths.sum() * store.recipe.stft_hop_seconds
+    say(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
+    say(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
+    _tell_settings("recipe", store.recipe)
+    for fname, problem in zip(store.fnames, store.problems, strict=True):
+        if problem:
+            say(f"problem  {fname}: {problem}")
+    if verify:
+        store.verify()
+        say("verified all checksums hold")
+
+
+def _tell_run(path: Path) -> None:
+    from dcase2018.runs.run import Run
+
+    run = Run.load(path)
+    state = run.state()
+    say(
+        f"{path}: {run.model}, {len(state.history)} of {run.epochs} epochs,"
+        f" {state.step} steps in {state.seconds:.0f} s"
+    )
+    if state.best:
+        say(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
+    model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
+    load_keras()
+    from dcase2018.models.architectures import kernel_weights, multiplies
+
+    network = run.read_network(model)
+    hop = run.hparams.score_hop(run.recipe) * run.recipe.stft_hop_seconds
+    products = multiplies(network)
+    say(f"weights  {network.count_params():,}, of which {kernel_weights(network):,} multiply")
+    say(
+        f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
+    )
+    say(f"classes  {len(run.classes)} with {sum(run.class_clips)} labels of training clips")
+    _tell_settings("hparams", run.hparams)
+    _tell_settings("recipe", run.recipe)
+
+
+def _tell_settings(title: str, settings: object) -> None:
+    for name, value in dataclasses.asdict(settings).items():  # type: ignore[call-overload]
+        say(f"{title:8} {name} = {value}")
+
+
+@click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")
+@click.argument("run", type=FOLDER)
+def plot(run: Path) -> None:
+    """Draw the history of RUN as history.png in it: loss, validation MAP@3 and learning rate by epoch."""
+    from dcase2018.report.history_plot import plot_history
+    from dcase2018.runs.run import Run
+
+    say(str(plot_history(Run.load(run))))

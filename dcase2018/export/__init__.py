@@ -1,0 +1,1 @@
+"""Export to ONNX, LiteRT and SavedModel."""

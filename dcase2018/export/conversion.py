@@ -1,0 +1,113 @@
+"""A graph to the file of a runtime, `python -m dcase2018.export.conversion RUN STEP FORMAT TARGET`.
+
+It is a process of its own: LiteRT's converter leaks, and this alone needs TensorFlow, whatever Keras
+computes with elsewhere. So it is the one module that names a backend. Input and output have the same
+names in every format.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from dcase2018.runs.run import Run
+from dcase2018.utils.errors import Dcase2018Error
+
+log = logging.getLogger(__name__)
+
+INPUT, OUTPUT = "samples", "scores"
+OPSET = 17  # of ONNX: runtimes since 2022
+
+
+class UnfitError(Exception):
+    """What a converter made is not what was asked for."""
+
+
+def convert(run: Run, which: int | str | None, format: str, target: Path) -> None:
+    """Write a run's graph in a format, in a process of its own.
+
+    Raises
+    ------
+    Dcase2018Error
+        If it cannot be converted.
+    """
+    command = [sys.executable, "-m", __name__, str(run.path), str(which or ""), format, str(target)]
+    log.info("converting ...")
+    surroundings = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        command, env=surroundings, capture_output=True, text=True, errors="replace", check=False
+    )
+    log.debug("%s", done.stderr)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Dcase2018Error(f"{run.path} cannot be converted to {format}: {reason}")
+
+
+def to_onnx(function: Any, target: Path) -> None:
+    import onnx
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    names = [[value.name for value in values] for values in (model.graph.input, model.graph.output)]
+    _check_names(*names)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n_samples"
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, target)
+
+
+def to_litert(function: Any, target: Path) -> None:
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], tf.Module()
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # fails for what needs TensorFlow
+    content = converter.convert()
+    (signature,) = Interpreter(model_content=content).get_signature_list().values()
+    _check_names(signature["inputs"], signature["outputs"])
+    target.write_bytes(content)
+
+
+def to_saved_model(function: Any, target: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.scores = function
+    tf.saved_model.save(module, str(target), signatures=function)
+    signature = tf.saved_model.load(str(target)).signatures["serving_default"]
+    _check_names(list(signature.structured_input_signature[1]), list(signature.structured_outputs))
+
+
+CONVERTERS = {"onnx": to_onnx, "litert": to_litert, "saved-model": to_saved_model}
+
+
+def _check_names(inputs: list[str], outputs: list[str]) -> None:
+    if (list(inputs), list(outputs)) != ([INPUT], [OUTPUT]):
+        raise UnfitError(f"inputs {inputs} and outputs {outputs} instead of {INPUT} and {OUTPUT}")
+
+
+def _main(path: str, which: str, format: str, target: str) -> None:
+    import tensorflow as tf
+
+    from dcase2018.export.graph import Graph
+
+    run = Run.load(path)
+    graph = Graph(run, run.load_model(int(which) if which.isdecimal() else which or None))
+
+    def scores(samples: Any) -> dict[str, Any]:
+        return {OUTPUT: graph(samples)}
+
+    signature = [tf.TensorSpec([None], tf.float32, name=INPUT)]
+    try:
+        CONVERTERS[format](tf.function(scores, input_signature=signature), Path(target))
+    except Exception as error:  # of all kinds: the last line is for people
+        traceback.print_exc()
+        sys.exit((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

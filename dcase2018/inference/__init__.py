@@ -1,0 +1,1 @@
+"""Scores of clips, from a store or an audio file, and of windows over time."""

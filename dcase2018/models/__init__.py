@@ -1,0 +1,1 @@
+"""Hyperparameters and presets, networks, losses and optimizer."""

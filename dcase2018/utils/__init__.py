@@ -1,0 +1,1 @@
+"""Shared helpers: errors, settings, atomic files, progress, signals and parallel work."""

@@ -1,0 +1,125 @@
+"""What each change does to an example that is known."""
+
+import numpy as np
+import pytest
+
+from dcase2018.batching.augmentation import Augmentation, band_shift, equalize, gain, mask, mixup, time_shift
+from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.models.hparams import HParams
+
+RECIPE = Recipe(mel_bands=8)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def ramps(n: int = 200, frames: int = 40, width: int = 8) -> np.ndarray:
+    """Examples in which every value says its frame and band."""
+    return np.tile((100 * np.arange(frames)[:, None] + np.arange(width)).astype(np.float32), (n, 1, 1))
+
+
+def test_time_shift_rolls_each_example_by_its_own_step(rng: np.random.Generator) -> None:
+    x = ramps()
+    shifted = time_shift(x.copy(), rng, 0.25)
+    shifts = set()
+    for example, original in zip(shifted, x, strict=True):
+        shift = int(np.flatnonzero(example[:, 0] == 0)[0])
+        np.testing.assert_array_equal(example, np.roll(original, shift, axis=0))
+        shifts.add((shift + 20) % 40 - 20)
+    assert (min(shifts), max(shifts)) == (-10, 10)
+    assert len(shifts) == 21
+
+
+def test_gain_is_that_of_the_samples(rng: np.random.Generator) -> None:
+    mel = np.exp(np.random.default_rng(1).normal(-2, 2, (300, 5, 8)))
+    x = np.log(mel + RECIPE.mel_log_offset).astype(np.float32)
+    louder = np.exp(gain(x, rng, 6, RECIPE).astype(np.float64)) - RECIPE.mel_log_offset
+    factors = np.median(louder / mel, axis=(1, 2))
+    np.testing.assert_allclose(louder, mel * factors[:, None, None], rtol=2e-3, atol=1e-5)
+    decibels = 20 * np.log10(factors)
+    assert decibels.min() == pytest.approx(-6, abs=0.2)
+    assert decibels.max() == pytest.approx(6, abs=0.2)
+    silence = np.full((3, 5, 8), RECIPE.silence, np.float32)
+    np.testing.assert_allclose(gain(silence, rng, 20, RECIPE), silence, rtol=1e-5)
+
+
+def test_gain_of_samples(rng: np.random.Generator) -> None:
+    x = np.random.default_rng(1).normal(0, 0.1, (50, 5, 160)).astype(np.float32)
+    ratio = gain(x, rng, 6, RECIPES["waveform"]) / x
+    assert np.ptp(ratio, axis=(1, 2)).max() < 1e-5
+    assert 0.5 < ratio.min() < 0.6 < 1.8 < ratio.max() < 2
+
+
+def test_a_shift_along_the_bands_is_another_pitch(rng: np.random.Generator) -> None:
+    x = ramps()
+    shifts = set()
+    for example, original in zip(band_shift(x.copy(), rng, 0.25), x, strict=True):
+        (shift,) = (
+            step for step in range(-8, 9)
+            if np.array_equal(example, original[:, np.clip(np.arange(8) - step, 0, 7)])
+        )  # fmt: skip
+        shifts.add(shift)
+    assert shifts == {-2, -1, 0, 1, 2}
+
+
+def test_equalizing_adds_a_smooth_line_to_the_logarithms(rng: np.random.Generator) -> None:
+    recipe = Recipe(mel_bands=61)
+    x = np.random.default_rng(1).normal(3, 1, (400, 5, 61)).astype(np.float32)
+    added = (equalize(x.copy(), rng, 12, recipe).astype(np.float64) - x) * 20 / np.log(10)
+    np.testing.assert_allclose(added, np.broadcast_to(added[:, :1], added.shape), atol=1e-4)
+    lines = added[:, 0]  # decibels, (examples, bands)
+    assert -12 < lines.min() < -11.9 < 11.9 < lines.max() < 12
+    bends = np.abs(np.diff(lines, n=2)).max(axis=0)
+    assert np.flatnonzero(bends > 1e-3).tolist() == [19, 39]  # at bands 20 and 40
+    silence = np.full((3, 5, 61), recipe.silence, np.float32)
+    changed = equalize(silence.copy(), rng, 12, recipe)
+    assert (changed >= silence).all()
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_mask_covers_one_run_with_the_mean(rng: np.random.Generator, axis: int) -> None:
+    x = ramps() + np.float32(0.5)
+    size = x.shape[axis]
+    masked = mask(x.copy(), rng, axis, 0.25)
+    lengths, covered_anywhere = set(), np.zeros(size, bool)
+    for example, original in zip(masked, x, strict=True):
+        changed = (example != original).any(axis=2 - axis)
+        covered = example[changed] if axis == 1 else example[:, changed]
+        np.testing.assert_allclose(covered, original.mean(), rtol=1e-6)
+        places = np.flatnonzero(changed)
+        assert len(places) == 0 or np.ptp(places) == len(places) - 1
+        lengths.add(len(places))
+        covered_anywhere |= changed
+    assert lengths == set(range(round(0.25 * size) + 1))
+    assert covered_anywhere.all()
+
+
+def test_mixup_mixes_examples_targets_and_weights_by_one_share(rng: np.random.Generator) -> None:
+    n = 500
+    x = np.repeat(np.arange(n, dtype=np.float32)[:, None, None], 4, axis=1)
+    targets, weights = np.eye(n, dtype=np.float32), np.arange(n, dtype=np.float32)
+    mixed, mixed_targets, mixed_weights = mixup(x, targets, weights.copy(), rng, 0.3)
+    assert mixed.dtype == mixed_targets.dtype == mixed_weights.dtype == np.float32
+    np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, rtol=1e-5)
+    assert (mixed_targets.argmax(axis=1) == np.arange(n)).all()  # the first has the larger share
+    expected = mixed_targets @ weights
+    np.testing.assert_allclose(mixed[:, :, 0], np.repeat(expected[:, None], 4, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(mixed_weights, expected, rtol=1e-4)
+    shares = mixed_targets.max(axis=1)
+    assert shares.min() < 0.55
+    assert np.median(shares) > 0.85  # Beta(0.3, 0.3) lies at the ends
+
+
+def test_nothing_is_changed_by_default(rng: np.random.Generator) -> None:
+    batch = ramps(), np.eye(200, dtype=np.float32), np.ones(200, np.float32)
+    for mine, theirs in zip(Augmentation(HParams(), RECIPE)(*batch, rng, mixing=True), batch, strict=True):
+        assert mine is theirs
+
+
+def test_mixtures_may_be_left_out(rng: np.random.Generator) -> None:
+    batch = ramps(), np.eye(200, dtype=np.float32), np.ones(200, np.float32)
+    x, targets, _ = Augmentation(HParams(mixup=1, band_mask=0.5), RECIPE)(*batch, rng, mixing=False)
+    assert targets is batch[1]
+    assert (x != ramps()).any()

@@ -1,0 +1,101 @@
+"""`tag` and `embed` as a user runs them."""
+
+import inspect
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Toy, dcase, noise, refuse, succeed, write_wav
+
+from dcase2018.cli.main import main
+from dcase2018.inference.event_detection import Joining
+
+
+@pytest.mark.slow
+def test_tag_says_what_predict_says(toy: Toy, tmp_path: Path) -> None:
+    audio = toy.data / "audio_test"
+    printed = succeed("tag", toy.run, audio, "--output", tmp_path / "tags.csv").splitlines()
+    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores", tmp_path / "scores.csv")
+    mine, theirs = (pd.read_csv(tmp_path / name, index_col="fname") for name in ("tags.csv", "scores.csv"))
+    assert list(mine.columns) == list(theirs.columns)
+    assert list(mine.index) == list(theirs.index)
+    np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    best = pd.read_csv(tmp_path / "s.csv", index_col="fname")["label"]
+    for line in printed:
+        fname, _, scores = line.partition(": ")
+        assert [one.split()[0] for one in scores.split(", ")] == best[fname].split()
+
+
+def test_tag_follows_a_recording_and_sets_bad_ones_aside(toy: Toy, tmp_path: Path) -> None:
+    audio = toy.data / "audio_test"
+    name = sorted(path.name for path in audio.iterdir())[0]
+    write_wav(tmp_path / "in" / "quiet.wav", np.zeros(44100))
+    shutil.copy(audio / name, tmp_path / "in" / name)
+    (tmp_path / "in" / "bad.wav").write_bytes(b"no audio")
+    done = dcase(
+        "tag", toy.run, tmp_path / "in", "--timeline", "--threshold", 0.1, "--output", tmp_path / "out",
+        "--format", "audacity", "-j", 2,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "set aside: bad.wav: not audio" in done.stdout
+    assert "quiet.wav: no events in 1.0 s" in done.stdout
+    told = [line for line in done.stdout.splitlines() if line.startswith(f"{name}: ")]
+    assert told
+    labels = (tmp_path / "out" / f"{name}.txt").read_text().splitlines()
+    for line, event in zip(labels, told, strict=True):
+        start, end, label = line.split("\t")
+        assert event.startswith(f"{name}: {float(start):.1f} to {float(end):.1f} s: {label} 0.")
+    assert (tmp_path / "out" / "quiet.wav.txt").read_text() == ""
+
+
+def test_tag_refuses_before_the_work(toy: Toy, tmp_path: Path) -> None:
+    clip = write_wav(tmp_path / "x.wav", noise(1000))
+    for arguments, message in (
+        (["--threshold", 0.3], "--threshold says what an event is, and a clip has none; add --timeline"),
+        (["--gap-seconds", 3], "--gap-seconds says what an event is"),
+        (["--format", "csv"], "--format csv needs a file or a folder to write; add --output"),
+        (
+            ["--output", tmp_path / "t.txt"],
+            "audacity is a format of events, and a clip has none; add --timeline",
+        ),
+        (["--output", tmp_path / "out"], "must end in .csv or .jsonl; a file a recording needs --timeline"),
+        (
+            ["--timeline", "--output", clip],
+            "x.wav is a file; name a folder, or a file that ends in .csv, .jsonl, .selections.txt, .txt",
+        ),
+        (["--timeline", "--threshold", 0.3, "--release", 0.4], "release=0.4 is not allowed: it is at most"),
+        (["--with", tmp_path], "holds no run; dcase2018 fit makes one"),
+        (["--checkpoint", 3], "--checkpoint takes the steps"),
+    ):
+        said = refuse(2, "tag", toy.run, clip, *arguments)
+        assert message in said, said
+        assert "loading Keras" not in said
+    (tmp_path / "empty").mkdir()
+    assert "holds no audio: no file ends in" in refuse(2, "tag", toy.run, tmp_path / "empty")
+
+
+def test_the_help_of_tag_tells_the_defaults_of_events() -> None:
+    helps = {param.name: str(getattr(param, "help", "")) for param in main.commands["tag"].params}
+    defaults = {name: p.default for name, p in inspect.signature(Joining).parameters.items()}
+    assert defaults.pop("release") == 0
+    assert "[default: half the threshold]" in helps["release"]
+    for name, value in defaults.items():
+        assert f"[default: {value:g}]" in helps[name]
+
+
+@pytest.mark.parametrize("per", [pytest.param("window", marks=pytest.mark.slow), "clip"])
+def test_embed_takes_a_store_or_files(toy: Toy, tmp_path: Path, per: str) -> None:
+    audio = toy.data / "audio_test"
+    assert succeed("embed", toy.run, toy.test, tmp_path / "store.csv", "--per", per) == (
+        f"{tmp_path / 'store.csv'}: {len(list(audio.iterdir()))} clips\n"
+    )
+    succeed("embed", toy.run, audio, tmp_path / "files.csv", "--per", per)
+    mine, theirs = (pd.read_csv(tmp_path / name) for name in ("files.csv", "store.csv"))
+    pd.testing.assert_frame_equal(mine, theirs, atol=1e-5)
+
+
+def test_embed_refuses_before_the_work(toy: Toy, tmp_path: Path) -> None:
+    assert "must end in .h5, .hdf5 or .csv" in refuse(2, "embed", toy.run, toy.test, tmp_path / "e.txt")
+    assert "is read and would be overwritten" in refuse(2, "embed", toy.run, toy.test, toy.test)

@@ -1,0 +1,202 @@
+"""Label files, class maps and splits, on the real label files of FSDKaggle2018."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLASSES, DATA, refuse, succeed
+
+from dcase2018.data.labels import (
+    class_names,
+    class_truth,
+    label_lists,
+    read_class_map,
+    read_labels,
+    read_names,
+    verified,
+    weights,
+)
+from dcase2018.utils.errors import InputError
+
+TRAIN = DATA / "train.csv"
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_class_map_of_the_real_training_set(tmp_path: Path) -> None:
+    out = tmp_path / "class_map.csv"
+    assert succeed("class-map", TRAIN, out) == f"{out}: 41 classes\n"
+    assert out.read_bytes() == "".join(f"{i},{name}\n" for i, name in enumerate(CLASSES)).encode()
+    assert read_class_map(out) == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "first"),
+    [
+        ("train.csv", 9473, ("00044347.wav", "Hi-hat")),
+        ("train_post_competition.csv", 120, ("00044347.wav", "Hi-hat")),
+        ("test_post_competition.csv", 120, ("00326aa9.wav", "Oboe")),
+    ],
+)
+def test_real_label_files(name: str, rows: int, first: tuple[str, str]) -> None:
+    labels = read_labels(DATA / name, CLASSES)
+    assert len(labels) == rows  # the ignored ones are left out
+    assert tuple(labels.iloc[0][["fname", "label"]]) == first
+    truth = class_truth(labels, CLASSES)
+    assert (truth.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(np.array(CLASSES)[truth.argmax(axis=1)], labels["label"])
+
+
+def test_a_sample_submission_is_no_truth() -> None:
+    with pytest.raises(InputError, match=r"200 errors: line 2: label 'Laughter Hi-Hat Flute' is not among"):
+        read_labels(DATA / "sample_submission.csv", CLASSES)
+    assert len(read_names(DATA / "sample_submission.csv")) == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fname,label\na.wav,Bark\nb.wav,Bus\n",
+        "fname,label\r\na.wav,Bark\r\nb.wav,Bus\r\n",
+        "\ufefffname,label\na.wav,Bark\nb.wav,Bus",
+        "label,extra,fname\nBark,1,a.wav\n\nBus,2,b.wav\n\n",
+        'fname,label\n"a.wav","Bark"\nb.wav,Bus\n',
+    ],
+)
+def test_forms_of_a_csv(tmp_path: Path, text: str) -> None:
+    labels = read_labels(write(tmp_path / "l.csv", text))
+    assert labels[["fname", "label"]].to_numpy().tolist() == [["a.wav", "Bark"], ["b.wav", "Bus"]]
+
+
+def test_several_labels_a_clip(tmp_path: Path) -> None:
+    text = 'fname,labels,split\n64760,"Bark,Bus",train\nb.flac,Bus,val\nc.d.wav,"Cough, Bark,Bark",train\n'
+    labels = read_labels(write(tmp_path / "l.csv", text))
+    assert labels["fname"].tolist() == ["64760.wav", "b.flac", "c.d.wav"]
+    assert read_names(tmp_path / "l.csv") == labels["fname"].tolist()
+    assert label_lists(labels) == [["Bark", "Bus"], ["Bus"], ["Cough", "Bark", "Bark"]]
+    assert class_names(labels) == ["Bark", "Bus", "Cough"]
+    assert class_truth(labels, ["Bus", "Cough", "Bark"]).astype(int).tolist() == [
+        [1, 0, 1],
+        [1, 0, 0],
+        [0, 1, 1],
+    ]
+    text = 'fname,labels\na,"Bark,,Bus"\nb,"Bark,Barks"\nc,\nd,"None,Bark"\na,Bus\n'
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text), CLASSES)
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 5 errors: line 2: label is empty",
+        "line 3: label 'Barks' is not among the 41 classes",
+        "line 4: label is empty",
+        "line 5: label 'None' is no class",
+        "line 6: 'a.wav' stands already in line 2",
+    ]
+
+
+def test_all_errors_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = "fname,label,manually_verified\na,Bark,1\nb,Barks,1\na,Bus,0\n,Bus,2\nc,None,0\nd,Bus\ne,,0\n"
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text), CLASSES)
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 7 errors: line 3: label 'Barks' is not among the 41 classes",
+        "line 4: 'a' stands already in line 2",
+        "line 5: fname is empty",
+        "line 5: manually_verified is '2', not 0 or 1",
+        "line 6: label 'None' is no class",
+        "line 7: 2 fields, not 3",
+        "line 8: label is empty",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the header must name fname and label; it has no fname and no label"),
+        ("a.wav,Bark\nb.wav,Bus\n", "line 1: the header must name fname and label"),
+        ("fname,verified\na.wav,1\n", "it has no label"),
+        ("fname,label\n", "l.csv: no clip is labelled"),
+        ('fname,label\n"a.wav,Bark\n', "line 2: unexpected end of data"),
+        ("fname,label,usage\na.wav,None,Ignored\n", "no clip is labelled"),
+        ("fname;label\na.wav;Bark\n", "line 1: parted by semicolons; a CSV is parted by commas"),
+        ("fname\tlabel\na.wav\tBark\n", "line 1: parted by tabs; a CSV is parted by commas"),
+        ("fname,label\na.wav,Bark\n".encode("utf-16"), "l.csv is UTF-16; save it as UTF-8"),
+        ("fname,label,label\na,Bark,Bus\n", "line 1: the column 'label' stands there twice"),
+        (
+            "fname,label\na,Hi hat\n",
+            "label 'Hi hat' holds a space, which parts labels in submissions; use Hi_hat",
+        ),
+        ("fname,label\na,overall\n", "line 2: label 'overall' is a word of the tables of scores"),
+        ("fname,label\na\0b,Bark\n", "line 2: fname 'a\\x00b' holds a NUL"),
+    ],
+)
+def test_files_that_are_no_label_files(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_labels(write(tmp_path / "l.csv", text))
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match=r"is no file that can be read as a CSV"):
+            read_labels(path)
+
+
+def test_white_space_around_a_label_is_no_part_of_it(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path / "l.csv", "fname,label\na, Bark\nb,Bark \nc,Bark\n"))
+    assert class_names(labels) == ["Bark"]
+
+
+def test_an_empty_mark_is_not_verified(tmp_path: Path) -> None:
+    text = "fname,label,manually_verified\na,Bark,\nb,Bark,1\nc,Bark,0\n"
+    assert verified(read_labels(write(tmp_path / "l.csv", text))).tolist() == [False, True, False]
+
+
+def test_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
+    text = "fname,label,weight\na,Bark,1\nb,Bark,0.25\nc,Bark,1e-3\n"
+    assert weights(read_labels(write(tmp_path / "l.csv", text))).tolist() == [1, 0.25, 0.001]
+    assert weights(read_labels(write(tmp_path / "l.csv", "fname,label\na,Bark\n"))) is None
+    text = "fname,label,weight\na,Bark,1.5\nb,Bark,\nc,Bark,0\nd,Bark,nan\ne,Bark,much\n"
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text))
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 4 errors: line 2: weight is '1.5', no number from 0 to 1",
+        "line 3: weight is '', no number from 0 to 1",
+        "line 5: weight is 'nan', no number from 0 to 1",
+        "line 6: weight is 'much', no number from 0 to 1",
+    ]
+
+
+def test_repeated_rows_count_as_often_where_that_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "l.csv", "fname,label\na,Bark\nb,Bus\na,Bark\na,Bark\n")
+    with pytest.raises(InputError, match=r"2 errors: line 4: 'a' stands already in line 2\n"):
+        read_labels(path)
+    assert read_labels(path, repeated=True)["fname"].tolist() == ["a", "b", "a", "a"]
+    assert "l.csv: 2 rows stand there again, and count as often" in caplog.text
+    write(path, "fname,label\na,Bark\nb,Bus\na,Bus\n")
+    with pytest.raises(InputError, match=r"line 4: 'a' stands already in line 2 with other values$"):
+        read_labels(path, repeated=True)
+
+
+def test_odd_names_go_through(tmp_path: Path) -> None:
+    raw = b"fname,label\n\xe9\xff clip.wav,Bark\nsp ace.wav,Bus\n"
+    labels = read_labels(write(tmp_path / "l.csv", raw))
+    assert labels["fname"][0].encode("utf-8", "surrogateescape") == b"\xe9\xff clip.wav"
+
+
+@pytest.mark.parametrize("text", ["0,A\n2,B\n", "1,A\n", "0,A,B\n", "index,name\n0,A\n", "0,A\n1,A\n"])
+def test_class_maps_that_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError):
+        read_class_map(write(tmp_path / "m.csv", text))
+
+
+def test_a_bad_label_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    bad = write(tmp_path / "bad.csv", "a.wav,Bark\n")
+    for command in (("class-map", bad, tmp_path / "map.csv"), ("split", bad, tmp_path / "out")):
+        assert "the header must name fname and label" in refuse(2, *command)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]

@@ -1,0 +1,96 @@
+"""Splits and folds, on the real training set and on whatever labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CLASSES, DATA, refuse, succeed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcase2018.data.labels import class_names, read_labels, read_names
+from dcase2018.data.splits import folds, hold_out, named_folds
+from dcase2018.utils.errors import InputError
+
+TRAIN = DATA / "train.csv"
+
+
+def test_split_keeps_header_columns_and_every_row(tmp_path: Path) -> None:
+    source = DATA / "train_post_competition.csv"
+    succeed("split", source, tmp_path, "--fraction", 0.25)
+    lines = source.read_text().splitlines()
+    parts = [(tmp_path / name).read_text().splitlines() for name in ("train.csv", "validation.csv")]
+    assert [part[0] for part in parts] == [lines[0]] * 2
+    assert sorted(parts[0][1:] + parts[1][1:]) == sorted(lines[1:])
+
+
+def strata(labels: pd.DataFrame) -> pd.Series:
+    return labels["label"] + labels["manually_verified"]
+
+
+def test_hold_out_of_the_real_training_set() -> None:
+    labels = read_labels(TRAIN)
+    held_out = hold_out(labels, 0.1, seed=3)
+    assert abs(held_out.sum() - 947.3) < 1
+    shares = pd.crosstab(strata(labels), held_out)
+    assert (shares[True] - shares.sum(axis=1) / 10).abs().max() <= 1
+    assert class_names(labels[~held_out]) == CLASSES
+    np.testing.assert_array_equal(held_out, hold_out(labels, 0.1, seed=3))
+    assert (held_out != hold_out(labels, 0.1, seed=4)).any()
+
+
+def test_folds_of_the_real_training_set() -> None:
+    labels = read_labels(TRAIN)
+    fold = folds(labels, 5, seed=0)
+    counts = pd.crosstab(strata(labels), fold)
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+    assert set(fold) == set(range(5))
+
+
+def test_folds_as_files(tmp_path: Path) -> None:
+    succeed("split", TRAIN, tmp_path, "--folds", 4)
+    seen = [name for k in range(1, 5) for name in read_names(tmp_path / f"fold-{k}" / "validation.csv")]
+    assert sorted(seen) == sorted(read_names(TRAIN))
+    for k in range(1, 5):
+        learnt = set(read_names(tmp_path / f"fold-{k}" / "train.csv"))
+        assert learnt.isdisjoint(read_names(tmp_path / f"fold-{k}" / "validation.csv"))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("01")), min_size=1, max_size=60),
+    st.floats(0.01, 0.99),
+    st.integers(0, 5),
+)
+def test_a_split_is_stratified_whatever_the_labels(
+    rows: list[tuple[str, str]], fraction: float, seed: int
+) -> None:
+    labels = pd.DataFrame(rows, columns=["label", "manually_verified"], dtype=object)
+    counts = pd.crosstab(strata(labels), hold_out(labels, fraction, seed))
+    drawn = counts[True] if True in counts else 0 * counts[False]
+    assert ((drawn - counts.sum(axis=1) * fraction).abs() <= 1 + 1e-9).all()
+    assert class_names(labels[~hold_out(labels, fraction, seed)]) == class_names(labels)
+
+
+def test_a_class_with_one_clip_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("fname,label\n" + "".join(f"{i},class{i // 2}\n" for i in range(9)))
+    labels = read_labels(tmp_path / "l.csv")
+    for seed in range(20):
+        assert not hold_out(labels, 0.5, seed)[8]
+    (tmp_path / "one.csv").write_text("fname,label\na,A\nb,B\n")
+    message = refuse(2, "split", tmp_path / "one.csv", tmp_path / "parts")
+    assert "--fraction 0.1 of 2 clips holds none out; give a larger one" in message
+    assert not (tmp_path / "parts").exists()
+
+
+def test_folds_that_a_column_names() -> None:
+    labels = pd.DataFrame({"fname": list("abcde"), "fold": ["10", "2", "2", "1", "10"]}, dtype=object)
+    assert named_folds(labels, "fold").tolist() == [2, 1, 1, 0, 2]
+    for column, values, message in (
+        ("set", "12121", "--folds-from set: the label file has fname, fold"),
+        ("fold", ["1", "", "2", "1", "1"], "clip 'b' has no fold"),
+        ("fold", "11111", "names one fold, '1'; there must be 2 to 100"),
+    ):
+        with pytest.raises(InputError, match=message):
+            named_folds(labels.assign(fold=list(values)), column)

@@ -1,0 +1,88 @@
+"""Frame arithmetic, and what a recipe may be."""
+
+import dataclasses
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcase2018.features.config import Recipe
+from dcase2018.utils.config import differences, from_dict
+from dcase2018.utils.errors import InputError
+
+
+def test_the_baseline_has_the_numbers_of_the_reference() -> None:
+    recipe = Recipe()
+    assert (recipe.window_length, recipe.hop_length, recipe.n_fft) == (1102, 441, 2048)
+    assert recipe.silence == math.log(0.001)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_frames"), [(0, 0), (1, 1), (1102, 1), (1542, 1), (1543, 2), (44100, 98)]
+)
+def test_frames_of_a_clip(n_samples: int, n_frames: int) -> None:
+    assert Recipe().n_frames(n_samples) == n_frames
+
+
+@given(
+    sample_rate=st.integers(8000, 96000),
+    window=st.floats(0.002, 0.2),
+    hop=st.floats(0.001, 0.1),
+    n_samples=st.integers(0, 10**7),
+)
+def test_the_last_window_fits_and_another_would_not(
+    sample_rate: int, window: float, hop: float, n_samples: int
+) -> None:
+    recipe = Recipe(
+        sample_rate=sample_rate,
+        stft_window_seconds=max(window, hop),
+        stft_hop_seconds=hop,
+        mel_max_hz=4000,
+    )
+    n = recipe.n_frames(n_samples)
+    assert recipe.n_fft // 2 < recipe.window_length <= recipe.n_fft
+    if n_samples >= recipe.window_length:
+        end = (n - 1) * recipe.hop_length + recipe.window_length
+        assert end <= n_samples < end + recipe.hop_length
+    else:
+        assert n == (n_samples > 0)
+
+
+@given(
+    st.builds(
+        Recipe,
+        mel_bands=st.integers(1, 1024),
+        mel_min_hz=st.floats(0, 1000),
+        mel_log_offset=st.floats(1e-9, 1),
+    )
+)
+def test_a_recipe_goes_round_through_a_dict(recipe: Recipe) -> None:
+    assert from_dict(Recipe, dataclasses.asdict(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mel_bands": 0}, "mel_bands=0 is not allowed: it must be >= 1 and <= 1024"),
+        ({"mel_log_offset": math.nan}, "mel_log_offset=nan"),
+        ({"mel_max_hz": 30000}, "half the sample rate"),
+        ({"mel_min_hz": 8000}, "mel_min_hz < mel_max_hz"),
+        ({"stft_hop_seconds": 1e-6}, "stft_hop_seconds=1e-06 is not allowed: a hop is at least one"),
+        ({"stft_hop_seconds": 0.03}, "at most a window (stft_window_seconds=0.025)"),
+    ],
+)
+def test_impossible_recipes_are_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        Recipe(**values)  # type: ignore[arg-type]
+
+
+def test_differences_name_both_values() -> None:
+    assert differences(Recipe(mel_bands=96), Recipe()) == ["mel_bands=96, not 64"]
+
+
+def test_a_dict_of_another_version_is_refused() -> None:
+    values = dataclasses.asdict(Recipe()) | {"colour": "red"}
+    with pytest.raises(InputError, match="another version of dcase2018: colour"):
+        from_dict(Recipe, values)

@@ -1,0 +1,13 @@
+"""Half precision to single precision."""
+
+import numpy as np
+
+from dcase2018.features.store import as_single
+
+
+def test_every_finite_half_becomes_the_single_that_it_is() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    single = as_single(halves)
+    assert single.dtype == np.float32
+    np.testing.assert_array_equal(single.view(np.int32), halves.astype(np.float32).view(np.int32))

@@ -1,0 +1,82 @@
+"""Long recordings and many: memory that does not grow, and a kill at any time that loses nothing."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import leftovers, noise, write_wav
+
+pytestmark = pytest.mark.slow
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from dcase2018.cli.main import main
+sys.modules["jax"] = None  # TensorFlow loads it where it is there, 90 MB that users do not have
+try:
+    main(sys.argv[1:])
+finally:
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    Path("PEAK").write_text(status["VmHWM"].split()[0])
+"""
+
+
+def peak_memory(folder: Path, *args: object) -> float:
+    """MB that a command took at most; what its parent took (ru_maxrss) is none of them."""
+    script = folder / "peak.py"
+    script.write_text(SCRIPT.replace("PEAK", str(folder / "peak.txt")))
+    subprocess.run([sys.executable, script, *map(str, args)], capture_output=True, check=True)
+    return int((folder / "peak.txt").read_text()) / 1024
+
+
+@pytest.mark.parametrize("options", [(), ("--timeline", "--output")])
+@pytest.mark.parametrize("kind", ["baseline", "wide"])
+def test_memory_is_bounded(runs: dict[str, Path], tmp_path: Path, kind: str, options: Sequence[str]) -> None:
+    peaks = []
+    for minutes in (10, 70):
+        path = tmp_path / f"{minutes}.flac"
+        with soundfile.SoundFile(path, "w", 44100, 1) as file:
+            for minute in range(minutes):
+                file.write(noise(44100 * 60, minute))
+        output = [*options, tmp_path / "out.csv"] if options else []
+        peaks.append(peak_memory(tmp_path, "tag", runs[kind], path, *output))
+    assert peaks[1] - peaks[0] < 60  # the samples of an hour are 318 MB, its frames 92 MB or 69 MB
+    assert peaks[1] < 1000
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("output", ["all.jsonl", "each"])
+def test_killed_at_any_time_it_goes_on(runs: dict[str, Path], tmp_path: Path, output: str) -> None:
+    for number in range(30):
+        write_wav(tmp_path / "in" / f"{number:02d}.wav", noise(44100 * 30, number) * np.float32(0.5))
+    command = [sys.executable, "-m", "dcase2018", "tag", runs["baseline"], tmp_path / "in", "--timeline"]
+
+    def run(folder: Path) -> subprocess.Popen[bytes]:
+        folder.mkdir(exist_ok=True)
+        arguments = [*command, "--output", folder / output]
+        return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    started = time.monotonic()
+    assert run(tmp_path / "whole").wait() == 0
+    whole = time.monotonic() - started
+    for part in range(1, 7):
+        process = run(tmp_path / "killed")
+        time.sleep(whole * (0.4 + 0.1 * part))
+        process.kill()
+        process.wait()
+    assert run(tmp_path / "killed").wait() == 0
+    here, there = tmp_path / "killed", tmp_path / "whole"
+    assert leftovers(here) == leftovers(there) == [output]
+    if output == "each":
+        here, there = here / output, there / output
+        assert len(leftovers(there)) == 30
+    assert content(here) == content(there)

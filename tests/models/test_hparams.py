@@ -1,0 +1,55 @@
+"""`--hparams name=value,...`: names, defaults, errors."""
+
+import dataclasses
+import re
+
+import pytest
+
+from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.models.hparams import PRESETS, HParams
+from dcase2018.utils.config import override
+from dcase2018.utils.errors import InputError
+
+REFERENCE = {
+    "stft_window_seconds": 0.025, "stft_hop_seconds": 0.010, "mel_bands": 64, "mel_min_hz": 125,
+    "mel_max_hz": 7500, "mel_log_offset": 0.001, "example_window_seconds": 0.250,
+    "example_hop_seconds": 0.125, "batch_size": 64, "nl": 2, "nh": 256, "weights_init_stddev": 1e-3,
+    "lr": 1e-4, "adam_eps": 1e-8, "classifier": "softmax",
+}  # fmt: skip
+
+
+def test_the_baseline_has_the_defaults_of_the_reference() -> None:
+    ours = dataclasses.asdict(RECIPES["baseline"]) | dataclasses.asdict(PRESETS["baseline"].hparams)
+    assert {name: ours[name] for name in REFERENCE} == REFERENCE
+    assert PRESETS["baseline"].model == "cnn"
+
+
+def test_an_example_has_25_frames_and_a_hop_of_12() -> None:
+    assert HParams().example_window(Recipe()) == 25
+    assert HParams().example_hop(Recipe()) == 12
+
+
+def test_values_take_the_type_of_their_field() -> None:
+    changed = override(HParams(), " batch_size=32, lr=0.01,classifier=logistic,")
+    assert changed == HParams(batch_size=32, lr=0.01, classifier="logistic")
+    assert override(HParams(), "") == HParams()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lrate=1", "'lrate' is unknown; known here: example_window_seconds, "),
+        ("lr", "'lr' is not name=value"),
+        ("lr=fast", "lr=fast is no number: it must be > 0 and <= 10"),
+        ("lr=nan", "lr=nan is not allowed: it must be > 0 and <= 10"),
+        ("lr=-1", "lr=-1.0 is not allowed"),
+        ("batch_size=6.5", "batch_size=6.5 is no whole number: it must be >= 1 and <= 65536"),
+        ("batch_size=0", "batch_size=0 is not allowed"),
+        ("classifier=svm", "classifier=svm is not allowed: it must be one of softmax, logistic"),
+        ("lr=1,lr=2", "lr is given twice"),
+        ("mel_bands=32", "mel_bands does not belong here: ask extract"),
+    ],
+)
+def test_errors_name_the_value_and_the_rule(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        override(HParams(), text, {"mel_bands": "ask extract"})

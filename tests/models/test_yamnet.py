@@ -1,0 +1,139 @@
+"""YAMNet: its features, its network as published, and weights in the layout of the published file.
+
+The file itself was not at hand; the one made here has its layers, names, order and shapes.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import noise, succeed, write_wav
+
+from dcase2018.data.labels import read_labels
+from dcase2018.features.config import RECIPES
+from dcase2018.features.extraction import extract
+from dcase2018.features.store import Store
+from dcase2018.models.architectures import YAMNET_LAYERS, build, load_yamnet, multiplies
+from dcase2018.models.hparams import HParams, Preset
+from dcase2018.runs.run import Run
+from dcase2018.training.experiment import Experiment, Initial
+from dcase2018.training.fit import fit
+from dcase2018.utils.errors import InputError
+
+Layer = tuple[str, dict[str, tuple[int, ...]]]
+
+
+def published_layers() -> list[Layer]:
+    """Layers of yamnet.h5 and the shapes of their weights."""
+
+    def norm(name: str, maps: int) -> Layer:
+        return f"{name}/bn", dict.fromkeys(("beta", "moving_mean", "moving_variance"), (maps,))
+
+    found: list[Layer] = [("input_1", {})]
+    found += [("layer1/conv", {"kernel": (3, 3, 1, 32)}), norm("layer1/conv", 32), ("layer1/relu", {})]
+    before = 32
+    for number, (_, maps) in enumerate(YAMNET_LAYERS, 2):
+        depthwise, pointwise = f"layer{number}/depthwise_conv", f"layer{number}/pointwise_conv"
+        found += [(depthwise, {"depthwise_kernel": (3, 3, before, 1)}), norm(depthwise, before)]
+        found += [(pointwise, {"kernel": (1, 1, before, maps)}), norm(pointwise, maps)]
+        before = maps
+    return [*found, ("logits", {"kernel": (1024, 521), "bias": (521,)}), ("predictions", {})]
+
+
+def draw(rng: np.random.Generator, weight: str, shape: tuple[int, ...]) -> np.ndarray:
+    low = 0.5 if weight == "moving_variance" else -0.05
+    return rng.uniform(low, low + 0.1, shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights as Keras 2 writes them: a group a layer, names in attributes."""
+    path = tmp_path_factory.mktemp("yamnet") / "yamnet.h5"
+    rng = np.random.default_rng(0)
+    layers = published_layers()
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name, _ in layers]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.2.4-tf"
+        for name, shapes in layers:
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/{weight}:0".encode() for weight in shapes]
+            for weight, shape in shapes.items():
+                group[f"{name}/{weight}:0"] = draw(rng, weight, shape)
+    return path
+
+
+def test_the_recipe_is_the_references_at_16_khz() -> None:
+    recipe = RECIPES["yamnet"]
+    assert (recipe.window_length, recipe.hop_length, recipe.n_fft) == (400, 160, 512)
+    assert (recipe.mel_bands, recipe.mel_min_hz, recipe.mel_max_hz) == (64, 125, 7500)
+    assert recipe.mel_log_offset == 0.001
+
+
+def test_the_network_is_as_large_as_published() -> None:
+    model = build("yamnet", (96, 64), 521, HParams(classifier="logistic"))
+    assert round(multiplies(model) / 1e6, 1) == 69.2
+    assert round(model.count_params() / 1e6, 1) == 3.8
+    assert round(sum(np.prod(w.shape) for w in model.trainable_weights) / 1e6, 1) == 3.7
+    assert [layer.output.shape[1:] for layer in model.layers if "pooling" in layer.name] == [(1024,)]
+    assert (3, 2, 1024) in [layer.output.shape[1:] for layer in model.layers]
+
+
+def test_weights_are_read_in_their_order(weights_file: Path) -> None:
+    model = load_yamnet(weights_file)
+    rng = np.random.default_rng(0)
+    weighted = [layer for layer in model.layers if layer.weights]
+    expected = [shapes for _, shapes in published_layers() if shapes]
+    for layer, shapes in zip(weighted, expected, strict=True):
+        for mine, (name, shape) in zip(layer.get_weights(), shapes.items(), strict=True):
+            np.testing.assert_array_equal(mine, draw(rng, name, shape))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Four clips in the features of YAMNet, and their labels."""
+    for number in range(4):
+        write_wav(tmp_path / "clips" / f"{number}.wav", noise(30000, seed=number))
+    (tmp_path / "train.csv").write_text("fname,label\n0.wav,Bark\n1.wav,Bus\n2.wav,Bark\n3.wav,Bus\n")
+    extract(tmp_path / "clips", tmp_path / "s.h5", RECIPES["yamnet"])
+    return Store(tmp_path / "s.h5")
+
+
+@pytest.mark.slow
+def test_fine_tuning(weights_file: Path, store: Store) -> None:
+    labels, run = store.path.with_name("train.csv"), store.path.with_name("run")
+    options = ("--preset", "yamnet", "--init-from", weights_file, "--max-steps", 1)
+    hparams = "freeze=features,verified_stretch=0"
+    succeed("fit", store.path, labels, run, *options, "--hparams", hparams)
+    published, tuned = load_yamnet(weights_file), Run.load(run).load_model()
+    assert tuned.output.shape == (None, 2)
+    kernels = [[w for w in model.get_weights() if w.ndim == 4] for model in (published, tuned)]
+    for theirs, mine in zip(*kernels, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_another_network_and_other_features(
+    weights_file: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    initial = dataclasses.replace(Initial.find(weights_file), recipe=RECIPES["baseline"])
+    labels = read_labels(store.path.with_name("train.csv"))
+    path = store.path.with_name("run")
+    with caplog.at_level("WARNING"):
+        experiment = Experiment.plan(path, Preset("cnn", HParams(), 1), store, labels, initial=initial)
+    assert "--init-from has learned from other features; here sample_rate=16000, not 44100" in caplog.text
+    message = "yamnet.h5 has no layer that fits the network; give the --model that it is of"
+    with pytest.raises(InputError, match=message):
+        fit(experiment)
+
+
+def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+        file.create_group("dense").attrs["weight_names"] = [b"kernel:0"]
+    (tmp_path / "text.h5").write_text("no weights")
+    for name in ("other.h5", "text.h5"):
+        with pytest.raises(InputError, match=f"{name} does not hold the weights of YAMNet"):
+            load_yamnet(tmp_path / name)
+    with pytest.raises(InputError, match=r"is neither a run's folder nor YAMNet's weights \(.h5\)"):
+        Initial.find(Path(__file__))
