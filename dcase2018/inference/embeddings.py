@@ -21,7 +21,6 @@ from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import Disk, Store
 from dcase2018.inference.audio_tagger import EXAMPLES_AT_ONCE, Hearing, SetAside
 from dcase2018.inference.output_formats import quoted
-from dcase2018.models.architectures import without_classifier
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import ensure_writable, published, published_text
 from dcase2018.utils.errors import Dcase2018Error, InputError
@@ -149,6 +148,8 @@ class Embedder:
     """
 
     def __init__(self, run: Run, which: int | str | None = None) -> None:
+        from dcase2018.models.architectures import without_classifier  # imports Keras
+
         self.run, self.hearing = run, Hearing.of(run)
         self.front_end = FrontEnd(run.recipe)
         self.network = without_classifier(run.read_network(run.model_file(which)))
