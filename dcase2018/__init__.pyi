@@ -2,11 +2,11 @@
 announced in CHANGELOG.md and warn for one minor version before. Everything else may change at any time."""
 
 # Label files and audio
-from .data.audio import BadClipError as BadClipError
+from .data.audio import AudioReadError as AudioReadError
 from .data.labels import class_names as class_names
 from .data.labels import read_labels as read_labels
-from .data.splits import folds as folds
-from .data.splits import hold_out as hold_out
+from .data.splits import stratified_folds as stratified_folds
+from .data.splits import stratified_holdout as stratified_holdout
 from .data.synthetic import synthesize as synthesize
 
 # Evaluation
@@ -18,20 +18,20 @@ from .evaluation.submission import write_submission as write_submission
 from .export.export import export as export
 
 # Feature extraction
-from .features.config import RECIPES as RECIPES
-from .features.config import Recipe as Recipe
+from .features.config import FEATURE_CONFIGS as FEATURE_CONFIGS
+from .features.config import FeatureConfig as FeatureConfig
 from .features.extraction import extract as extract
 from .features.store import Store as Store
 
 # Inference
-from .inference.audio_tagger import Listener as Listener
+from .inference.audio_tagger import AudioTagger as AudioTagger
 from .inference.ensemble import Ensemble as Ensemble
 from .inference.event_detection import Event as Event
-from .inference.event_detection import Joining as Joining
-from .inference.event_detection import find_events as find_events
+from .inference.event_detection import EventConfig as EventConfig
+from .inference.event_detection import detect_events as detect_events
 from .inference.predictor import predict as predict
-from .inference.window_scores import OverTime as OverTime
-from .inference.window_scores import Timeline as Timeline
+from .inference.window_scores import LevelConfig as LevelConfig
+from .inference.window_scores import WindowScores as WindowScores
 
 # Training
 from .models.hparams import PRESETS as PRESETS
@@ -39,7 +39,7 @@ from .models.hparams import HParams as HParams
 from .models.hparams import Preset as Preset
 from .report.writer import report as report
 from .runs.run import Run as Run
-from .runs.training_state import Limits as Limits
+from .runs.training_state import StoppingCriteria as StoppingCriteria
 from .training.experiment import Experiment as Experiment
 from .training.fit import fit as fit
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "label_files"
-BASELINE = Recipe()
+BASELINE = FeatureConfig()
 
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # tests run make as a user does, not as a make's child
     os.environ.pop(name, None)
@@ -179,7 +179,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     succeed("split", toy.labels, toy.fit_labels.parent)
     succeed(
         "fit", toy.train, toy.fit_labels, toy.run, "--preset", "quick", "--epochs", 5,
-        "--validation", toy.validation, "--checkpoint-steps", 5,
+        "--validation", toy.validation, "--save-every", 5,
     )  # fmt: skip
     return toy
 
@@ -231,19 +231,19 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stores(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
     """Stores of the recordings by two recipes that differ in all that matters."""
     folder = tmp_path_factory.mktemp("stores")
-    for name in ("wide", "baseline"):
-        extract(recordings, folder / f"{name}.h5", RECIPES[name])
-    return {name: Store(folder / f"{name}.h5") for name in ("wide", "baseline")}
+    for name in ("logmel96", "baseline"):
+        extract(recordings, folder / f"{name}.h5", FEATURE_CONFIGS[name])
+    return {name: Store(folder / f"{name}.h5") for name in ("logmel96", "baseline")}
 
 
 @pytest.fixture(scope="session")
 def runs(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run of each recipe that tells three classes apart by chance, from all that it hears."""
+    """A run of each feature_config that tells three classes apart by chance, from all that it hears."""
     from dcase2018.models.hparams import PRESETS, Preset
 
     folder = tmp_path_factory.mktemp("runs")
-    field = replace(PRESETS["compact"].hparams, standardize="none")  # windows of 1.6 s, not of 0.25
-    for seed, (name, hparams) in enumerate((("wide", field), ("baseline", PRESETS["quick"].hparams))):
+    field = replace(PRESETS["compact"].hparams, normalization="none")  # windows of 1.6 s, not of 0.25
+    for seed, (name, hparams) in enumerate((("logmel96", field), ("baseline", PRESETS["quick"].hparams))):
         make_run(folder / name, Preset("mlp", hparams, 1), stores[name], seed)
     return {name: folder / name for name in stores}
 
@@ -258,7 +258,7 @@ def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
 
     fnames = [store.fnames[row] for row in np.flatnonzero(store.lengths)]
     labels = pd.DataFrame({"fname": fnames, "label": [f"c{i % 3}" for i in range(len(fnames))]}, dtype=object)
-    run = Experiment.plan(path, preset, store, labels, seed=seed).run
+    run = Experiment.create(path, preset, store, labels, seed=seed).run
     path.mkdir(parents=True)
     run.save()
     model = build(preset.model, run.example_shape, len(run.classes), preset.hparams)
@@ -311,8 +311,8 @@ class Served:
 SERVE = """
 from dcase2018.cli.main import main
 from dcase2018.server import serve, uploads
-limits = uploads.Limits(upload_bytes=4_000_000, held_bytes=10_000_000, requests=9, chunk_seconds=1.5)
-serve.Limits = lambda: limits
+limits = uploads.UploadLimits(upload_bytes=4_000_000, held_bytes=10_000_000, requests=9, chunk_seconds=1.5)
+serve.UploadLimits = lambda: limits
 serve.IDLE_SECONDS = 1.5
 """
 

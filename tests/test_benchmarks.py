@@ -55,12 +55,12 @@ def test_the_measure_over_time_knows_right_from_wrong(
     sounding = np.zeros(len(made.samples), bool)
     for fname, event in zip(made.fnames, made.truth, strict=True):
         assert event.label == names[fname]
-        assert event.end - event.start == pytest.approx(1, abs=0.01)
-        sounding[round(event.start * 44100) : round(event.end * 44100)] = True
+        assert event.offset - event.onset == pytest.approx(1, abs=0.01)
+        sounding[round(event.onset * 44100) : round(event.offset * 44100)] = True
     assert np.abs(made.samples[sounding]).mean() > 5 * np.abs(made.samples[~sounding]).mean()
 
     truth = list(made.truth)
-    late = [replace(event, start=event.start + 1.5, end=event.end + 1.5) for event in truth]
+    late = [replace(event, onset=event.onset + 1.5, offset=event.offset + 1.5) for event in truth]
     other = [replace(event, label="another") for event in truth]
     assert stream.event_f1(truth, truth) == pytest.approx((1, 1, 1))
     assert stream.event_f1([*truth, *truth], truth) == pytest.approx((0.5, 1, 2 / 3))
@@ -69,7 +69,7 @@ def test_the_measure_over_time_knows_right_from_wrong(
     assert stream.segments([], 60) == [""] * 60
     told = stream.segments(truth, 60)
     for event in truth:
-        assert event.label in told[int(event.start) : int(event.end) + 1]
+        assert event.label in told[int(event.onset) : int(event.offset) + 1]
 
 
 def recipes(*args: object) -> subprocess.Popen[str]:
@@ -88,13 +88,17 @@ def test_ideas_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_p
         "# presets, and what is taken from\n\n"
         "small one: --preset compact --epochs 5  # as it is\n"
         "as it was:\n"
-        'other labels: --labels "of mine.csv" --recipe wide --preset=quick --hparams lr=0.1\n'
+        'other labels: --labels "of mine.csv" --feature_config wide --preset=quick --hparams lr=0.1\n'
     )
     small, before, other = module.read_ideas(path, labels)
-    assert (small.name, small.folder, small.recipe) == ("small one", "small-one", "wide")
+    assert (small.name, small.folder, small.feature_config) == ("small one", "small-one", "logmel96")
     assert small.options == ["--preset", "compact", "--epochs", "5"]
-    assert (before.options, before.recipe, before.labels) == (["--preset", "baseline"], "baseline", labels)
-    assert (other.recipe, other.labels) == ("wide", Path("of mine.csv"))
+    assert (before.options, before.feature_config, before.labels) == (
+        ["--preset", "baseline"],
+        "baseline",
+        labels,
+    )
+    assert (other.feature_config, other.labels) == ("logmel96", Path("of mine.csv"))
     assert other.options == ["--preset", "quick", "--hparams", "lr=0.1"]
     for text, reason in (
         ("quick", "line 1: there is no colon"),
@@ -102,7 +106,7 @@ def test_ideas_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("stores: ", "line 1: 'stores' names no folder"),
         (": --epochs 1", "line 1: '' names no folder"),
         ("a: --seed 1", "line 1: --seed is not an idea's"),
-        ("a: --recipe narrow", "line 1: argument --recipe: invalid choice: 'narrow'"),
+        ("a: --feature_config narrow", "line 1: argument --feature_config: invalid choice: 'narrow'"),
         ("a: 'b", "line 1: No closing quotation"),
         ("# a", "has no idea"),
     ):
@@ -118,8 +122,8 @@ def test_an_idea_learns_from_the_features_that_make_gives_its_preset(monkeypatch
         re.findall(r"^RECIPE_(\w+) = (\w+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     )
     assert set(makefile) == set(PRESETS)
-    for preset, recipe in makefile.items():
-        assert module.read_idea(f"it: --preset {preset}", Path("train.csv")).recipe == recipe
+    for preset, feature_config in makefile.items():
+        assert module.read_idea(f"it: --preset {preset}", Path("train.csv")).feature_config == feature_config
 
 
 @pytest.mark.slow
@@ -181,7 +185,7 @@ def test_ideas_are_compared_and_what_is_done_is_not_done_again(toy: Toy, tmp_pat
         [evaluate(Ensemble.open([out / name / "seed-0"], [Store(toy.test)]), labels)]
         for name in ("quick", "folds")
     ]
-    assert (quick_row[1], folds[1]) == tuple(f"{side[0].precision.mean():.4f}" for side in sides)
+    assert (quick_row[1], folds[1]) == tuple(f"{side[0].ap_at_3.mean():.4f}" for side in sides)
     assert folds[4] == f"{compare(*sides)['difference']:+.4f}"
     assert (out / "quick" / "seed-0" / "model.keras").read_bytes() == networks[
         out / "quick" / "seed-0" / "model.keras"

@@ -11,13 +11,13 @@ import pytest
 from conftest import CLASSES, Toy, dcase, leftovers, refuse, succeed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dcase2018.batching.windows import Windows
-from dcase2018.data.labels import class_truth, read_labels
+from dcase2018.batching.windows import AllWindows
+from dcase2018.data.labels import multi_hot, read_labels
 from dcase2018.evaluation.metrics import average_precision
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
-from dcase2018.inference.predictor import Tagger
+from dcase2018.inference.predictor import StorePredictor
 from dcase2018.runs.run import Run
 
 
@@ -30,7 +30,7 @@ def evaluated(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 @pytest.fixture(scope="module")
 def predicted(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predicted")
-    done = dcase("predict", toy.test, folder / "s.csv", toy.run, "--scores", folder / "scores.csv")
+    done = dcase("predict", toy.test, folder / "s.csv", toy.run, "--scores-output", folder / "scores.csv")
     assert done.returncode == 0, done.stderr
     (folder / "said.txt").write_text(done.stderr)
     return folder
@@ -60,12 +60,14 @@ def test_the_table_is_complete_and_consistent(evaluated: tuple[str, Path]) -> No
 
 def test_scores_are_the_means_of_example_scores(toy: Toy, predicted: Path) -> None:
     store, run = Store(toy.test), Run.load(toy.run)
-    model = run.load_model()
+    model = run.load_for_inference()
     table = pd.read_csv(predicted / "scores.csv", index_col="fname")
     for row in np.flatnonzero(store.lengths)[:20]:
-        clip = store.clip(row)
+        clip = store.frames_of(row)
         if len(clip) < 25:
-            clip = np.pad(clip, ((0, 25 - len(clip)), (0, 0)), constant_values=store.recipe.silence)
+            clip = np.pad(
+                clip, ((0, 25 - len(clip)), (0, 0)), constant_values=store.feature_config.silence_value
+            )
         examples = [clip[start : start + 25] for start in range(0, len(clip) - 24, 12)]
         expected = np.asarray(model(np.stack(examples))).mean(axis=0)
         np.testing.assert_allclose(table.loc[store.fnames[row]], expected, atol=1e-5)
@@ -107,7 +109,7 @@ def test_the_submission_scores_as_evaluated(toy: Toy, predicted: Path, evaluated
 
 
 def test_another_process_predicts_the_same_to_the_last_bit(toy: Toy, predicted: Path, tmp_path: Path) -> None:
-    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores", tmp_path / "scores.csv")
+    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores-output", tmp_path / "scores.csv")
     for name in ("s.csv", "scores.csv"):
         assert (tmp_path / name).read_bytes() == (predicted / name).read_bytes()
 
@@ -116,7 +118,7 @@ def test_a_sample_submission_sets_names_and_order(toy: Toy, predicted: Path, tmp
     lines = toy.sample.read_text().splitlines()
     sample = tmp_path / "sample.csv"
     sample.write_text("\n".join([lines[0], *reversed(lines[1:31])]) + "\n")
-    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, "--sample", sample)
+    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, "--sample-submission", sample)
     rows = list(csv.reader((tmp_path / "s.csv").read_text().splitlines()))
     assert [row[0] for row in rows] == [line.split(",")[0] for line in sample.read_text().splitlines()]
     everything = dict(csv.reader((predicted / "s.csv").read_text().splitlines()))
@@ -133,7 +135,7 @@ def test_json_says_the_same_as_csv(toy: Toy, evaluated: tuple[str, Path], tmp_pa
 
 
 def test_clip_by_clip(toy: Toy, predicted: Path, evaluated: tuple[str, Path], tmp_path: Path) -> None:
-    done = dcase("evaluate", toy.test, toy.truth, toy.run, "-v", "--clips", tmp_path / "clips.csv")
+    done = dcase("evaluate", toy.test, toy.truth, toy.run, "-v", "--clips-output", tmp_path / "clips.csv")
     assert done.stdout == evaluated[0]
     clips = pd.read_csv(tmp_path / "clips.csv")
     truth, submission = read_labels(toy.truth), pd.read_csv(predicted / "s.csv", index_col="fname")
@@ -168,15 +170,17 @@ def test_history_and_validation(toy: Toy) -> None:
     history = pd.read_csv(toy.run / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
     store, run = Store(toy.train), Run.load(toy.run)
-    examples = len(Windows(store, store.find(read_labels(toy.fit_labels)["fname"]), 25, 12))
+    examples = len(AllWindows(store, store.rows_of(read_labels(toy.fit_labels)["fname"]), 25, 12))
     assert history["step"].tolist() == [epoch * examples // 64 for epoch in range(1, 6)]
     np.testing.assert_allclose(history["learning_rate"], 1e-3)
     assert history["loss"].iloc[-1] < history["loss"][0] / 2
 
     held_out = read_labels(toy.validation)
-    truth = class_truth(held_out, CLASSES)
-    for which, expected in ((None, history["val_map3"].iloc[-1]), ("best", history["val_map3"].max())):
-        scores = Tagger(run, run.load_model(which), store).scores(store.find(held_out["fname"]))
+    truth = multi_hot(held_out, CLASSES)
+    for checkpoint, expected in ((None, history["val_map3"].iloc[-1]), ("best", history["val_map3"].max())):
+        scores = StorePredictor(run, run.load_for_inference(checkpoint), store).scores(
+            store.rows_of(held_out["fname"])
+        )
         assert average_precision(scores, truth).mean() == pytest.approx(expected)
 
 
@@ -201,14 +205,14 @@ def test_events_for_tensorboard(toy: Toy) -> None:
 
 def test_other_means_and_hops_in_scoring(toy: Toy, tmp_path: Path) -> None:
     store, run = Store(toy.test), Run.load(toy.run)
-    model = run.load_model()
+    model = run.load_for_inference()
     succeed(
-        "predict", toy.test, tmp_path / "s.csv", toy.run, "--scores", tmp_path / "scores.csv",
-        "--mean", "geometric", "--hop", 0.05,
+        "predict", toy.test, tmp_path / "s.csv", toy.run, "--scores-output", tmp_path / "scores.csv",
+        "--pooling", "geometric_mean", "--hop-seconds", 0.05,
     )  # fmt: skip
     table = pd.read_csv(tmp_path / "scores.csv", index_col="fname")
     for row in np.flatnonzero(store.lengths >= 25)[:10]:
-        clip = store.clip(row)
+        clip = store.frames_of(row)
         examples = [clip[start : start + 25] for start in range(0, len(clip) - 24, 5)]
         expected = np.exp(np.log(np.maximum(model(np.stack(examples)), 1e-7)).mean(axis=0))
         np.testing.assert_allclose(table.loc[store.fnames[row]], expected / expected.sum(), atol=1e-5)
@@ -217,18 +221,18 @@ def test_other_means_and_hops_in_scoring(toy: Toy, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_ensemble_is_the_mean_of_members_of_any_recipe(toy: Toy, predicted: Path, tmp_path: Path) -> None:
     train, test, other = tmp_path / "train.h5", tmp_path / "test.h5", tmp_path / "other"
-    extract(toy.data / "audio_train", train, Recipe(mel_bands=20))
-    extract(toy.data / "audio_test", test, Recipe(mel_bands=20))
+    extract(toy.data / "audio_train", train, FeatureConfig(mel_bands=20))
+    extract(toy.data / "audio_test", test, FeatureConfig(mel_bands=20))
     succeed(
         "fit", train, toy.fit_labels, other, "--preset", "quick", "--max-steps", 20,
         "--seed", 5, "--hparams", "classifier=logistic,nl=1,example_window_seconds=0.5",
     )  # fmt: skip
     message = refuse(2, "predict", toy.test, tmp_path / "s.csv", toy.run, other)
-    assert f"was not made by the recipe of the run {other}: mel_bands=64, not 20" in message
-    succeed("predict", test, tmp_path / "s.csv", other, "--scores", tmp_path / "b.csv")
+    assert f"was not made by the feature_config of the run {other}: mel_bands=64, not 20" in message
+    succeed("predict", test, tmp_path / "s.csv", other, "--scores-output", tmp_path / "b.csv")
     succeed(
         "predict", toy.test, tmp_path / "s.csv", toy.run, other, "--store", test,
-        "--scores", tmp_path / "ab.csv",
+        "--scores-output", tmp_path / "ab.csv",
     )  # fmt: skip
     a, b, ab = (
         pd.read_csv(path, index_col="fname")
@@ -244,7 +248,7 @@ def test_info_tells_the_size_and_work_of_a_network(toy: Toy) -> None:
     assert f"work     {weights / 1e6:.1f}M multiplies an example, {weights / 0.12e6:.1f}M a second of" in told
     assert f"{toy.run}: mlp, 5 of 5 epochs, " in told
     assert "hparams  batch_size = 64\n" in told
-    assert "recipe   mel_bands = 64\n" in told
+    assert "feature_config   mel_bands = 64\n" in told
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "predict"])
@@ -252,7 +256,7 @@ def test_a_damaged_clip_is_refused_before_the_work(toy: Toy, tmp_path: Path, com
     store = Store(toy.train)
     fname = read_labels(toy.fit_labels)["fname"][3]
     content = bytearray(toy.train.read_bytes())
-    content[content.index(store.clip(store.rows[fname]).tobytes()) + 9] ^= 64
+    content[content.index(store.frames_of(store.rows[fname]).tobytes()) + 9] ^= 64
     damaged = tmp_path / "s.h5"
     damaged.write_bytes(content)
     arguments = {

@@ -42,7 +42,7 @@ def test_the_readme_shows_the_whole_way(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_public_names_are_there_and_documented() -> None:
     for name in dcase2018.__all__:
         value = getattr(dcase2018, name)
-        assert name in ("RECIPES", "PRESETS") or value.__doc__
+        assert name in ("FEATURE_CONFIGS", "PRESETS") or value.__doc__
     assert set(dcase2018.__all__) <= set(dir(dcase2018))
     with pytest.raises(AttributeError):
         dcase2018.no_such_name  # noqa: B018
@@ -66,7 +66,7 @@ def test_the_readme_hears_audio_files(
     runs: dict[str, Path], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("run").symlink_to(runs["wide"])
+    Path("run").symlink_to(runs["logmel96"])
     Path("sounds/low").mkdir(parents=True)
     shutil.copy(recordings / "long.wav", "sounds/low/1.wav")
     names: dict[str, Any] = {"dc": dcase2018}
@@ -84,7 +84,7 @@ def test_a_type_checker_sees_the_public_names(tmp_path: Path) -> None:
         "ensemble: dc.Ensemble = dc.Ensemble.open(['run'], [dc.Store('s.h5')])\n"
         "labels = dc.read_labels('l.csv', ensemble.classes)\n"
         "evaluation: dc.Evaluation = dc.evaluate(ensemble, labels)\n"
-        "over: str = dc.fit(dc.Experiment.plan('run', dc.PRESETS['quick'], dc.Store('s.h5'), labels))\n"
+        "over: str = dc.fit(dc.Experiment.create('run', dc.PRESETS['quick'], dc.Store('s.h5'), labels))\n"
     )
     (tmp_path / "wrong.py").write_text(
         "import dcase2018 as dc\ndc.no_such_name\ndc.extract('clips', 's.h5', 'wide')\n"
@@ -100,5 +100,5 @@ def test_a_type_checker_sees_the_public_names(tmp_path: Path) -> None:
     assert check("right.py") == "Success: no issues found in 1 source file\n"
     wrong = check("wrong.py")
     assert 'Module has no attribute "no_such_name"' in wrong
-    assert 'Argument 3 to "extract" has incompatible type "str"; expected "Recipe"' in wrong
+    assert 'Argument 3 to "extract" has incompatible type "str"; expected "FeatureConfig"' in wrong
     assert "Found 2 errors in 1 file" in wrong

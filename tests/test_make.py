@@ -109,7 +109,7 @@ def test_another_corpus_of_the_same_name_is_refused(project: Path) -> None:
     said = make(project, "features", "DATASET=b/c", code=2)
     assert f"features/c/ is of {project}/a/c, not of {project}/b/c; give another name: NAME=..." in said
     make(project, "features", "DATASET=b/c", "NAME=other")
-    assert (project / "features" / "other" / "wide" / "clips.h5").exists()
+    assert (project / "features" / "other" / "logmel96" / "clips.h5").exists()
 
 
 def test_a_clip_that_is_added_to_ones_own_folder_is_noticed(project: Path) -> None:

@@ -10,16 +10,16 @@ import pytest
 from conftest import BASELINE, refuse, succeed
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
-from dcase2018.data.labels import class_truth, label_lists, read_labels
-from dcase2018.data.splits import folds as deal
-from dcase2018.features.store import Entry, Store, checksum, write_store
+from dcase2018.data.labels import labels_per_clip, multi_hot, read_labels
+from dcase2018.data.splits import stratified_folds as deal
+from dcase2018.features.store import ClipRecord, Store, checksum, write_store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import predict
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
-from dcase2018.runs.training_state import Limits
-from dcase2018.training.cross_validation import fit_folds, out_of_fold, plan_folds, verified_score
-from dcase2018.training.experiment import Experiment, Initial
+from dcase2018.runs.training_state import StoppingCriteria
+from dcase2018.training.cross_validation import fit_folds, out_of_fold, plan_folds, verified_map3
+from dcase2018.training.experiment import Experiment, InitialWeights
 from dcase2018.training.fit import fit
 
 CLASSES = ["high", "low", "middle"]
@@ -41,7 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in sets[-1]:
             clip[:, BANDS[name]] += rng.uniform(0.3, 1.5)
         frames.append(clip)
-    entries = [Entry(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    entries = [ClipRecord(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
     write_store(root / "s.h5", BASELINE, entries, frames)
     names = [str(i) for i in range(80)]
     several = pd.DataFrame({"fname": names, "labels": [",".join(labels) for labels in sets]})
@@ -64,7 +64,7 @@ def run(corpus: Path) -> Path:
 def test_it_learns_to_tell_them_apart(corpus: Path, run: Path) -> None:
     said = succeed("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
     labels = read_labels(corpus / "eval.csv")
-    truth = class_truth(labels, CLASSES)
+    truth = multi_hot(labels, CLASSES)
     scores = predict(Ensemble.open([run], [Store(corpus / "s.h5")]), labels["fname"]).to_numpy()
     table = json.loads((corpus / "t.json").read_text())
     assert table["overall"]["clips"] == 20
@@ -87,11 +87,11 @@ def test_a_softmax_is_refused(corpus: Path) -> None:
 def test_folds(corpus: Path) -> None:
     labels = read_labels(corpus / "dev.csv")
     planned = plan_folds(corpus / "folds", deal(labels, 2, 0), PRESET, Store(corpus / "s.h5"), labels)
-    fit_folds(planned, Limits(), 250, False, 1)
+    fit_folds(planned, StoppingCriteria(), 250, False, 1)
     table = out_of_fold(planned)
-    assert verified_score(table) > 0.8
-    given = dict(zip(labels["fname"], label_lists(labels), strict=True))
-    kept = dict(zip(table["fname"], label_lists(table), strict=True))
+    assert verified_map3(table) > 0.8
+    given = dict(zip(labels["fname"], labels_per_clip(labels), strict=True))
+    kept = dict(zip(table["fname"], labels_per_clip(table), strict=True))
     assert {name: set(names) for name, names in kept.items()} == {
         name: set(names) for name, names in given.items()
     }
@@ -100,11 +100,11 @@ def test_folds(corpus: Path) -> None:
 @pytest.mark.parametrize("third", ["middle", "treble"])
 def test_a_first_stage_for_clips_with_one_label(corpus: Path, run: Path, third: str) -> None:
     labels = read_labels(corpus / "one.csv").replace("middle", third)
-    hparams = dataclasses.replace(PRESET.hparams, classifier="softmax", freeze="features", lr=1e-4)
+    hparams = dataclasses.replace(PRESET.hparams, classifier="softmax", freeze="backbone", lr=1e-4)
     preset = Preset("mlp", hparams, 1)
     store, path = Store(corpus / "s.h5"), corpus / f"first, then {third}"
-    experiment = Experiment.plan(path, preset, store, labels, initial=Initial.find(run))
-    fit(experiment, Limits(max_steps=1))
+    experiment = Experiment.create(path, preset, store, labels, initial=InitialWeights.find(run))
+    fit(experiment, StoppingCriteria(max_steps=1))
     first, second = (Run.load(folder).load_model().get_weights() for folder in (run, path))
     for mine, theirs in zip(second[:-2], first[:-2], strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -15,11 +15,11 @@ import pytest
 from conftest import ROOT, Toy, noise, succeed, write_wav
 
 from dcase2018.cli.main import main
-from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.logmel import LogMel
 from dcase2018.models.architectures import MODELS, build
 from dcase2018.models.hparams import HParams
-from dcase2018.utils.config import knob
+from dcase2018.utils.config import setting
 
 PAGES = ("README.md", "dcase2018/README.md", "features/README.md", "tests/benchmarks/README.md")
 
@@ -107,17 +107,20 @@ def test_the_citation_names_this_version_and_the_paper_of_the_task() -> None:
 
 
 def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, recipe, augmentation, field, _ = blocks("dcase2018/README.md", "python")
+    network, feature_config, augmentation, field, _ = blocks("dcase2018/README.md", "python")
     names = {"keras": keras, "layers": keras.layers, "HParams": HParams}
 
     exec(network, names | {"MODELS": (models := {})})
     monkeypatch.setitem(MODELS, "tiny", models["tiny"])
     assert build("tiny", (25, 64), 41, HParams()).output_shape == (None, 41)
 
-    exec(recipe, {"Recipe": Recipe, "RECIPES": (recipes := dict(RECIPES))})
+    exec(
+        feature_config,
+        {"FeatureConfig": FeatureConfig, "FEATURE_CONFIGS": (recipes := dict(FEATURE_CONFIGS))},
+    )
     assert LogMel(recipes["narrow"])(np.zeros((3, 1102), np.float32), 1.0).shape == (3, 32)
 
-    space: dict[str, Any] = {"np": np, "knob": knob}
+    space: dict[str, Any] = {"np": np, "knob": setting}
     exec(augmentation, space)
     x = np.random.default_rng(0).random((200, 5, 2))
     flipped = space["flip"](x, np.random.default_rng(1), 0.5)
@@ -130,7 +133,7 @@ def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(toy: Toy, tmp_path: Path) -> None:
-    network, recipe, augmentation, field, call = blocks("dcase2018/README.md", "python")
+    network, feature_config, augmentation, field, call = blocks("dcase2018/README.md", "python")
     package = shutil.copytree(ROOT / "dcase2018", tmp_path / "changed" / "dcase2018")
 
     def change(module: str, where: str, text: str) -> None:
@@ -143,7 +146,7 @@ def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(toy: Toy, tmp_
     change("networks/models.py", "", f"\n\n{network}")
     change("networks/hparams.py", '    "mlp",\n', '    "tiny",\n')
     change("networks/hparams.py", "\n    def __post_init__", field)
-    change("features/recipe.py", "", recipe)
+    change("features/feature_config.py", "", feature_config)
     change("examples/augment.py", "", f"\n\n{augmentation}")
     change("examples/augment.py", "        if asked.mixup and mixing:", call)
 
@@ -156,13 +159,13 @@ def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(toy: Toy, tmp_
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run("extract", toy.data / "audio_train", "narrow.h5", "--recipe", "narrow", "-j", 1)
+    run("extract", toy.data / "audio_train", "narrow.h5", "--feature_config", "narrow", "-j", 1)
     fit = ("fit", "narrow.h5", toy.fit_labels)
     settings = ("--model", "tiny", "--hparams", "lr=0.01,flip_share=")
     run(*fit, "plain", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0")
     run(*fit, "flipped", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0.5")
     told = run("info", "flipped")
-    for line in ("flipped: tiny, ", "hparams  flip_share = 0.5\n", "recipe   mel_bands = 32\n"):
+    for line in ("flipped: tiny, ", "hparams  flip_share = 0.5\n", "feature_config   mel_bands = 32\n"):
         assert line in told
     models = [keras.saving.load_model(package.parent / name / "model.keras") for name in ("plain", "flipped")]
     plain, flipped = (model.get_weights()[0] for model in models)

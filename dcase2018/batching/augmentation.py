@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.models.hparams import HParams
-from dcase2018.utils.buffers import scratch
+from dcase2018.utils.buffers import reusable_buffer
 
 KNOTS = 4  # bands for which a change of loudness is drawn
 
@@ -24,7 +24,7 @@ class Augmentation:
     """The changes that the hyperparameters ask for, one after the other."""
 
     hparams: HParams
-    recipe: Recipe
+    feature_config: FeatureConfig
 
     def __call__(
         self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray, rng: np.random.Generator, mixing: bool
@@ -34,18 +34,18 @@ class Augmentation:
         if asked.time_shift:
             x = time_shift(x, rng, asked.time_shift)
         if asked.gain_db:
-            x = gain(x, rng, asked.gain_db, self.recipe)
-        has_bands = self.recipe.feature == "log_mel"
-        if asked.band_shift and has_bands:
-            x = band_shift(x, rng, asked.band_shift)
-        if asked.filter_db and has_bands:
-            x = equalize(x, rng, asked.filter_db, self.recipe)
+            x = gain(x, rng, asked.gain_db, self.feature_config)
+        has_bands = self.feature_config.feature == "log_mel"
+        if asked.freq_shift and has_bands:
+            x = freq_shift(x, rng, asked.freq_shift)
+        if asked.filter_augment_db and has_bands:
+            x = filter_augment(x, rng, asked.filter_augment_db, self.feature_config)
         if asked.time_mask:
             x = mask(x, rng, 1, asked.time_mask)
-        if asked.band_mask:
-            x = mask(x, rng, 2, asked.band_mask)
-        if asked.mixup and mixing:
-            return mixup(x, targets, weights, rng, asked.mixup)
+        if asked.freq_mask:
+            x = mask(x, rng, 2, asked.freq_mask)
+        if asked.mixup_alpha and mixing:
+            return mixup(x, targets, weights, rng, asked.mixup_alpha)
         return x, targets, weights
 
 
@@ -58,16 +58,18 @@ def time_shift(x: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarr
     return x[np.arange(len(x))[:, None], places]
 
 
-def gain(x: np.ndarray, rng: np.random.Generator, most_db: float, recipe: Recipe) -> np.ndarray:
+def gain(
+    x: np.ndarray, rng: np.random.Generator, most_db: float, feature_config: FeatureConfig
+) -> np.ndarray:
     """Make each example louder or softer by up to `most_db`, as if its samples had been scaled."""
     factors = 10 ** (rng.uniform(-most_db, most_db, (len(x), 1, 1)) / 20)
-    if recipe.feature == "waveform":
+    if feature_config.feature == "waveform":
         return (x * factors).astype(np.float32)
-    mel = np.maximum(np.exp(x, dtype=np.float64) - recipe.mel_log_offset, 0)
-    return np.log(mel * factors + recipe.mel_log_offset).astype(np.float32)
+    mel = np.maximum(np.exp(x, dtype=np.float64) - feature_config.mel_log_offset, 0)
+    return np.log(mel * factors + feature_config.mel_log_offset).astype(np.float32)
 
 
-def band_shift(x: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarray:
+def freq_shift(x: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarray:
     """Move each example along the bands by up to a share `most` of them, either way, as another pitch would.
 
     What is left free at one end gets the values of the band that stood there.
@@ -80,17 +82,19 @@ def band_shift(x: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarr
     return x
 
 
-def equalize(x: np.ndarray, rng: np.random.Generator, most_db: float, recipe: Recipe) -> np.ndarray:
+def filter_augment(
+    x: np.ndarray, rng: np.random.Generator, most_db: float, feature_config: FeatureConfig
+) -> np.ndarray:
     """Make bands louder or softer by up to `most_db`, as other microphones and rooms do.
 
     The change is drawn for a few bands and goes straight from one to the next. It is added to the logarithms,
-    which is exact far above the recipe's `mel_log_offset`, and ends at silence.
+    which is exact far above the feature_config's `mel_log_offset`, and ends at silence.
     """
     drawn = rng.uniform(-most_db, most_db, (len(x), KNOTS))
     knots, bands = np.arange(KNOTS), np.linspace(0, KNOTS - 1, x.shape[2])
     decibels = drawn @ np.stack([np.interp(bands, knots, knot) for knot in np.eye(KNOTS)])  # (batch, bands)
     x += (decibels * (math.log(10) / 20)).astype(np.float32)[:, None]
-    return np.maximum(x, np.float32(recipe.silence), out=x)
+    return np.maximum(x, np.float32(feature_config.silence_value), out=x)
 
 
 def mask(x: np.ndarray, rng: np.random.Generator, axis: int, most: float) -> np.ndarray:
@@ -117,7 +121,7 @@ def mixup(
 
     def mixed(values: np.ndarray) -> np.ndarray:
         own = share.reshape(-1, *[1] * (values.ndim - 1))
-        other = np.take(values, others, axis=0, out=scratch(values.shape, values.dtype), mode="clip")
+        other = np.take(values, others, axis=0, out=reusable_buffer(values.shape, values.dtype), mode="clip")
         other *= 1 - own
         values *= own
         values += other

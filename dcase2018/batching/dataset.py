@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dcase2018.data.labels import class_truth, verified, weights
+from dcase2018.data.labels import multi_hot, sample_weights, verified_mask
 from dcase2018.features.store import Store
 from dcase2018.utils.errors import InputError
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledClips:
+class LabeledDataset:
     """Clips of a store and what they are.
 
     Attributes
@@ -34,12 +34,12 @@ class LabelledClips:
     store: Store
     classes: Sequence[str]
     rows: np.ndarray
-    truth: np.ndarray
+    y_true: np.ndarray
     verified: np.ndarray
     weights: np.ndarray | None
 
     @classmethod
-    def find(cls, store: Store, labels: pd.DataFrame, classes: Sequence[str]) -> "LabelledClips":
+    def from_labels(cls, store: Store, labels: pd.DataFrame, classes: Sequence[str]) -> "LabeledDataset":
         """Look up the clips of a label file (see `read_labels`) in a store.
 
         Raises
@@ -47,13 +47,15 @@ class LabelledClips:
         InputError
             If a clip is not in the store.
         """
-        rows = store.find(labels["fname"])
-        return cls(store, classes, rows, class_truth(labels, classes), verified(labels), weights(labels))
+        rows = store.rows_of(labels["fname"])
+        return cls(
+            store, classes, rows, multi_hot(labels, classes), verified_mask(labels), sample_weights(labels)
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def audible(self) -> "LabelledClips":
+    def drop_empty(self) -> "LabeledDataset":
         """Those that have frames.
 
         Raises
@@ -66,14 +68,14 @@ class LabelledClips:
             raise InputError(f"none of the labelled clips has frames in {self.store.path}")
         if not heard.all():
             log.warning("%d labelled clips have no frames and are left out", (~heard).sum())
-        return self.those(heard)
+        return self.select(heard)
 
-    def those(self, chosen: np.ndarray) -> "LabelledClips":
+    def select(self, chosen: np.ndarray) -> "LabeledDataset":
         """Some of the clips, which a mask chooses."""
         return dataclasses.replace(
             self,
             rows=self.rows[chosen],
-            truth=self.truth[chosen],
+            y_true=self.y_true[chosen],
             verified=self.verified[chosen],
             weights=None if self.weights is None else self.weights[chosen],
         )
@@ -84,17 +86,21 @@ class LabelledClips:
             "\0".join(self.store.fnames[row] for row in self.rows).encode("utf-8", "surrogateescape")
         )
         digest.update(self.store.crc32[self.rows].tobytes())
-        digest.update(np.packbits(self.truth, axis=1).tobytes())
+        digest.update(np.packbits(self.y_true, axis=1).tobytes())
         digest.update(self.verified.tobytes())
         if self.weights is not None:
             digest.update(self.weights.tobytes())
         return digest.hexdigest()[:16]
 
-    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each value of a frame over all frames: two float64, (recipe.width,)."""
-        count, total, squares = 0, np.zeros(self.store.recipe.width), np.zeros(self.store.recipe.width)
+    def feature_stats(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each value of a frame over all frames: two float64, (feature_config.n_features,)."""
+        count, total, squares = (
+            0,
+            np.zeros(self.store.feature_config.n_features),
+            np.zeros(self.store.feature_config.n_features),
+        )
         for row in self.rows:
-            frames = self.store.clip(row).astype(np.float64)
+            frames = self.store.frames_of(row).astype(np.float64)
             count += len(frames)
             total += frames.sum(axis=0)
             squares += np.square(frames).sum(axis=0)

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 
 from dcase2018.batching.augmentation import Augmentation
-from dcase2018.batching.sampler import Epochs
-from dcase2018.batching.windows import Crops, Windows
+from dcase2018.batching.sampler import EpochSampler
+from dcase2018.batching.windows import AllWindows, RandomCrops
 
 
-class Batches(keras.utils.PyDataset):
+class BatchLoader(keras.utils.PyDataset):
     """Shuffled batches `(examples, targets, weights)` out of the stream of all epochs.
 
     A batch is the next `batch_size` examples of the stream, so that one may end an epoch and begin the
@@ -20,25 +20,25 @@ class Batches(keras.utils.PyDataset):
         Target of each clip of `examples`, float32, (clips, values).
     weights
         What each clip counts for in the loss, float32, (clips,).
-    first
+    start_batch
         Number of the batch that is item 0, where training goes on.
     """
 
     def __init__(
         self,
-        examples: Windows | Crops,
-        epochs: Epochs,
+        examples: AllWindows | RandomCrops,
+        epochs: EpochSampler,
         augmentation: Augmentation,
         targets: np.ndarray,
         weights: np.ndarray,
         batch_size: int,
-        first: int = 0,
+        start_batch: int = 0,
         workers: int = 1,
     ) -> None:
         super().__init__(workers=workers)
         self.examples, self.epochs, self.augmentation = examples, epochs, augmentation
         self.targets, self.weights = targets, weights
-        self.batch_size, self.first = batch_size, first
+        self.batch_size, self.start_batch = batch_size, start_batch
 
     @property
     def num_batches(self) -> None:
@@ -46,9 +46,9 @@ class Batches(keras.utils.PyDataset):
         return None
 
     def __getitem__(self, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        number = self.first + item
+        number = self.start_batch + item
         chosen, epoch = self.epochs.batch(number, self.batch_size)
         rng = np.random.default_rng([self.epochs.seed, 0, number])  # apart from those of the epochs
-        clips = self.examples.clip[chosen]
-        batch = self.examples.cut(chosen, rng), self.targets[clips], self.weights[clips]
-        return self.augmentation(*batch, rng, mixing=epoch < self.epochs.first_of_last)
+        clips = self.examples.clip_index[chosen]
+        batch = self.examples.gather(chosen, rng), self.targets[clips], self.weights[clips]
+        return self.augmentation(*batch, rng, mixing=epoch < self.epochs.final_phase_start)

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-class Epochs:
+class EpochSampler:
     """The epochs of a training, laid end to end as one stream of examples.
 
     Parameters
@@ -12,7 +12,7 @@ class Epochs:
         Number of epochs.
     examples
         Number of examples to learn from.
-    last
+    final_examples
         Numbers of the examples of the last `last_count` epochs; all, if None.
     odds
         How often to draw each example, relative to the others, (examples,): an epoch is then drawn with
@@ -29,14 +29,14 @@ class Epochs:
         count: int,
         examples: int,
         seed: int,
-        last: np.ndarray | None = None,
-        last_count: int = 0,
-        odds: np.ndarray | None = None,
+        final_examples: np.ndarray | None = None,
+        n_final_epochs: int = 0,
+        sampling_weights: np.ndarray | None = None,
     ) -> None:
-        self.seed, self.odds = seed, odds
-        self.everything = np.arange(examples)
-        self.last = self.everything if last is None else last
-        self.first_of_last = max(0, count - last_count)
+        self.seed, self.sampling_weights = seed, sampling_weights
+        self.all_examples = np.arange(examples)
+        self.final_examples = self.all_examples if final_examples is None else final_examples
+        self.final_phase_start = max(0, count - n_final_epochs)
         self.lengths = np.array([len(self._pool(epoch)) for epoch in range(count)])
         self.ends = np.cumsum(self.lengths)
         self._orders: dict[int, np.ndarray] = {}
@@ -66,10 +66,10 @@ class Epochs:
     def _draw(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, epoch])
         pool = self._pool(epoch)
-        if self.odds is None:
+        if self.sampling_weights is None:
             return rng.permutation(pool)
-        odds = self.odds[pool]
-        return rng.choice(pool, len(pool), p=odds / odds.sum())
+        sampling_weights = self.sampling_weights[pool]
+        return rng.choice(pool, len(pool), p=sampling_weights / sampling_weights.sum())
 
     def _pool(self, epoch: int) -> np.ndarray:
-        return self.everything if epoch < self.first_of_last else self.last
+        return self.all_examples if epoch < self.final_phase_start else self.final_examples

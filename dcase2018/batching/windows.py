@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.store import Store
 
 
@@ -16,7 +16,7 @@ def count_examples(lengths: np.ndarray, window: int, hop: int) -> np.ndarray:
     return np.where(lengths > 0, 1 + np.maximum(0, lengths - window) // hop, 0)
 
 
-class Windows:
+class AllWindows:
     """All examples of some clips of a store, clip after clip.
 
     An example is a window of `window` frames; a new one starts every `hop` frames of a clip, and frames
@@ -29,91 +29,93 @@ class Windows:
     window, hop
         Frames in an example, and from one example's start to the next's.
     short
-        What fills up a short clip: "pad" (silence) or "tile" (itself).
+        What fills up a short clip: "constant" (silence) or "wrap" (itself).
 
     Attributes
     ----------
-    counts : ndarray
+    n_per_clip : ndarray
         Examples of each clip, int64, (clips,).
-    clip : ndarray
+    clip_index : ndarray
         Position in `rows` of each example's clip, int32, (examples,).
     """
 
-    def __init__(self, store: Store, rows: np.ndarray, window: int, hop: int, short: str = "pad") -> None:
-        self.store, self.rows, self.window, self.hop, self.short = store, rows, window, hop, short
-        self.counts = count_examples(store.lengths[rows], window, hop)
-        self.clip = np.repeat(np.arange(len(rows), dtype=np.int32), self.counts)
-        self._firsts = np.cumsum(self.counts) - self.counts  # example with which each clip begins
+    def __init__(
+        self, store: Store, rows: np.ndarray, window: int, hop: int, pad_mode: str = "constant"
+    ) -> None:
+        self.store, self.rows, self.window, self.hop, self.pad_mode = store, rows, window, hop, pad_mode
+        self.n_per_clip = count_examples(store.lengths[rows], window, hop)
+        self.clip_index = np.repeat(np.arange(len(rows), dtype=np.int32), self.n_per_clip)
+        self._firsts = np.cumsum(self.n_per_clip) - self.n_per_clip  # example with which each clip begins
 
     def __len__(self) -> int:
-        return len(self.clip)
+        return len(self.clip_index)
 
-    def cut(self, examples: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Cut out examples by number: float32, (len(examples), window, recipe.width)."""
-        clips = self.clip[examples]
+    def gather(self, examples: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Cut out examples by number: float32, (len(examples), window, feature_config.n_features)."""
+        clips = self.clip_index[examples]
         starts = (examples - self._firsts[clips]) * self.hop
-        return _cut(self.store, self.rows[clips], starts, self.window, self.short)
+        return _cut(self.store, self.rows[clips], starts, self.window, self.pad_mode)
 
 
-class Crops:
+class RandomCrops:
     """One example a clip, cut somewhere else each time; the attributes are those of `Windows`."""
 
-    def __init__(self, store: Store, rows: np.ndarray, window: int, short: str = "pad") -> None:
-        self.store, self.rows, self.window, self.short = store, rows, window, short
-        self.clip = np.flatnonzero(store.lengths[rows]).astype(np.int32)
+    def __init__(self, store: Store, rows: np.ndarray, window: int, pad_mode: str = "constant") -> None:
+        self.store, self.rows, self.window, self.pad_mode = store, rows, window, pad_mode
+        self.clip_index = np.flatnonzero(store.lengths[rows]).astype(np.int32)
 
     def __len__(self) -> int:
-        return len(self.clip)
+        return len(self.clip_index)
 
-    def cut(self, examples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Cut out examples by number, at places that `rng` draws: float32, (len, window, recipe.width)."""
-        rows = self.rows[self.clip[examples]]
+    def gather(self, examples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Cut out examples by number, at places that `rng` draws: float32, (len, window, feature_config.n_features)."""
+        rows = self.rows[self.clip_index[examples]]
         starts = rng.integers(0, np.maximum(self.store.lengths[rows] - self.window, 0) + 1)
-        return _cut(self.store, rows, starts, self.window, self.short)
+        return _cut(self.store, rows, starts, self.window, self.pad_mode)
 
 
-def _cut(store: Store, rows: np.ndarray, starts: np.ndarray, window: int, short: str) -> np.ndarray:
+def _cut(store: Store, rows: np.ndarray, starts: np.ndarray, window: int, pad_mode: str) -> np.ndarray:
     """Cut a window out of each clip, from a frame of the clip on, and fill up those of short clips."""
     held = np.minimum(store.lengths[rows], window)  # frames that the clip itself fills
-    cut = store.cut(store.offsets[rows] + starts, held, window)
-    if short == "pad":
+    cut = store.gather_windows(store.offsets[rows] + starts, held, window)
+    if pad_mode == "constant":
         for i in np.flatnonzero(held < window):
-            cut[i, held[i] :] = store.recipe.silence
+            cut[i, held[i] :] = store.feature_config.silence_value
     return cut
 
 
-def filled_up(frames: np.ndarray, window: int, short: str, recipe: Recipe) -> np.ndarray:
-    """Fill up frames, (some, recipe.width), to a window: with silence ("pad"), or themselves ("tile")."""
-    if short == "tile":
+def pad_or_tile(frames: np.ndarray, window: int, pad_mode: str, feature_config: FeatureConfig) -> np.ndarray:
+    """Fill up frames, (some, feature_config.n_features), to a window: with silence ("constant"), or themselves ("wrap")."""
+    if pad_mode == "wrap":
         return np.resize(frames, (window, frames.shape[1]))
-    return np.pad(frames, ((0, window - len(frames)), (0, 0)), constant_values=recipe.silence)
+    return np.pad(frames, ((0, window - len(frames)), (0, 0)), constant_values=feature_config.silence_value)
 
 
-def in_turn(windows: Windows, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def iter_batches(windows: AllWindows, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Walk through all examples in order: batches `(examples, position of each one's clip)`."""
     for start in range(0, len(windows), batch_size):
         examples = np.arange(start, min(start + batch_size, len(windows)))
-        yield windows.cut(examples), windows.clip[examples]
+        yield windows.gather(examples), windows.clip_index[examples]
 
 
-def sliding(
+def sliding_windows(
     pieces: Iterable[np.ndarray],
-    recipe: Recipe,
+    feature_config: FeatureConfig,
     window: int,
     hop: int,
-    short: str | None,
+    pad_mode: str | None,
     batch_size: int,
-    to_end: bool = False,
+    include_tail: bool = False,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Cut the examples of one clip whose frames come some at a time: those of `Windows`, in little memory.
 
     Parameters
     ----------
     pieces
-        The clip's frames in order: (some, recipe.width).
+        The clip's frames in order: (some, feature_config.n_features).
     short
         What fills up a short clip; if None, its example is as short as it is.
-    to_end
+    include_tail
         Whether frames left over at the end get a last example, which ends with them.
 
     Yields
@@ -121,9 +123,9 @@ def sliding(
     starts : ndarray
         First frame of each example, int64, (examples,): full batches, and a last one.
     examples : ndarray
-        float32, (examples, window, recipe.width).
+        float32, (examples, window, feature_config.n_features).
     """
-    frames = np.empty((0, recipe.width), np.float32)
+    frames = np.empty((0, feature_config.n_features), np.float32)
     first = start = 0  # number of the first frame that is held, and of that of the next example
     starts: list[int] = []
     examples: list[np.ndarray] = []
@@ -139,8 +141,10 @@ def sliding(
         passed = max(0, min(start - first, len(frames) - window))
         frames, first = frames[passed:], first + passed
     total = first + len(frames)
-    if total and (total < window or (to_end and start - hop + window < total)):
+    if total and (total < window or (include_tail and start - hop + window < total)):
         starts.append(max(0, total - window))
-        examples.append(filled_up(frames[-window:], window, short, recipe) if short else frames[-window:])
+        examples.append(
+            pad_or_tile(frames[-window:], window, pad_mode, feature_config) if pad_mode else frames[-window:]
+        )
     if starts:
         yield np.array(starts), np.stack(examples)

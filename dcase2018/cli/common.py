@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from dcase2018.cli.keras_setup import load_keras
-from dcase2018.utils.config import describe
+from dcase2018.utils.config import help_rows
 from dcase2018.utils.errors import Dcase2018Error, InputError
 
 log = logging.getLogger("dcase2018")
@@ -216,24 +216,24 @@ checkpoint_option = click.option(
     help="Use the networks of this step, or of the best epoch.  [default: the trained ones]",
 )
 hop_option = click.option(
-    "--hop",
-    "score_hop_seconds",
+    "--hop-seconds",
+    "inference_hop_seconds",
     type=Finite(0, 60, min_open=True),
     metavar="SECONDS",
-    help="From one example to the next.  [default: the run's score_hop_seconds]",
+    help="From one example to the next.  [default: the run's inference_hop_seconds]",
 )
 mean_option = click.option(
-    "--mean",
-    "score_mean",
-    type=click.Choice(["arithmetic", "geometric"]),
-    help="Mean over a clip's examples.  [default: the run's score_mean]",
+    "--pooling",
+    "clip_pooling",
+    type=click.Choice(["mean", "geometric_mean"]),
+    help="Mean over a clip's examples.  [default: the run's clip_pooling]",
 )
 store_option = click.option(
-    "--store",
+    "--extra-store",
     "more_stores",
     type=INPUT,
     multiple=True,
-    help="Another store of the same clips, for runs of another recipe.",
+    help="Another store of the same clips, for runs of another feature_config.",
 )
 
 scoring_options = options(checkpoint_option, hop_option, mean_option)
@@ -290,5 +290,5 @@ def _is_of(place: Path, other: Path) -> bool:
 
 def hparams_help(kind: type[Any]) -> str:
     """Table of the hyperparameters of a stage, for its help."""
-    rows = [f"  {name:<30}{meaning}" for name, meaning in describe(kind)]
+    rows = [f"  {name:<30}{meaning}" for name, meaning in help_rows(kind)]
     return "Hyperparameters (--hparams name=value,name=value):\n" + "\n".join(rows)

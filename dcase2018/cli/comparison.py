@@ -19,7 +19,7 @@ from dcase2018.cli.common import (
     store_option,
 )
 from dcase2018.cli.keras_setup import load_keras
-from dcase2018.utils.atomic import publish_json
+from dcase2018.utils.atomic import write_json
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ NO_STORE = Path("-")
 @click.argument("labels_csv", type=INPUT)
 @click.argument("a", type=EXISTING)
 @click.argument("b", type=EXISTING)
-@click.option("--with-a", type=EXISTING, multiple=True, help="A, trained with another seed.")
-@click.option("--with-b", type=EXISTING, multiple=True, help="B, trained with another seed.")
+@click.option("--a-seed", "with_a", type=EXISTING, multiple=True, help="A, trained with another seed.")
+@click.option("--b-seed", "with_b", type=EXISTING, multiple=True, help="B, trained with another seed.")
 @store_option
 @click.option("--output", type=FILE, help="Write all that is told to this .json too.")
 @click.option(
@@ -71,7 +71,7 @@ def compare(
 ) -> None:
     """Tell whether B is better than A on the clips of LABELS_CSV.
 
-    A and B are runs, folders of folds, or files of predict --scores; STORE has the features, and is - where
+    A and B are runs, folders of folds, or files of predict --scores-output; STORE has the features, and is - where
     only files are compared. The difference of MAP@3 has a 95 % interval and a p-value: what other clips
     would have given. Several seeds a side are compared by their means, and what other seeds would have
     given is told apart.
@@ -80,11 +80,11 @@ def compare(
         raise InputError(f"--output {output} must end in .json")
     stores = (store, *more_stores) if store != NO_STORE else more_stores
     sides = (a, *with_a), (b, *with_b)
-    from dcase2018.inference.ensemble import run_files
+    from dcase2018.inference.ensemble import input_files
 
     named = [*sides[0], *sides[1]]
     files = [path for path in named if path.is_file()]
-    check_output(output, labels_csv, *stores, *files, *run_files(set(named) - set(files)))
+    check_output(output, labels_csv, *stores, *files, *input_files(set(named) - set(files)))
     if audio and not report_folder:
         raise InputError("--audio is for the page of --report; give that too")
     from dcase2018.data.labels import read_labels
@@ -101,7 +101,7 @@ def compare(
     told = compare(before, after, seed)
     say(render_comparison(told))
     if output:
-        publish_json(output, told)
+        write_json(output, told)
     if report_folder:
         both = list(zip(shown, (evaluated[a], evaluated[b]), strict=True))
         say(str(report_sides(both, report_folder, audio)))
@@ -122,7 +122,7 @@ def _evaluate(opened: "Opened", labels: "pd.DataFrame") -> "dict[Path, Evaluatio
 
     ensembles = [tagger for tagger in opened.values() if isinstance(tagger, Ensemble)]
     for ensemble in ensembles:
-        ensemble.check_clips(labels["fname"])  # before the wait for Keras
+        ensemble.validate_clips(labels["fname"])  # before the wait for Keras
     if ensembles:
         load_keras()
     from dcase2018.evaluation.evaluate import evaluate
@@ -147,11 +147,11 @@ def _shown(opened: "Opened", *paths: Path) -> "list[Ensemble]":
 
 def _open(path: Path, stores: "Sequence[Store]") -> "Ensemble | pd.DataFrame":
     """Open a run or a folder of folds, or read a file of scores."""
-    from dcase2018.evaluation.submission import read_predictions
+    from dcase2018.evaluation.submission import read_scores
     from dcase2018.inference.ensemble import Ensemble
 
     if path.is_file():
-        return read_predictions(path)
+        return read_scores(path)
     if not stores:
         raise InputError(f"{path} is a folder; to score a run, give the STORE of the clips instead of -")
     return Ensemble.open([path], stores)

@@ -102,15 +102,15 @@ def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[st
             f"{source} is a file; say what its columns mean: --columns fname=COLUMN,label=COLUMN"
         )
     check_output(labels_csv, source if source.is_file() else None)
-    from dcase2018.data.label_builders import labels_of_folders, labels_of_names, labels_of_table
-    from dcase2018.data.labels import class_names, class_truth, write_table
+    from dcase2018.data.label_builders import labels_from_csv, labels_from_filenames, labels_from_folders
+    from dcase2018.data.labels import class_names, multi_hot, write_table
 
     if columns:
-        table = labels_of_table(source, columns)
+        table = labels_from_csv(source, columns)
     else:
-        table = labels_of_folders(source) if pattern is None else labels_of_names(source, pattern)
+        table = labels_from_folders(source) if pattern is None else labels_from_filenames(source, pattern)
     write_table(labels_csv, table)
-    clips = class_truth(table, class_names(table)).sum(axis=0)
+    clips = multi_hot(table, class_names(table)).sum(axis=0)
     each = f"{min(clips)} to {max(clips)}" if min(clips) < max(clips) else min(clips)
     say(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {each} each")
 
@@ -155,17 +155,17 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     columns are kept, and every row is in exactly one part (one fold's validation.csv).
     """
     from dcase2018.data.labels import read_labels, write_table
-    from dcase2018.data.splits import folds, hold_out
+    from dcase2018.data.splits import stratified_folds, stratified_holdout
 
     labels = read_labels(train_csv)
     if n_folds is None:
-        parts = {out_dir: hold_out(labels, fraction, seed)}
+        parts = {out_dir: stratified_holdout(labels, fraction, seed)}
         if not parts[out_dir].any():
             raise InputError(
                 f"--fraction {fraction:g} of {len(labels)} clips holds none out; give a larger one"
             )
     else:
-        fold = folds(labels, n_folds, seed)
+        fold = stratified_folds(labels, n_folds, seed)
         parts = {out_dir / f"fold-{number + 1}": fold == number for number in range(n_folds)}
     for folder, held_out in parts.items():
         check_output(folder / "train.csv", train_csv)
@@ -192,7 +192,7 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     type=Finite(0, 1),
     help="How likely another class must be the true one.",
 )
-def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
+def correct_labels(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
     """Propose corrected labels for the unverified clips of LABELS_CSV.
 
     SCORES_CSV has the scores of networks that have not learned the clips that they score, as fit --folds
@@ -206,10 +206,10 @@ def relabel(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence
     check_output(new_labels_csv, labels_csv, scores_csv)
     check_output(changes_csv, labels_csv, scores_csv)
     from dcase2018.data.labels import read_labels, write_table
-    from dcase2018.label_quality.correction import relabel
-    from dcase2018.label_quality.noise_model import read_scores
+    from dcase2018.label_quality.correction import correct_labels
+    from dcase2018.label_quality.noise_model import read_out_of_fold
 
-    proposal = relabel(read_labels(labels_csv), read_scores(scores_csv), confidence)
+    proposal = correct_labels(read_labels(labels_csv), read_out_of_fold(scores_csv), confidence)
     write_table(new_labels_csv, proposal.labels)
     write_table(changes_csv, proposal.changes)
     say(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")
@@ -229,7 +229,7 @@ MOST_SHOWN = 10  # suspects
 @click.argument("ranked_csv", type=FILE)
 @click.option("--embeddings", type=INPUT, help="Find clips of one sound by this file of embed.")
 @click.option("--store", type=INPUT, help="Find clips with nothing in them by their features.")
-def suspects(
+def find_label_issues(
     out_of_fold_csv: Path, labels_csv: Path, ranked_csv: Path, embeddings: Path | None, store: Path | None
 ) -> None:
     """Rank the unverified clips of LABELS_CSV by how likely their labels are wrong.
@@ -242,19 +242,21 @@ def suspects(
     check_output(ranked_csv, out_of_fold_csv, labels_csv, embeddings, store)
     from dcase2018.data.labels import read_labels, write_table
     from dcase2018.features.store import Store
-    from dcase2018.inference.embeddings import read_vectors
-    from dcase2018.label_quality.label_issues import suspects
-    from dcase2018.label_quality.noise_model import read_scores
+    from dcase2018.inference.embeddings import read_embeddings
+    from dcase2018.label_quality.label_issues import find_label_issues
+    from dcase2018.label_quality.noise_model import read_out_of_fold
 
-    ranked = suspects(
+    ranked = find_label_issues(
         read_labels(labels_csv),
-        read_scores(out_of_fold_csv),
-        read_vectors(embeddings) if embeddings else None,
+        read_out_of_fold(out_of_fold_csv),
+        read_embeddings(embeddings) if embeddings else None,
         Store(store) if store else None,
     )
     write_table(ranked_csv, ranked)
     if len(ranked):
-        shown = ranked.head(MOST_SHOWN).drop(columns=["proposed", "label_score", "proposed_score"])
+        shown = ranked.head(MOST_SHOWN).drop(
+            columns=["predicted_label", "given_label_score", "predicted_label_score"]
+        )
         say(shown.to_string(index=False, float_format="{:.3f}".format))
-    wrong = ranked["suspicion"].sum()
+    wrong = ranked["issue_probability"].sum()
     say(f"{ranked_csv}: {len(ranked)} unverified labels, of which about {wrong:.0f} are wrong")

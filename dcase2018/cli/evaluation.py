@@ -53,7 +53,9 @@ table_option = click.option("--output", type=FILE, help="Write the table to this
 @click.argument("labels_csv", type=INPUT)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @table_option
-@click.option("--clips", "clips_csv", type=FILE, help="Write truth, top three and score of each clip here.")
+@click.option(
+    "--clips-output", "clips_csv", type=FILE, help="Write truth, top three and score of each clip here."
+)
 @scoring_options
 @store_option
 def evaluate(
@@ -73,23 +75,23 @@ def evaluate(
     by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are also
     scored apart. With -v each clip is told as it is scored.
     """
-    from dcase2018.inference.ensemble import run_files
+    from dcase2018.inference.ensemble import input_files
 
-    read = (labels_csv, store, *more_stores, *run_files(runs))
+    read = (labels_csv, store, *more_stores, *input_files(runs))
     _check_table(output, *read)
     check_output(clips_csv, *read, output)
     from dcase2018.data.labels import read_labels, write_table
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
-    ensemble.check_clips(labels["fname"])  # before the wait for Keras
+    ensemble.validate_clips(labels["fname"])  # before the wait for Keras
     load_keras()
     from dcase2018.evaluation.confidence_intervals import intervals
-    from dcase2018.evaluation.evaluate import evaluate, render, write_evaluation
+    from dcase2018.evaluation.evaluate import evaluate, format_table, write_evaluation
 
     evaluation = evaluate(ensemble, labels)
     table = intervals(evaluation)
-    say(render(table))
+    say(format_table(table))
     if output:
         write_evaluation(output, table)
     if clips_csv:
@@ -100,11 +102,11 @@ def evaluate(
 @click.argument("store", type=INPUT)
 @click.argument("submission_csv", type=FILE)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
-@click.option("--sample", type=INPUT, help="Answer for the clips of this CSV, in its order.")
-@click.option("--scores", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
 @click.option(
-    "--calibrated", "calibrate", is_flag=True, help="Have --scores tell how many such clips are right."
+    "--sample-submission", "sample", type=INPUT, help="Answer for the clips of this CSV, in its order."
 )
+@click.option("--scores-output", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
+@click.option("--calibrate", is_flag=True, help="Have --scores-output tell how many such clips are right.")
 @scoring_options
 @store_option
 def predict(
@@ -125,32 +127,34 @@ def predict(
     frequent in training. Scores that are --calibrated, by the validation clips of the training, say what
     share of such clips is right; no rank changes.
     """
-    from dcase2018.inference.ensemble import run_files
+    from dcase2018.inference.ensemble import input_files
 
-    read = (sample, store, *more_stores, *run_files(runs))
+    read = (sample, store, *more_stores, *input_files(runs))
     check_output(submission_csv, *read)
     check_output(scores_csv, *read, submission_csv)
     if calibrate and (not scores_csv or any(scoring.values())):
-        raise InputError("--calibrated needs --scores, and the run's own way of scoring: no --hop, no --mean")
-    from dcase2018.data.labels import read_names
+        raise InputError(
+            "--calibrate needs --scores-output, and the run's own way of scoring: no --hop-seconds, no --pooling"
+        )
+    from dcase2018.data.labels import read_fnames
     from dcase2018.features.store import Store
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
-    fnames = read_names(sample) if sample else sorted(Store(store).fnames)
-    ensemble.check_clips(fnames)  # before the wait for Keras
+    fnames = read_fnames(sample) if sample else sorted(Store(store).fnames)
+    ensemble.validate_clips(fnames)  # before the wait for Keras
     if calibrate:
-        from dcase2018.evaluation.calibration import find_calibration
+        from dcase2018.evaluation.calibration import load_calibration
 
-        find_calibration(ensemble)
+        load_calibration(ensemble)
     load_keras()
-    from dcase2018.evaluation.calibration import calibrated
+    from dcase2018.evaluation.calibration import calibrate_scores
     from dcase2018.evaluation.submission import write_scores, write_submission
     from dcase2018.inference.predictor import predict
 
     scores = predict(ensemble, fnames)
     write_submission(submission_csv, scores)
     if scores_csv:
-        write_scores(scores_csv, calibrated(ensemble, scores) if calibrate else scores)
+        write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
     say(f"{submission_csv}: {len(fnames)} clips")
 
 
@@ -192,7 +196,7 @@ def report(
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
     check_report(output, labels, audio)
-    ensemble.check_clips(labels["fname"])  # before the wait for Keras
+    ensemble.validate_clips(labels["fname"])  # before the wait for Keras
     load_keras()
     from dcase2018.report.writer import report
 
@@ -217,12 +221,12 @@ def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv
     _check_table(output, submission, labels_csv)
     from dcase2018.data.labels import read_class_map
     from dcase2018.evaluation.confidence_intervals import intervals
-    from dcase2018.evaluation.evaluate import render, write_evaluation
+    from dcase2018.evaluation.evaluate import format_table, write_evaluation
     from dcase2018.evaluation.submission import evaluate_submission
 
     classes = read_class_map(class_map_csv) if class_map_csv else None
     table = intervals(evaluate_submission(submission, labels_csv, classes))
     table = table.drop(columns=[name for name in table if name.endswith(("mAP", "lwlrap"))])  # of scores
-    say(render(table))
+    say(format_table(table))
     if output:
         write_evaluation(output, table)

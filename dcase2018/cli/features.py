@@ -6,26 +6,26 @@ from pathlib import Path
 import click
 
 from dcase2018.cli.common import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help, jobs_option, say
-from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import HParams
-from dcase2018.utils.config import override
+from dcase2018.utils.config import apply_overrides
 
 
 @click.command(
     cls=Command,
     epilog="Example:\n  dcase2018 extract data/audio_train features/train.h5 --hparams mel_bands=96\n\n"
-    + hparams_help(Recipe),
+    + hparams_help(FeatureConfig),
 )
 @click.argument("audio_dir", type=FOLDER)
 @click.argument("store", type=FILE)
 @click.option(
-    "--recipe",
-    type=click.Choice(list(RECIPES)),
+    "--feature_config",
+    type=click.Choice(list(FEATURE_CONFIGS)),
     default="baseline",
     show_default=True,
     help="What features to compute.",
 )
-@click.option("--hparams", default="", metavar="LIST", help="Changes to the recipe; see below.")
+@click.option("--hparams", default="", metavar="LIST", help="Changes to the feature_config; see below.")
 @click.option(
     "--labels",
     type=INPUT,
@@ -34,19 +34,21 @@ from dcase2018.utils.config import override
 @jobs_option("Number of processes")
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
 @click.option("--force", is_flag=True, help="Leave out clips that STORE holds and AUDIO_DIR does not.")
-@click.option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786.")
+@click.option(
+    "--dask", "dask_address", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786."
+)
 @click.pass_context
 def extract(
     context: click.Context,
     audio_dir: Path,
     store: Path,
-    recipe: str,
+    feature_config: str,
     hparams: str,
     labels: Path | None,
     jobs: int | None,
     strict: bool,
     force: bool,
-    scheduler: str | None,
+    dask_address: str | None,
 ) -> None:
     """Write the features of AUDIO_DIR to STORE.
 
@@ -59,15 +61,15 @@ def extract(
         (field.name for field in dataclasses.fields(HParams)),
         "it belongs to training; give it to dcase2018 fit",
     )
-    full_recipe = override(RECIPES[recipe], hparams, elsewhere)
+    full_recipe = apply_overrides(FEATURE_CONFIGS[feature_config], hparams, elsewhere)
     from dcase2018.features.extraction import extract
 
     names = None
     if labels:
-        from dcase2018.data.labels import read_names
+        from dcase2018.data.labels import read_fnames
 
-        names = read_names(labels)
-    summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, scheduler, force)
+        names = read_fnames(labels)
+    summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, dask_address, force)
     say(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
     if summary.converted:
         say(f"mixed to mono or resampled: {summary.converted}")

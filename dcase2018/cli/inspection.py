@@ -16,7 +16,7 @@ from dcase2018.utils.errors import InputError
 @click.argument("store_or_run", type=EXISTING)
 @click.option("--verify", is_flag=True, help="Read all of a store and compare its checksums.")
 def info(store_or_run: Path, verify: bool) -> None:
-    """Tell what is in STORE_OR_RUN: clips and recipe, or network, size and progress."""
+    """Tell what is in STORE_OR_RUN: clips and feature_config, or network, size and progress."""
     if not store_or_run.is_dir():
         _tell_store(store_or_run, verify)
     elif verify:
@@ -29,11 +29,11 @@ def _tell_store(path: Path, verify: bool) -> None:
     from dcase2018.features.store import Store
 
     store = Store(path)
-    seconds = store.lengths.sum() * store.recipe.stft_hop_seconds
+    seconds = store.lengths.sum() * store.feature_config.stft_hop_seconds
     say(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
     say(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
-    _tell_settings("recipe", store.recipe)
-    for fname, problem in zip(store.fnames, store.problems, strict=True):
+    _tell_settings("feature_config", store.feature_config)
+    for fname, problem in zip(store.fnames, store.errors, strict=True):
         if problem:
             say(f"problem  {fname}: {problem}")
     if verify:
@@ -54,18 +54,18 @@ def _tell_run(path: Path) -> None:
         say(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
     model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
     load_keras()
-    from dcase2018.models.architectures import kernel_weights, multiplies
+    from dcase2018.models.architectures import count_kernel_weights, count_macs
 
-    network = run.read_network(model)
-    hop = run.hparams.score_hop(run.recipe) * run.recipe.stft_hop_seconds
-    products = multiplies(network)
-    say(f"weights  {network.count_params():,}, of which {kernel_weights(network):,} multiply")
+    network = run.load_checkpoint(model)
+    hop = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.stft_hop_seconds
+    products = count_macs(network)
+    say(f"weights  {network.count_params():,}, of which {count_kernel_weights(network):,} multiply")
     say(
         f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
     )
-    say(f"classes  {len(run.classes)} with {sum(run.class_clips)} labels of training clips")
+    say(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
     _tell_settings("hparams", run.hparams)
-    _tell_settings("recipe", run.recipe)
+    _tell_settings("feature_config", run.feature_config)
 
 
 def _tell_settings(title: str, settings: object) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.signals import StoppedError, wish_to_end
+from dcase2018.utils.signals import Interrupted, catch_stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +27,16 @@ def load_keras() -> None:
     ------
     InputError
         If the backend that KERAS_BACKEND names cannot be loaded.
-    StoppedError
+    Interrupted
         If a signal came in the meantime, which libraries do not bear while they are imported.
     """
     keep_freed_memory()
     log.info("loading Keras ...")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with wish_to_end() as wish, _unheard():
+    with catch_stop_signals() as stop_flag, _unheard():
         _import_keras()
-    if wish.number:
-        raise StoppedError(wish.number, "interrupted")
+    if stop_flag.signum:
+        raise Interrupted(stop_flag.signum, "interrupted")
 
 
 def _import_keras() -> None:

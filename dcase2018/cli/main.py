@@ -53,7 +53,7 @@ for command in (
     exporting.export,
     serving.serve,
     inspection.plot,
-    data.suspects,
-    data.relabel,
+    data.find_label_issues,
+    data.correct_labels,
 ):
     main.add_command(command)

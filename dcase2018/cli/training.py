@@ -22,13 +22,13 @@ from dcase2018.cli.common import (
     seed_option,
 )
 from dcase2018.cli.keras_setup import load_keras
-from dcase2018.features.config import Recipe
-from dcase2018.models.hparams import MODEL_NAMES, MOST_EPOCHS, PRESETS, HParams, Preset
-from dcase2018.utils.config import override
+from dcase2018.features.config import FeatureConfig
+from dcase2018.models.hparams import MAX_EPOCHS, MODEL_NAMES, PRESETS, HParams, Preset
+from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
-    from dcase2018.runs.training_state import Limits
+    from dcase2018.runs.training_state import StoppingCriteria
     from dcase2018.training.cross_validation import Fold
 
 
@@ -44,7 +44,7 @@ preset_options = options(
     click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
     click.option(
         "--epochs",
-        type=click.IntRange(1, MOST_EPOCHS),
+        type=click.IntRange(1, MAX_EPOCHS),
         help="Times to see all examples.  [default: the preset's]",
     ),
 )
@@ -54,11 +54,11 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     """Apply the options to the preset."""
     elsewhere = {
         field.name: f"it is fixed in the store; run dcase2018 extract --hparams {field.name}=..."
-        for field in dataclasses.fields(Recipe)
+        for field in dataclasses.fields(FeatureConfig)
     }
     chosen = PRESETS[preset]
     return Preset(
-        model or chosen.model, override(chosen.hparams, hparams, elsewhere), epochs or chosen.epochs
+        model or chosen.model, apply_overrides(chosen.hparams, hparams, elsewhere), epochs or chosen.epochs
     )
 
 
@@ -73,19 +73,19 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
 @preset_options
 @click.option("--validation", type=INPUT, help="Score the clips of this label file after each epoch.")
 @click.option(
-    "--init-from",
+    "--pretrained",
     "initial",
     type=EXISTING,
     metavar="RUN|YAMNET.H5",
     help="Begin with the layers that fit of another run, or of YAMNet's weights; the classes may be others.",
 )
 @click.option(
-    "--init-checkpoint",
+    "--pretrained-checkpoint",
     type=Checkpoint(),
     help="Of that run, the network of this step, or of the best epoch.  [default: the trained one]",
 )
 @click.option("--folds", type=click.IntRange(2, 100), help="Train a network for each of so many folds.")
-@click.option("--folds-from", metavar="COLUMN", help="Take the folds that this column of LABELS_CSV names.")
+@click.option("--fold-column", metavar="COLUMN", help="Take the folds that this column of LABELS_CSV names.")
 @click.option("--fold", type=click.IntRange(1), help="Of the folds, train this one alone.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop after this many steps.")
 @click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop after so long.")
@@ -102,7 +102,7 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     help="Classes, in order.  [default: those of LABELS_CSV]",
 )
 @click.option(
-    "--checkpoint-steps",
+    "--save-every",
     default=250,
     show_default=True,
     type=click.IntRange(1),
@@ -115,7 +115,9 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     type=click.IntRange(1, 64),
     help="Threads that prepare batches; the network does not depend on their number.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Train the folds on this Dask cluster, a fold a worker.")
+@click.option(
+    "--dask", "dask_address", metavar="ADDRESS", help="Train the folds on this Dask cluster, a fold a worker."
+)
 @seed_option
 @click.option("--force", is_flag=True, help="Remove another run that RUN holds.")
 def fit(
@@ -128,17 +130,17 @@ def fit(
     epochs: int | None,
     validation: Path | None,
     initial: Path | None,
-    init_checkpoint: int | str | None,
+    pretrained_checkpoint: int | str | None,
     folds: int | None,
-    folds_from: str | None,
+    fold_column: str | None,
     fold: int | None,
     max_steps: int | None,
     max_minutes: float | None,
     patience: int | None,
     class_map_csv: Path | None,
-    checkpoint_steps: int,
+    save_every: int,
     workers: int,
-    scheduler: str | None,
+    dask_address: str | None,
     seed: int,
     force: bool,
 ) -> None:
@@ -148,32 +150,37 @@ def fit(
     checkpoints, history.csv and TensorBoard's events/ on the way. The same command goes on with a training
     that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
     """
-    in_folds = bool(folds or folds_from)
-    _check_choice(validation, initial, init_checkpoint, folds, folds_from, fold, patience, scheduler)
+    in_folds = bool(folds or fold_column)
+    _check_choice(
+        validation, initial, pretrained_checkpoint, folds, fold_column, fold, patience, dask_address
+    )
     from dcase2018.data.labels import class_names, read_class_map, read_labels
-    from dcase2018.data.splits import folds as deal
-    from dcase2018.data.splits import named_folds
+    from dcase2018.data.splits import folds_from_column, stratified_folds
     from dcase2018.features.store import Store
-    from dcase2018.runs.training_state import Limits
-    from dcase2018.training.experiment import Experiment, Initial
+    from dcase2018.runs.training_state import StoppingCriteria
+    from dcase2018.training.experiment import Experiment, InitialWeights
 
     chosen = _choose(preset, model, hparams, epochs)
     classes = read_class_map(class_map_csv) if class_map_csv else None
-    labels = read_labels(labels_csv, classes, repeated=not in_folds)
+    labels = read_labels(labels_csv, classes, allow_duplicates=not in_folds)
     held_out = read_labels(validation, classes or class_names(labels)) if validation else None
-    limits = Limits(max_steps, max_minutes, patience)
+    limits = StoppingCriteria(max_steps, max_minutes, patience)
     if in_folds:
-        number = named_folds(labels, folds_from) if folds_from else deal(labels, folds or 0, seed)
+        number = (
+            folds_from_column(labels, fold_column)
+            if fold_column
+            else stratified_folds(labels, folds or 0, seed)
+        )
         if fold and fold > number.max() + 1:
             raise InputError(f"--fold {fold} is not among the {number.max() + 1} folds")
         from dcase2018.training.cross_validation import plan_folds
 
         planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
-        say(_fit_folds(run, planned, fold, scheduler, limits, checkpoint_steps, force, workers))
+        say(_fit_folds(run, planned, fold, dask_address, limits, save_every, force, workers))
         return
-    begin = Initial.find(initial, init_checkpoint) if initial else None
-    experiment = Experiment.plan(run, chosen, Store(store), labels, held_out, classes, seed, begin)
-    over = experiment.over(limits, force)
+    begin = InitialWeights.find(initial, pretrained_checkpoint) if initial else None
+    experiment = Experiment.create(run, chosen, Store(store), labels, held_out, classes, seed, begin)
+    over = experiment.stop_reason(limits, force)
     if over:
         os.utime(run / "model.keras")  # for make: it is up to date
         say(f"{run}: nothing to do: {over}")
@@ -181,7 +188,7 @@ def fit(
     load_keras()
     from dcase2018.training.fit import fit
 
-    over = fit(experiment, limits, checkpoint_steps, force, workers=workers)
+    over = fit(experiment, limits, save_every, force, workers=workers)
     say(f"{run}: trained {chosen.model}: {over}")
 
 
@@ -189,23 +196,23 @@ def _fit_folds(
     path: Path,
     planned: Sequence["Fold"],
     only: int | None,
-    scheduler: str | None,
-    limits: "Limits",
-    checkpoint_steps: int,
+    dask_address: str | None,
+    limits: "StoppingCriteria",
+    save_every: int,
     force: bool,
     workers: int,
 ) -> str:
     """Train all planned folds, or `only` one; say how well they do."""
-    from dcase2018.training.cross_validation import fit_folds, keep_out_of_fold, make_way
-    from dcase2018.utils.parallel import find_places
+    from dcase2018.training.cross_validation import fit_folds, remove_stale_folds, save_out_of_fold
+    from dcase2018.utils.parallel import make_executors
 
-    make_way(path, planned, force)
+    remove_stale_folds(path, planned, force)
     chosen = planned[only - 1 : only] if only else planned
-    with find_places(len(chosen), loaded(), scheduler) as places:
-        fit_folds(chosen, limits, checkpoint_steps, force, workers, places)
+    with make_executors(len(chosen), loaded(), dask_address) as executors:
+        fit_folds(chosen, limits, save_every, force, workers, executors)
         if only:
             return f"{path}: trained fold {only} of {len(planned)}"
-        score = keep_out_of_fold(path, planned, places)
+        score = save_out_of_fold(path, planned, executors)
     told = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
     return f"{path}: {len(planned)} folds; {told}"
 
@@ -213,37 +220,40 @@ def _fit_folds(
 def _check_choice(
     validation: Path | None,
     initial: Path | None,
-    init_checkpoint: int | str | None,
+    pretrained_checkpoint: int | str | None,
     folds: int | None,
-    folds_from: str | None,
+    fold_column: str | None,
     fold: int | None,
     patience: int | None,
-    scheduler: str | None,
+    dask_address: str | None,
 ) -> None:
     """Refuse options that do not go together."""
-    if init_checkpoint is not None and not initial:
-        raise InputError("--init-checkpoint is one of the run that --init-from names; give that too")
-    if folds and folds_from:
-        raise InputError("--folds deals clips into folds, and --folds-from takes those of a column; give one")
-    if (folds or folds_from) and (validation or initial):
-        raise InputError("folds hold clips out by themselves; leave --validation and --init-from away")
-    if (fold or scheduler) and not (folds or folds_from):
-        raise InputError(f"{'--fold' if fold else '--scheduler'} needs --folds or --folds-from")
-    if patience and not (validation or folds or folds_from):
+    if pretrained_checkpoint is not None and not initial:
+        raise InputError("--pretrained-checkpoint is one of the run that --pretrained names; give that too")
+    if folds and fold_column:
+        raise InputError(
+            "--folds deals clips into folds, and --fold-column takes those of a column; give one"
+        )
+    if (folds or fold_column) and (validation or initial):
+        raise InputError("folds hold clips out by themselves; leave --validation and --pretrained away")
+    if (fold or dask_address) and not (folds or fold_column):
+        raise InputError(f"{'--fold' if fold else '--dask'} needs --folds or --fold-column")
+    if patience and not (validation or folds or fold_column):
         raise InputError("--patience waits for a better validation score; give --validation too")
 
 
 @click.command(
     cls=Command,
     epilog="Example:\n  dcase2018 tune train.h5 splits/train.csv studies/first --validation"
-    ' splits/validation.csv \\\n      --preset compact --epochs 20 --search "lr=1e-4:1e-2,mixup=0:0.5"',
+    ' splits/validation.csv \\\n      --preset compact --epochs 20 --search-space "lr=1e-4:1e-2,mixup_alpha=0:0.5"',
 )
 @click.argument("store", type=INPUT)
 @click.argument("labels_csv", type=INPUT)
 @click.argument("study", type=FOLDER_TO_MAKE)
 @click.option("--validation", type=INPUT, required=True, help="Score the clips of this label file.")
 @click.option(
-    "--search",
+    "--search-space",
+    "search",
     required=True,
     metavar="LIST",
     help="What to search: name=low:high or name=this|that, parted by commas.",
@@ -251,7 +261,9 @@ def _check_choice(
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trainings in all.")
 @preset_options
 @click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop a training after so long.")
-@click.option("--scheduler", metavar="ADDRESS", help="Train on this Dask cluster, a trial a worker.")
+@click.option(
+    "--dask", "dask_address", metavar="ADDRESS", help="Train on this Dask cluster, a trial a worker."
+)
 @seed_option
 def tune(
     store: Path,
@@ -265,7 +277,7 @@ def tune(
     hparams: str,
     epochs: int | None,
     max_minutes: float | None,
-    scheduler: str | None,
+    dask_address: str | None,
     seed: int,
 ) -> None:
     """Search hyperparameters by validation MAP@3, and keep all trainings in the folder STUDY.
@@ -276,9 +288,9 @@ def tune(
     chosen = _choose(preset, model, hparams, epochs)
     from dcase2018.data.labels import class_names, read_labels
     from dcase2018.features.store import Store
-    from dcase2018.runs.training_state import Limits
+    from dcase2018.runs.training_state import StoppingCriteria
     from dcase2018.training.experiment import Experiment
-    from dcase2018.utils.parallel import find_places
+    from dcase2018.utils.parallel import make_executors
 
     labels = read_labels(labels_csv)
     held_out = read_labels(validation, class_names(labels))
@@ -286,7 +298,7 @@ def tune(
 
     def plan(run: Path, settings: HParams) -> Experiment:
         trial = dataclasses.replace(chosen, hparams=settings)
-        return Experiment.plan(run, trial, opened, labels, held_out, seed=seed)
+        return Experiment.create(run, trial, opened, labels, held_out, seed=seed)
 
     plan(study / "trial", chosen.hparams)  # what is wrong with the data is said before the wait for Keras
     try:
@@ -294,7 +306,7 @@ def tune(
     except ImportError:
         raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
     space = parse_search(search)
-    limits = Limits(max_minutes=max_minutes)
-    places = find_places(trials, loaded(quietly=True), scheduler)
-    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, places)
+    limits = StoppingCriteria(max_minutes=max_minutes)
+    executors = make_executors(trials, loaded(quietly=True), dask_address)
+    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, executors)
     say(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

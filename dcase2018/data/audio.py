@@ -28,11 +28,11 @@ MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 MP3_RATES = (44100, 48000, 32000)
 
 
-class BadClipError(Exception):
+class AudioReadError(Exception):
     """A clip that cannot be used; the text is the reason, without the clip's name."""
 
 
-def problem_of(error: BadClipError | OSError) -> str:
+def describe_error(error: AudioReadError | OSError) -> str:
     """Say why a clip cannot be used."""
     return f"{UNREADABLE}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
@@ -64,7 +64,7 @@ def check_whole(file: BinaryIO, size: int) -> int | None:
 
     Raises
     ------
-    BadClipError
+    AudioReadError
         If the file is cut off, or goes on after its samples.
     """
     head = file.read(12)
@@ -87,7 +87,7 @@ def _check_chunks(file: BinaryIO, file_size: int, chunks: Chunks) -> None:
         size = max(0, size - chunks.counted)
         left = file_size - file.tell()
         if found and not name[:4].isascii():
-            raise BadClipError(
+            raise AudioReadError(
                 f"damaged: {left + chunks.head.size} bytes follow the samples that the header promises"
             )
         if name == b"ds64" and size >= 16:  # of RF64: sizes that 32 bits do not hold
@@ -97,7 +97,7 @@ def _check_chunks(file: BinaryIO, file_size: int, chunks: Chunks) -> None:
             found = True
             size = large if size == UNKNOWN_SIZE else size
             if size > left and size != UNKNOWN_SIZE:
-                raise BadClipError(f"truncated: {left} of {size} bytes of samples")
+                raise AudioReadError(f"truncated: {left} of {size} bytes of samples")
         file.seek(min(size + -size % chunks.align, file_size), 1)
 
 
@@ -107,7 +107,7 @@ def _check_last_page(file: BinaryIO, size: int) -> None:
     page = tail[max(0, tail.rfind(b"OggS")) :]
     lengths = page[27 : 27 + page[26]] if len(page) > 26 else b""
     if len(page) < 27 or len(page) < 27 + page[26] + sum(lengths) or not page[5] & LAST_PAGE:
-        raise BadClipError("truncated: its last page is missing")
+        raise AudioReadError("truncated: its last page is missing")
 
 
 def _check_frames(data: bytes) -> int | None:
@@ -122,9 +122,9 @@ def _check_frames(data: bytes) -> int | None:
     while (frame := _frame(data[place : place + 4])) and place + frame[0] <= len(data):
         frames, samples, place = frames + 1, samples + frame[1], place + frame[0]
     if told is not None and frames - 1 < told:  # the header is in a frame of its own
-        raise BadClipError(f"truncated: {max(0, frames - 1)} of {told} frames")
+        raise AudioReadError(f"truncated: {max(0, frames - 1)} of {told} frames")
     if told is None and frame:
-        raise BadClipError("truncated: its last frame is cut off")
+        raise AudioReadError("truncated: its last frame is cut off")
     return samples if told is None else None
 
 
@@ -160,7 +160,7 @@ BLOCK = 1 << 20  # samples of all channels read at a time: memory does not grow 
 GUESS = 4 * 1152  # samples by which libsndfile may be wrong where an MP3 does not tell its length
 
 
-class Clip:
+class AudioReader:
     """An audio file, open for reading.
 
     Attributes
@@ -174,7 +174,7 @@ class Clip:
 
     Raises
     ------
-    BadClipError
+    AudioReadError
         If it is no audio or no file, or shorter than its header says.
     OSError
         If the file cannot be opened.
@@ -182,28 +182,28 @@ class Clip:
 
     def __init__(self, path: Path, sample_rate: int) -> None:
         if not path.is_file():  # a pipe would be waited for
-            raise BadClipError(f"{UNREADABLE}: it is no file")
+            raise AudioReadError(f"{UNREADABLE}: it is no file")
         with path.open("rb") as file:
             counted = check_whole(file, path.stat().st_size)
         self.sample_rate = sample_rate
         try:
             self._sound = soundfile.SoundFile(os.fsencode(path))
         except soundfile.LibsndfileError as error:
-            raise BadClipError(f"not audio: {_reason(error)}") from None
+            raise AudioReadError(f"not audio: {_reason(error)}") from None
         if counted is not None and counted > self._sound.frames + GUESS:
-            raise BadClipError(
+            raise AudioReadError(
                 "an MP3 of varying bit rate without a header that tells its length; convert it"
             )
         self._tells_length = counted is None
         if self._sound.samplerate not in RATES:
-            raise BadClipError(f"damaged: a sample rate of {self._sound.samplerate} Hz")
-        self.converted = self._sound.channels != 1 or self._sound.samplerate != sample_rate
+            raise AudioReadError(f"damaged: a sample rate of {self._sound.samplerate} Hz")
+        self.is_resampled_or_downmixed = self._sound.channels != 1 or self._sound.samplerate != sample_rate
         self.seconds = self._sound.frames / self._sound.samplerate
-        exact = self._sound.subtype == "PCM_16" and not self.converted
+        exact = self._sound.subtype == "PCM_16" and not self.is_resampled_or_downmixed
         self._dtype = "int16" if exact else "float32"
         self.full_scale = 32768.0 if exact else 1.0
 
-    def __enter__(self) -> "Clip":
+    def __enter__(self) -> "AudioReader":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -214,7 +214,7 @@ class Clip:
 
         Raises
         ------
-        BadClipError
+        AudioReadError
             If the file ends early, cannot be decoded, or holds a sample that is not finite.
         """
         blocks = self._decoded()
@@ -232,14 +232,14 @@ class Clip:
                 if not len(block) and not self._tells_length:
                     return
                 if not len(block):
-                    raise BadClipError(f"truncated: {done} of {sound.frames} samples")
+                    raise AudioReadError(f"truncated: {done} of {sound.frames} samples")
                 done += len(block)
                 mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
                 if not np.isfinite(mono).all():
-                    raise BadClipError("not finite: it holds NaN or infinity")
+                    raise AudioReadError("not finite: it holds NaN or infinity")
                 yield mono
         except soundfile.LibsndfileError as error:
-            raise BadClipError(f"truncated or damaged: {_reason(error)}") from None
+            raise AudioReadError(f"truncated or damaged: {_reason(error)}") from None
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcase2018.data.audio import EXTENSIONS
-from dcase2018.utils.atomic import AnyPath
+from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError
 
 NO_AUDIO = f"holds no audio: no file ends in {', '.join(sorted(EXTENSIONS))}"
 
 
 @dataclass(frozen=True)
-class Source:
+class AudioFile:
     """A clip's file, and what would tell that it has changed."""
 
     fname: str
@@ -26,7 +26,7 @@ class Source:
         return self.fname, self.size, self.mtime_ns
 
 
-def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[Source]:
+def list_clips(audio_dir: Path, names: Sequence[str] | None = None) -> list[AudioFile]:
     """Find the files of the clips, in order.
 
     Raises
@@ -53,7 +53,7 @@ def find_sources(audio_dir: Path, names: Sequence[str] | None = None) -> list[So
     return [_source(name, root / name) for name in names]
 
 
-def find_recordings(paths: Sequence[AnyPath]) -> list[Source]:
+def list_recordings(paths: Sequence[StrPath]) -> list[AudioFile]:
     """Find audio files, and those of folders at any depth, each once and in order of name.
 
     Their names are their paths below the folder that holds all that is given, so that no two are the same.
@@ -98,8 +98,8 @@ def is_audio(name: str) -> bool:
     return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
 
 
-def _source(name: str, path: Path) -> Source:
+def _source(name: str, path: Path) -> AudioFile:
     if not path.is_file():
-        return Source(name, path, 0, 0)
+        return AudioFile(name, path, 0, 0)
     status = path.stat()
-    return Source(name, path, status.st_size, status.st_mtime_ns)
+    return AudioFile(name, path, status.st_size, status.st_mtime_ns)

@@ -16,7 +16,7 @@ import pooch
 import requests
 import urllib3
 
-from dcase2018.utils.atomic import ensure_writable, published_folder
+from dcase2018.utils.atomic import atomic_directory, ensure_writable
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
 
@@ -125,7 +125,7 @@ def _transfer(url: str, target: str, _: pooch.Pooch) -> None:
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive whose only folder is `folder`, whole or not at all."""
     try:
-        with zipfile.ZipFile(archive) as source, published_folder(folder, durable=False) as partial:
+        with zipfile.ZipFile(archive) as source, atomic_directory(folder, fsync=False) as partial:
             members = source.infolist()
             _refuse_strangers(members, archive, folder.name)
             _ensure_space(folder.parent, sum(member.file_size for member in members))

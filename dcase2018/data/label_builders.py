@@ -18,25 +18,25 @@ import pandas as pd
 
 from dcase2018.data.files import audio_files, is_audio
 from dcase2018.data.labels import (
-    ONE,
-    SEVERAL,
+    LABEL_COLUMN,
+    LABELS_COLUMN,
     Table,
-    class_list,
-    class_name,
-    label_errors,
-    label_lists,
-    labels_of,
-    raise_errors,
+    labels_per_clip,
+    parse_labels,
+    raise_if_errors,
     read_table,
+    sanitize_class_name,
+    sanitize_class_names,
+    validate_label,
 )
-from dcase2018.utils.errors import InputError, some
+from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
 
 Row = Mapping[str, str]
 
 
-def labels_of_folders(folder: Path) -> pd.DataFrame:
+def labels_from_folders(folder: Path) -> pd.DataFrame:
     """Label the clips of a folder by the subfolders in which they lie, at any depth.
 
     Raises
@@ -57,21 +57,21 @@ def labels_of_folders(folder: Path) -> pd.DataFrame:
         if not fnames:
             log.warning("%s holds no audio, and is no class", subfolder)
             continue
-        label = class_name(subfolder.name)
+        label = sanitize_class_name(subfolder.name)
         other = classes.setdefault(label, subfolder.name)
         if other != subfolder.name:
             raise InputError(
                 f"{folder}: the subfolders {other!r} and {subfolder.name!r} are both the class {label!r};"
                 " rename one, or join them"
             )
-        rows += [{"fname": fname, ONE: label} for fname in fnames]
+        rows += [{"fname": fname, LABEL_COLUMN: label} for fname in fnames]
     loose = [repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)]
     if loose:
-        log.warning("left out, for they lie in no class's subfolder: %s", some(loose))
+        log.warning("left out, for they lie in no class's subfolder: %s", shorten_list(loose))
     return _checked(rows, folder, "a class is a subfolder with audio in it")
 
 
-def labels_of_names(folder: Path, pattern: str) -> pd.DataFrame:
+def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
     """Label the clips of a folder, at any depth, by their names.
 
     Parameters
@@ -95,15 +95,19 @@ def labels_of_names(folder: Path, pattern: str) -> pd.DataFrame:
     for fname in audio_files(folder, folder):
         match = expression.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
         if match:
-            rows.append({"fname": fname} | match.groupdict() | {ONE: class_name(match[ONE])})
+            rows.append(
+                {"fname": fname}
+                | match.groupdict()
+                | {LABEL_COLUMN: sanitize_class_name(match[LABEL_COLUMN])}
+            )
         else:
             strangers.append(repr(fname))
     if strangers:
-        log.warning("left out, for they do not fit %r: %s", pattern, some(strangers))
+        log.warning("left out, for they do not fit %r: %s", pattern, shorten_list(strangers))
     return _checked(rows, folder, f"the pattern {pattern!r} must tell them apart")
 
 
-def labels_of_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def labels_from_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """Read a CSV whose columns have other names.
 
     Parameters
@@ -124,19 +128,27 @@ def labels_of_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         if field is not None and field not in table.header:
             raise InputError(f"{path} has no column {field!r}; it has {', '.join(table.header)}")
     kept = [name for name in table.header if name not in made and name not in columns.values()]
-    label = SEVERAL if SEVERAL in made or (SEVERAL in kept and ONE not in (*made, *kept)) else ONE
+    label = (
+        LABELS_COLUMN
+        if LABELS_COLUMN in made or (LABELS_COLUMN in kept and LABEL_COLUMN not in (*made, *kept))
+        else LABEL_COLUMN
+    )
     for name in ("fname", label):
         if name not in (*made, *kept):
             raise InputError(f"{path} has no column {name!r}; say which it is: --columns {name}=COLUMN")
-    if {ONE, SEVERAL} <= {*made, *kept}:
-        raise InputError(f"{path}: {ONE} is the class of a clip, {SEVERAL} are several; give one of them")
+    if {LABEL_COLUMN, LABELS_COLUMN} <= {*made, *kept}:
+        raise InputError(
+            f"{path}: {LABEL_COLUMN} is the class of a clip, {LABELS_COLUMN} are several; give one of them"
+        )
     header = ["fname", label, *(name for name in (*made, *kept) if name not in ("fname", label))]
     named = Table(path, header, [], table.errors)
-    for line, found in table.dicts():
+    for line, found in table.iter_rows():
         row = {name: _filled(parts, found) for name, parts in made.items()} | {n: found[n] for n in kept}
-        row[label] = class_name(row[label]) if label == ONE else class_list(row[label])
+        row[label] = (
+            sanitize_class_name(row[label]) if label == LABEL_COLUMN else sanitize_class_names(row[label])
+        )
         named.rows.append((line, [row[name] for name in header]))
-    return _enough(labels_of(named), path, "the column of the labels must tell them apart")
+    return _enough(parse_labels(named), path, "the column of the labels must tell them apart")
 
 
 Parts = list[tuple[str, str | None]]  # of a text such as `fold{fold}/{file}`: text, and the field behind it
@@ -161,7 +173,7 @@ def _expression(pattern: str) -> str:
     """Regular expression of a pattern of names."""
     parts = _parts(pattern)
     fields = [field for _, field in parts if field]
-    if ONE not in fields:
+    if LABEL_COLUMN not in fields:
         raise InputError(f"--pattern {pattern!r} has no field {{label}}, as in {{label}}_{{rest}}.wav")
     odd = [field for field in fields if not field.isidentifier() or fields.count(field) > 1]
     if odd:
@@ -171,25 +183,29 @@ def _expression(pattern: str) -> str:
 
 def _checked(rows: Sequence[Row], folder: Path, rule: str) -> pd.DataFrame:
     """Make the table of a folder's clips, and say what is wrong with it."""
-    labels = {row["fname"]: row[ONE] for row in rows}
-    errors = list(chain.from_iterable(map(label_errors, sorted(set(labels.values())))))
+    labels = {row["fname"]: row[LABEL_COLUMN] for row in rows}
+    errors = list(chain.from_iterable(map(validate_label, sorted(set(labels.values())))))
     errors += [
         f"{first!r} and {second!r} are the same clip; remove one of them"
         for first, second in _doubles(folder, labels)
     ]
-    raise_errors(folder, errors)
-    return _enough(pd.DataFrame(rows, columns=[*rows[0]] if rows else [ONE], dtype=object), folder, rule)
+    raise_if_errors(folder, errors)
+    return _enough(
+        pd.DataFrame(rows, columns=[*rows[0]] if rows else [LABEL_COLUMN], dtype=object), folder, rule
+    )
 
 
 def _enough(labels: pd.DataFrame, origin: Path, rule: str) -> pd.DataFrame:
     """Refuse a table with fewer than two classes, and tell of those with one clip."""
-    clips = Counter(chain.from_iterable(label_lists(labels)))
+    clips = Counter(chain.from_iterable(labels_per_clip(labels)))
     if len(clips) < 2:
         found = f"one class, {next(iter(clips))!r}" if clips else "no labelled clip"
         raise InputError(f"{origin} holds {found}; a tagger needs two or more: {rule}")
     single = [repr(label) for label in sorted(clips) if clips[label] == 1]
     if single:
-        log.warning("classes with one clip, which can be learned or tested, not both: %s", some(single))
+        log.warning(
+            "classes with one clip, which can be learned or tested, not both: %s", shorten_list(single)
+        )
     return labels
 
 

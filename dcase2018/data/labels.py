@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.utils.atomic import AnyPath, open_text, published_text
+from dcase2018.utils.atomic import StrPath, open_atomic, open_text
 from dcase2018.utils.errors import InputError
 
 MOST_ERRORS_SHOWN = 20
@@ -35,7 +35,7 @@ class Table:
     rows
         Line number and fields of each record that is not blank and has as many fields as the header.
     errors
-        What is wrong with the file so far, by line, for `check` to raise.
+        What is wrong with the file so far, by line, for `raise_if_invalid` to raise.
     """
 
     path: Path
@@ -43,15 +43,15 @@ class Table:
     rows: list[tuple[int, list[str]]]
     errors: list[tuple[int, str]] = field(default_factory=list)
 
-    def dicts(self) -> Iterator[tuple[int, dict[str, str]]]:
+    def iter_rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Walk the rows: line number, and fields by the names of their columns."""
         for line, fields in self.rows:
             yield line, dict(zip(self.header, fields, strict=True))
 
-    def check(self, missing: Sequence[str] = ()) -> None:
+    def raise_if_invalid(self, missing: Sequence[str] = ()) -> None:
         """Raise `InputError` with all errors, in order of their lines, and what is missing, if any is."""
         ordered = sorted(self.errors, key=lambda error: error[0])
-        raise_errors(self.path, [*(f"line {line}: {error}" for line, error in ordered), *missing])
+        raise_if_errors(self.path, [*(f"line {line}: {error}" for line, error in ordered), *missing])
 
 
 def read_table(path: Path) -> Table:
@@ -106,7 +106,7 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise InputError(f"{path}: line {reader.line_num}: {error}") from None
 
 
-def raise_errors(path: Path, errors: Sequence[str]) -> None:
+def raise_if_errors(path: Path, errors: Sequence[str]) -> None:
     """Raise `InputError` with all errors of a file or folder, if there are any."""
     if not errors:
         return
@@ -119,20 +119,22 @@ def raise_errors(path: Path, errors: Sequence[str]) -> None:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV with a header and `\\n` at line ends, whole or not at all."""
-    with published_text(path) as file:
+    with open_atomic(path) as file:
         table.to_csv(file, index=False, lineterminator="\n")
 
 
 log = logging.getLogger(__name__)
 
-ONE, SEVERAL = "label", "labels"  # the column of a file with one label a clip, or with several
-WEIGHT = "weight"  # the column of what clips count for
+LABEL_COLUMN, LABELS_COLUMN = "label", "labels"  # the column of a file with one label a clip, or with several
+WEIGHT_COLUMN = "weight"  # the column of what clips count for
 
 # Words that tables of scores have beside the classes.
-RESERVED = frozenset({"fname", ONE, SEVERAL, "verified", "overall"})
+RESERVED = frozenset({"fname", LABEL_COLUMN, LABELS_COLUMN, "verified", "overall"})
 
 
-def read_labels(path: AnyPath, classes: Sequence[str] | None = None, repeated: bool = False) -> pd.DataFrame:
+def read_labels(
+    path: StrPath, classes: Sequence[str] | None = None, allow_duplicates: bool = False
+) -> pd.DataFrame:
     """Read a label file, less the rows whose usage is `Ignored`.
 
     Parameters
@@ -152,32 +154,34 @@ def read_labels(path: AnyPath, classes: Sequence[str] | None = None, repeated: b
     InputError
         With every error of the file and its line number.
     """
-    return labels_of(read_table(Path(path)), classes, repeated)
+    return parse_labels(read_table(Path(path)), classes, allow_duplicates)
 
 
-def labels_of(table: Table, classes: Sequence[str] | None = None, repeated: bool = False) -> pd.DataFrame:
+def parse_labels(
+    table: Table, classes: Sequence[str] | None = None, allow_duplicates: bool = False
+) -> pd.DataFrame:
     """Take a table for a label file, as `read_labels` does."""
-    _complete(table, ("fname", ONE), repeated)
+    _complete(table, ("fname", LABEL_COLUMN), allow_duplicates)
     rows: list[dict[str, str]] = []
-    for line, row in table.dicts():
+    for line, row in table.iter_rows():
         if row.get("usage") != "Ignored":
-            row |= {name: _stripped(row[name]) for name in (ONE, SEVERAL) if name in row}
+            row |= {name: _stripped(row[name]) for name in (LABEL_COLUMN, LABELS_COLUMN) if name in row}
             table.errors += [(line, error) for error in _row_errors(row, classes)]
             rows.append(row)
-    table.check()
+    table.raise_if_invalid()
     if not rows:
         raise InputError(f"{table.path}: no clip is labelled")
     return pd.DataFrame(rows, columns=table.header, dtype=object)
 
 
-def read_names(path: Path) -> list[str]:
+def read_fnames(path: Path) -> list[str]:
     """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
-    table = read_clips(path, ("fname",))
-    table.check()
-    return [row["fname"] for _, row in table.dicts()]
+    table = read_clip_table(path, ("fname",))
+    table.raise_if_invalid()
+    return [row["fname"] for _, row in table.iter_rows()]
 
 
-def read_clips(path: Path, columns: Sequence[str]) -> Table:
+def read_clip_table(path: Path, columns: Sequence[str]) -> Table:
     """Read a table of clips; complete their names, and find those that stand there twice.
 
     Parameters
@@ -195,9 +199,9 @@ def read_clips(path: Path, columns: Sequence[str]) -> Table:
     return table
 
 
-def _complete(table: Table, columns: Sequence[str], repeated: bool = False) -> None:
+def _complete(table: Table, columns: Sequence[str], allow_duplicates: bool = False) -> None:
     """See that a table of clips has `columns`; complete names, and find those that stand there twice."""
-    named = {*table.header, ONE} if SEVERAL in table.header else {*table.header}
+    named = {*table.header, LABEL_COLUMN} if LABELS_COLUMN in table.header else {*table.header}
     missing = [name for name in columns if name not in named]
     if missing:
         raise InputError(
@@ -208,13 +212,13 @@ def _complete(table: Table, columns: Sequence[str], repeated: bool = False) -> N
     seen: dict[str, tuple[int, list[str]]] = {}
     again = 0
     for line, fields in table.rows:
-        if SEVERAL in table.header and fields[column] and not Path(fields[column]).suffix:
+        if LABELS_COLUMN in table.header and fields[column] and not Path(fields[column]).suffix:
             fields[column] += ".wav"
         first, same = seen.setdefault(fields[column], (line, fields))
-        if first != line and repeated and fields == same:
+        if first != line and allow_duplicates and fields == same:
             again += 1
         elif first != line:
-            otherwise = " with other values" if repeated else ""
+            otherwise = " with other values" if allow_duplicates else ""
             table.errors.append((line, f"{fields[column]!r} stands already in line {first}{otherwise}"))
     if again:
         log.warning("%s: %d rows stand there again, and count as often", table.path, again)
@@ -231,15 +235,15 @@ def _parted(several: str) -> list[str]:
 def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
     if not row["fname"] or "\0" in row["fname"]:
         yield "fname is empty" if not row["fname"] else f"fname {row['fname']!r} holds a NUL"
-    for label in [row[ONE]] if ONE in row else _parted(row[SEVERAL]):
-        yield from label_errors(label, classes)
+    for label in [row[LABEL_COLUMN]] if LABEL_COLUMN in row else _parted(row[LABELS_COLUMN]):
+        yield from validate_label(label, classes)
     if row.get("manually_verified", "") not in ("", "0", "1"):
         yield f"manually_verified is {row['manually_verified']!r}, not 0 or 1"
-    if share(row.get(WEIGHT, "1")) is None:
-        yield f"weight is {row[WEIGHT]!r}, no number from 0 to 1"
+    if parse_fraction(row.get(WEIGHT_COLUMN, "1")) is None:
+        yield f"weight is {row[WEIGHT_COLUMN]!r}, no number from 0 to 1"
 
 
-def share(text: str) -> float | None:
+def parse_fraction(text: str) -> float | None:
     """The number from 0 to 1 that a text is, if it is one."""
     try:
         value = float(text)
@@ -248,7 +252,7 @@ def share(text: str) -> float | None:
     return value if 0 <= value <= 1 else None
 
 
-def label_errors(label: str, classes: Sequence[str] | None = None) -> Iterator[str]:
+def validate_label(label: str, classes: Sequence[str] | None = None) -> Iterator[str]:
     """Say what is wrong with a label."""
     if not label:
         yield "label is empty"
@@ -259,62 +263,62 @@ def label_errors(label: str, classes: Sequence[str] | None = None) -> Iterator[s
     elif label in RESERVED:
         yield f"label {label!r} is a word of the tables of scores; give the class another name"
     elif re.search(r"\s", label):
-        yield f"label {label!r} holds a space, which parts labels in submissions; use {class_name(label)}"
+        yield f"label {label!r} holds a space, which parts labels in submissions; use {sanitize_class_name(label)}"
     elif "," in label:
-        yield f"label {label!r} holds a comma, which parts labels in tables; use {class_name(label)}"
+        yield f"label {label!r} holds a comma, which parts labels in tables; use {sanitize_class_name(label)}"
 
 
-def class_name(text: str) -> str:
+def sanitize_class_name(text: str) -> str:
     """Make a class's name of any text: white space and commas, which part labels, become an underscore."""
     return re.sub(r"[\s,]+", "_", text.strip())
 
 
-def class_list(text: str) -> str:
+def sanitize_class_names(text: str) -> str:
     """Make classes' names, parted by commas, of texts parted by commas."""
-    return ",".join(map(class_name, _parted(text)))
+    return ",".join(map(sanitize_class_name, _parted(text)))
 
 
 def is_multi_label(labels: pd.DataFrame) -> bool:
     """Whether clips may have several labels."""
-    return ONE not in labels
+    return LABEL_COLUMN not in labels
 
 
-def label_lists(labels: pd.DataFrame) -> list[list[str]]:
+def labels_per_clip(labels: pd.DataFrame) -> list[list[str]]:
     """Labels of each clip."""
     if is_multi_label(labels):
-        return [_parted(several) for several in labels[SEVERAL]]
-    return [[label] for label in labels[ONE]]
+        return [_parted(several) for several in labels[LABELS_COLUMN]]
+    return [[label] for label in labels[LABEL_COLUMN]]
 
 
 def class_names(labels: pd.DataFrame) -> list[str]:
     """Name the classes of a label file (see `read_labels`), in ascending order."""
-    return sorted(set(chain.from_iterable(label_lists(labels))))
+    return sorted(set(chain.from_iterable(labels_per_clip(labels))))
 
 
-def class_truth(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+def multi_hot(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
     """Which of `classes` each clip bears: bool, (clips, classes)."""
     index = {name: number for number, name in enumerate(classes)}
-    truth = np.zeros((len(labels), len(classes)), bool)
-    for row, names in enumerate(label_lists(labels)):
-        truth[row, [index[name] for name in names]] = True
-    return truth
+    y_true = np.zeros((len(labels), len(classes)), bool)
+    for row, names in enumerate(labels_per_clip(labels)):
+        y_true[row, [index[name] for name in names]] = True
+    return y_true
 
 
-def verified(labels: pd.DataFrame) -> np.ndarray:
+def verified_mask(labels: pd.DataFrame) -> np.ndarray:
     """Whether a person has checked each clip's label: bool, (clips,); all, if the file does not tell."""
     if "manually_verified" not in labels:
         return np.ones(len(labels), bool)
     return (labels["manually_verified"] == "1").to_numpy(bool)
 
 
-def weights(labels: pd.DataFrame) -> np.ndarray | None:
+def sample_weights(labels: pd.DataFrame) -> np.ndarray | None:
     """What each clip counts for in training, in [0, 1], (clips,); None, if the file does not tell."""
-    return labels[WEIGHT].to_numpy(float) if WEIGHT in labels else None
+    return labels[WEIGHT_COLUMN].to_numpy(float) if WEIGHT_COLUMN in labels else None
 
 
 def write_class_map(path: Path, classes: Sequence[str]) -> None:
     """Write the reference's class map: rows `class_index,class_name`, no header."""
-    with published_text(path) as file:
+    with open_atomic(path) as file:
         csv.writer(file, lineterminator="\n").writerows(enumerate(classes))
 
 
@@ -325,9 +329,9 @@ def read_class_map(path: Path) -> list[str]:
     for line, fields in read_records(path):
         if len(fields) != 2 or fields[0] != str(len(classes)):
             errors.append(f"line {line}: {','.join(fields)!r} is not '{len(classes)},NAME'")
-        errors += [f"line {line}: {error}" for error in label_errors(fields[-1])]
+        errors += [f"line {line}: {error}" for error in validate_label(fields[-1])]
         classes.append(fields[-1])
     if len(set(classes)) < len(classes):
         errors.append("a class stands there twice")
-    raise_errors(path, errors)
+    raise_if_errors(path, errors)
     return classes

@@ -13,7 +13,7 @@ import pandas as pd
 import soundfile
 
 from dcase2018.data.labels import write_table
-from dcase2018.utils.atomic import AnyPath, published_folder
+from dcase2018.utils.atomic import StrPath, atomic_directory
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.progress import Progress
 
@@ -36,7 +36,7 @@ PLATE = (1, 1.41, 1.83, 2.47, 3.07, 3.71, 4.83)
 
 
 @dataclass(frozen=True)
-class Voice:
+class SynthParams:
     """How a class sounds; an event is one stroke, note or burst."""
 
     hz: tuple[float, float] = (0, 0)  # range of the lowest partial; 0 for none
@@ -51,52 +51,54 @@ class Voice:
     vibrato: float = 0.0  # depth, as a fraction of the frequency, at 6 Hz
 
 
-VOICES = {
-    "Acoustic_guitar": Voice((110, 330), STRING, 0.8, attack=0.003, decay=0.5, rate=2.5),
-    "Applause": Voice(noise=(800, 4000), mix=1, attack=0.001, decay=0.012, rate=45),
-    "Bark": Voice((350, 600), STRING, 0.4, (500, 3000), 0.3, 0.02, 0.09, 2.2, glide=-0.6),
-    "Bass_drum": Voice((150, 190), SKIN, 2.0, attack=0.002, decay=0.12, rate=1.5, glide=-0.7),
-    "Burping_or_eructation": Voice((130, 170), STRING, 0.2, attack=0.05, decay=0.5, glide=-0.3, vibrato=0.15),
-    "Bus": Voice((125, 160), STRING, 0.9, (130, 500), 0.8, 0.3, 30, vibrato=0.02),
-    "Cello": Voice((130, 220), STRING, 0.6, attack=0.12, decay=3, vibrato=0.012),
-    "Chime": Voice((1500, 2800), BELL, 0.4, attack=0.002, decay=0.7, rate=4),
-    "Clarinet": Voice((300, 500), PIPE, 0.9, attack=0.04, decay=5),
-    "Computer_keyboard": Voice(noise=(2000, 7000), mix=1, attack=0.001, decay=0.008, rate=8),
-    "Cough": Voice(noise=(500, 2500), mix=1, attack=0.02, decay=0.13, rate=2),
-    "Cowbell": Voice((540, 620), (1, 1.48, 2.6), 0.3, attack=0.001, decay=0.12, rate=3),
-    "Double_bass": Voice((125, 145), STRING, 1.6, attack=0.01, decay=0.7, rate=1.4),
-    "Drawer_open_or_close": Voice((180, 260), SKIN, 1, (200, 1500), 1.5, 0.25, 0.15, 1),
-    "Electric_piano": Voice((220, 500), (1, 4, 14), 1.0, attack=0.004, decay=0.9, rate=1.8),
-    "Fart": Voice((130, 210), STRING, 0.1, (150, 900), 0.4, 0.03, 0.3, 1.2, glide=0.5, vibrato=0.08),
-    "Finger_snapping": Voice((1700, 2300), PURE, 0.5, (1200, 4000), 0.8, 0.001, 0.02, 1.7),
-    "Fireworks": Voice(noise=(150, 7000), mix=1, attack=0.001, decay=0.4, rate=1.2),
-    "Flute": Voice((600, 1100), PURE, 2, (600, 3000), 0.06, 0.08, 4, vibrato=0.01),
-    "Glockenspiel": Voice((1000, 1900), BAR, 0.5, attack=0.001, decay=0.4, rate=3),
-    "Gong": Voice((140, 220), PLATE, 0.2, attack=0.03, decay=3, vibrato=0.004),
-    "Gunshot_or_gunfire": Voice(noise=(300, 7500), mix=1, attack=0.001, decay=0.06, rate=1.6),
-    "Harmonica": Voice((350, 450), CHORD, 0.3, attack=0.05, decay=4, vibrato=0.004),
-    "Hi-hat": Voice(noise=(5000, 7500), mix=1, attack=0.001, decay=0.05, rate=5),
-    "Keys_jangling": Voice((2000, 3000), PLATE, 0.1, attack=0.001, decay=0.06, rate=6),
-    "Knock": Voice((240, 330), SKIN, 0.8, (200, 1200), 0.5, 0.001, 0.035, 4),
-    "Laughter": Voice((300, 480), STRING, 0.7, (800, 3000), 0.2, 0.03, 0.08, 5, glide=-0.3),
-    "Meow": Voice((500, 800), STRING, 0.5, attack=0.15, decay=0.4, rate=1, glide=0.5),
-    "Microwave_oven": Voice((240, 242), STRING, 0.3, (2000, 4000), 0.25, 0.3, 30),
-    "Oboe": Voice((450, 700), STRING, 0.0, attack=0.03, decay=4, vibrato=0.008),
-    "Saxophone": Voice((200, 400), STRING, 0.35, (1000, 4000), 0.15, 0.06, 3, vibrato=0.02),
-    "Scissors": Voice(noise=(3500, 7500), mix=1, attack=0.05, decay=0.04, rate=2.8),
-    "Shatter": Voice((2200, 3800), PLATE, 0.0, (3000, 7500), 0.8, 0.001, 0.15, 9),
-    "Snare_drum": Voice((190, 230), SKIN, 0.8, (1000, 6000), 0.9, 0.001, 0.09, 3),
-    "Squeak": Voice((1200, 1700), PURE, 1, attack=0.05, decay=0.2, rate=2, glide=0.9),
-    "Tambourine": Voice((4500, 6000), PLATE, 0.0, (4000, 7500), 0.7, 0.005, 0.12, 4),
-    "Tearing": Voice(noise=(1500, 7500), mix=1, attack=0.2, decay=0.8, rate=0.7),
-    "Telephone": Voice((850, 950), (1, 1.25), 0, attack=0.005, decay=0.5, rate=18),
-    "Trumpet": Voice((350, 600), STRING, 0.1, attack=0.03, decay=0.6, rate=1.7),
-    "Violin_or_fiddle": Voice((800, 1500), STRING, 0.5, attack=0.1, decay=4, vibrato=0.03),
-    "Writing": Voice(noise=(2500, 6000), mix=1, attack=0.04, decay=0.03, rate=6),
+CLASS_SOUNDS = {
+    "Acoustic_guitar": SynthParams((110, 330), STRING, 0.8, attack=0.003, decay=0.5, rate=2.5),
+    "Applause": SynthParams(noise=(800, 4000), mix=1, attack=0.001, decay=0.012, rate=45),
+    "Bark": SynthParams((350, 600), STRING, 0.4, (500, 3000), 0.3, 0.02, 0.09, 2.2, glide=-0.6),
+    "Bass_drum": SynthParams((150, 190), SKIN, 2.0, attack=0.002, decay=0.12, rate=1.5, glide=-0.7),
+    "Burping_or_eructation": SynthParams(
+        (130, 170), STRING, 0.2, attack=0.05, decay=0.5, glide=-0.3, vibrato=0.15
+    ),
+    "Bus": SynthParams((125, 160), STRING, 0.9, (130, 500), 0.8, 0.3, 30, vibrato=0.02),
+    "Cello": SynthParams((130, 220), STRING, 0.6, attack=0.12, decay=3, vibrato=0.012),
+    "Chime": SynthParams((1500, 2800), BELL, 0.4, attack=0.002, decay=0.7, rate=4),
+    "Clarinet": SynthParams((300, 500), PIPE, 0.9, attack=0.04, decay=5),
+    "Computer_keyboard": SynthParams(noise=(2000, 7000), mix=1, attack=0.001, decay=0.008, rate=8),
+    "Cough": SynthParams(noise=(500, 2500), mix=1, attack=0.02, decay=0.13, rate=2),
+    "Cowbell": SynthParams((540, 620), (1, 1.48, 2.6), 0.3, attack=0.001, decay=0.12, rate=3),
+    "Double_bass": SynthParams((125, 145), STRING, 1.6, attack=0.01, decay=0.7, rate=1.4),
+    "Drawer_open_or_close": SynthParams((180, 260), SKIN, 1, (200, 1500), 1.5, 0.25, 0.15, 1),
+    "Electric_piano": SynthParams((220, 500), (1, 4, 14), 1.0, attack=0.004, decay=0.9, rate=1.8),
+    "Fart": SynthParams((130, 210), STRING, 0.1, (150, 900), 0.4, 0.03, 0.3, 1.2, glide=0.5, vibrato=0.08),
+    "Finger_snapping": SynthParams((1700, 2300), PURE, 0.5, (1200, 4000), 0.8, 0.001, 0.02, 1.7),
+    "Fireworks": SynthParams(noise=(150, 7000), mix=1, attack=0.001, decay=0.4, rate=1.2),
+    "Flute": SynthParams((600, 1100), PURE, 2, (600, 3000), 0.06, 0.08, 4, vibrato=0.01),
+    "Glockenspiel": SynthParams((1000, 1900), BAR, 0.5, attack=0.001, decay=0.4, rate=3),
+    "Gong": SynthParams((140, 220), PLATE, 0.2, attack=0.03, decay=3, vibrato=0.004),
+    "Gunshot_or_gunfire": SynthParams(noise=(300, 7500), mix=1, attack=0.001, decay=0.06, rate=1.6),
+    "Harmonica": SynthParams((350, 450), CHORD, 0.3, attack=0.05, decay=4, vibrato=0.004),
+    "Hi-hat": SynthParams(noise=(5000, 7500), mix=1, attack=0.001, decay=0.05, rate=5),
+    "Keys_jangling": SynthParams((2000, 3000), PLATE, 0.1, attack=0.001, decay=0.06, rate=6),
+    "Knock": SynthParams((240, 330), SKIN, 0.8, (200, 1200), 0.5, 0.001, 0.035, 4),
+    "Laughter": SynthParams((300, 480), STRING, 0.7, (800, 3000), 0.2, 0.03, 0.08, 5, glide=-0.3),
+    "Meow": SynthParams((500, 800), STRING, 0.5, attack=0.15, decay=0.4, rate=1, glide=0.5),
+    "Microwave_oven": SynthParams((240, 242), STRING, 0.3, (2000, 4000), 0.25, 0.3, 30),
+    "Oboe": SynthParams((450, 700), STRING, 0.0, attack=0.03, decay=4, vibrato=0.008),
+    "Saxophone": SynthParams((200, 400), STRING, 0.35, (1000, 4000), 0.15, 0.06, 3, vibrato=0.02),
+    "Scissors": SynthParams(noise=(3500, 7500), mix=1, attack=0.05, decay=0.04, rate=2.8),
+    "Shatter": SynthParams((2200, 3800), PLATE, 0.0, (3000, 7500), 0.8, 0.001, 0.15, 9),
+    "Snare_drum": SynthParams((190, 230), SKIN, 0.8, (1000, 6000), 0.9, 0.001, 0.09, 3),
+    "Squeak": SynthParams((1200, 1700), PURE, 1, attack=0.05, decay=0.2, rate=2, glide=0.9),
+    "Tambourine": SynthParams((4500, 6000), PLATE, 0.0, (4000, 7500), 0.7, 0.005, 0.12, 4),
+    "Tearing": SynthParams(noise=(1500, 7500), mix=1, attack=0.2, decay=0.8, rate=0.7),
+    "Telephone": SynthParams((850, 950), (1, 1.25), 0, attack=0.005, decay=0.5, rate=18),
+    "Trumpet": SynthParams((350, 600), STRING, 0.1, attack=0.03, decay=0.6, rate=1.7),
+    "Violin_or_fiddle": SynthParams((800, 1500), STRING, 0.5, attack=0.1, decay=4, vibrato=0.03),
+    "Writing": SynthParams(noise=(2500, 6000), mix=1, attack=0.04, decay=0.03, rate=6),
 }
 
 
-def render(voice: Voice, rng: np.random.Generator) -> np.ndarray:
+def synthesize_clip(voice: SynthParams, rng: np.random.Generator) -> np.ndarray:
     """Make a clip of a voice: float32, (n_samples,), mono at 44.1 kHz, peak below 1."""
     low, high = np.log(SECONDS)
     n_samples = round(SAMPLE_RATE * np.exp(np.clip(rng.normal(0.1, 0.7), low, high)))
@@ -113,7 +115,7 @@ def render(voice: Voice, rng: np.random.Generator) -> np.ndarray:
     return samples.astype(np.float32)
 
 
-def _event(voice: Voice, most: int, rng: np.random.Generator) -> np.ndarray:
+def _event(voice: SynthParams, most: int, rng: np.random.Generator) -> np.ndarray:
     """One stroke, note or burst, at most `most` samples long."""
     n_samples = min(most, round(SAMPLE_RATE * (voice.attack + 6 * voice.decay)))
     seconds = np.arange(n_samples) / SAMPLE_RATE
@@ -131,7 +133,7 @@ def _event(voice: Voice, most: int, rng: np.random.Generator) -> np.ndarray:
     return samples * np.minimum(1, seconds / attack) * np.exp(-seconds / decay)
 
 
-def _phase(voice: Voice, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _phase(voice: SynthParams, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Phase in radians of the lowest partial, with its glide and vibrato."""
     low, high = np.log(voice.hz)
     hz = np.exp(rng.uniform(low, high))
@@ -150,7 +152,7 @@ def _noise(n_samples: int, band: tuple[float, float], rng: np.random.Generator) 
     return noise / np.abs(noise).max()
 
 
-def synthesize(data: AnyPath, train_per_class: int = 12, test_per_class: int = 4, seed: int = 0) -> None:
+def synthesize(data: StrPath, train_per_class: int = 12, test_per_class: int = 4, seed: int = 0) -> None:
     """Write a corpus in Kaggle's layout; the same seed gives the same bytes.
 
     `data` gets audio_train/, audio_test/, train.csv, sample_submission.csv, and beside them the truth
@@ -172,7 +174,7 @@ def synthesize(data: AnyPath, train_per_class: int = 12, test_per_class: int = 4
     names = [f"{n:08x}.wav" for n in rng.choice(2**32, len(train) + len(test), replace=False)]
     train.insert(0, "fname", names[: len(train)])
     test.insert(0, "fname", names[len(train) :])
-    with published_folder(data, durable=False) as folder:
+    with atomic_directory(data, fsync=False) as folder:
         with Progress("synthesize", len(names), "clips") as progress:
             for part, table in (("audio_train", train), ("audio_test", test)):
                 (folder / part).mkdir()
@@ -188,16 +190,18 @@ def synthesize(data: AnyPath, train_per_class: int = 12, test_per_class: int = 4
 
 def _permuted(per_class: int, ignored: int, rng: np.random.Generator) -> pd.DataFrame:
     """Labels of clips in random order: some of each class, some ignored, and if so one empty."""
-    labels = [label for label in VOICES for _ in range(per_class)]
-    labels += [""] * bool(ignored) + [str(label) for label in rng.choice(list(VOICES), ignored)]
-    usage = [""] * (len(VOICES) * per_class) + ["Ignored"] * (len(labels) - len(VOICES) * per_class)
+    labels = [label for label in CLASS_SOUNDS for _ in range(per_class)]
+    labels += [""] * bool(ignored) + [str(label) for label in rng.choice(list(CLASS_SOUNDS), ignored)]
+    usage = [""] * (len(CLASS_SOUNDS) * per_class) + ["Ignored"] * (
+        len(labels) - len(CLASS_SOUNDS) * per_class
+    )
     table = pd.DataFrame({"label": labels, "usage": usage})
     return table.iloc[rng.permutation(len(table))].reset_index(drop=True)
 
 
 def _write_clip(path: Path, label: str, rng: np.random.Generator) -> None:
     """Write a clip of a class, or one without samples if `label` is empty."""
-    samples = render(VOICES[label], rng) if label else np.zeros(0, np.float32)
+    samples = synthesize_clip(CLASS_SOUNDS[label], rng) if label else np.zeros(0, np.float32)
     written = io.BytesIO()  # libsndfile does not say why it cannot write a file
     soundfile.write(written, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     path.write_bytes(written.getvalue())
@@ -223,7 +227,7 @@ def _guessed(train: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """The training labels: verified ones are right, some of the others are not."""
     verified = rng.random(len(train)) >= UNVERIFIED
     wrong = ~verified & (rng.random(len(train)) < WRONG)
-    guesses = rng.choice(list(VOICES), len(train))
+    guesses = rng.choice(list(CLASS_SOUNDS), len(train))
     labels = {
         "fname": train.fname,
         "label": train.label.where(~wrong, guesses),

@@ -12,8 +12,8 @@ from scipy.special import expit, log_softmax, logit, softmax
 from dcase2018.evaluation.metrics import top_classes
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.runs.run import CALIBRATION
-from dcase2018.utils.atomic import publish_json
-from dcase2018.utils.config import Amount, Count, Rule, from_dict, read_object
+from dcase2018.utils.atomic import write_json
+from dcase2018.utils.config import Constraint, NonNegativeFloat, NonNegativeInt, from_dict, read_json_object
 from dcase2018.utils.errors import InputError
 
 
@@ -27,14 +27,14 @@ class Calibration:
         What the logarithms of scores are to be divided by.
     clips
         How many verified validation clips it was found by.
-    error, calibrated_error
+    ece_before, ece_after
         Expected calibration error of their scores as they are, and with the temperature.
     """
 
-    temperature: Annotated[float, Rule("what logarithms of scores are divided by", above=0)]
-    clips: Count
-    error: Amount
-    calibrated_error: Amount
+    temperature: Annotated[float, Constraint("what logarithms of scores are divided by", gt=0)]
+    clips: NonNegativeInt
+    ece_before: NonNegativeFloat
+    ece_after: NonNegativeFloat
 
     @classmethod
     def load(cls, run: Path) -> "Calibration":
@@ -51,20 +51,20 @@ class Calibration:
                 f"{file} does not exist; dcase2018 fit --validation writes it, by verified clips"
             )
         try:
-            return from_dict(cls, read_object(file))
+            return from_dict(cls, read_json_object(file))
         except InputError as error:
             raise InputError(f"{file} is damaged or foreign: {error}; fit it again with --force") from None
 
     def save(self, run: Path) -> None:
         """Write it into a run's folder."""
-        publish_json(run / CALIBRATION, dataclasses.asdict(self))
+        write_json(run / CALIBRATION, dataclasses.asdict(self))
 
 
 TEMPERATURES = (0.1, 10.0)
 SMALLEST = 1e-30  # what is taken for a smaller one; at any of the temperatures it stays a number
 
 
-def cool(scores: np.ndarray, temperature: float, exclusive: bool) -> np.ndarray:
+def apply_temperature(scores: np.ndarray, temperature: float, exclusive: bool) -> np.ndarray:
     """Divide the logarithms of scores, or their log odds, by a temperature.
 
     Above 1 scores draw nearer to each other, below they part. The order of a clip's classes stays.
@@ -85,7 +85,7 @@ def _logarithms(scores: np.ndarray, exclusive: bool) -> np.ndarray:
     return np.log(scores) if exclusive else logit(scores)
 
 
-def fit_temperature(scores: np.ndarray, truth: np.ndarray, exclusive: bool) -> float:
+def fit_temperature(scores: np.ndarray, y_true: np.ndarray, exclusive: bool) -> float:
     """Find the temperature at which scores are most likely, by clips that no network has learned.
 
     Its logarithm is assumed beforehand to be within 1/2 of 0 or so (normally distributed), which decides as
@@ -96,16 +96,16 @@ def fit_temperature(scores: np.ndarray, truth: np.ndarray, exclusive: bool) -> f
     def unlikelihood(log_temperature: float) -> float:
         tempered = logarithms / np.exp(log_temperature)
         if exclusive:
-            likely = log_softmax(tempered, axis=1)[truth]
+            likely = log_softmax(tempered, axis=1)[y_true]
         else:
-            likely = -np.logaddexp(0, np.where(truth, -tempered, tempered))
+            likely = -np.logaddexp(0, np.where(y_true, -tempered, tempered))
         return float(2 * log_temperature**2 - likely.sum())
 
     found = minimize_scalar(unlikelihood, bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
     return float(np.exp(found.x))
 
 
-def reliability(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> pd.DataFrame:
+def reliability_table(scores: np.ndarray, y_true: np.ndarray, bins: int = 10) -> pd.DataFrame:
     """Compare confidence with accuracy, in bins of equal width.
 
     Parameters
@@ -123,7 +123,7 @@ def reliability(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> pd.Dat
     """
     best = top_classes(scores, 1)
     confidence = np.take_along_axis(scores, best, axis=1)[:, 0]
-    right = np.take_along_axis(truth, best, axis=1)[:, 0]
+    right = np.take_along_axis(y_true, best, axis=1)[:, 0]
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence) - 1, 0, bins - 1)  # a confidence of 0 is in the first
     clips = np.bincount(place, minlength=bins)
@@ -135,15 +135,15 @@ def reliability(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> pd.Dat
     return pd.DataFrame(columns | {"confidence": means[0], "accuracy": means[1]})
 
 
-def calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
+def calibration_error(scores: np.ndarray, y_true: np.ndarray, bins: int = 10) -> float:
     """Expected calibration error (ECE), in [0, 1]: the distance of accuracy from confidence in a bin of
     `reliability`, averaged over the clips. NaN without clips."""
-    table = reliability(scores, truth, bins)
+    table = reliability_table(scores, y_true, bins)
     distance = (table["accuracy"] - table["confidence"]).abs().fillna(0)
     return float((distance * table["clips"]).sum() / table["clips"].sum()) if len(scores) else float("nan")
 
 
-def find_calibration(ensemble: Ensemble) -> Calibration:
+def load_calibration(ensemble: Ensemble) -> Calibration:
     """Read the calibration of a run, opened as an ensemble of one.
 
     Raises
@@ -154,19 +154,19 @@ def find_calibration(ensemble: Ensemble) -> Calibration:
     """
     if len(ensemble.members) > 1:
         raise InputError("a calibration is of one run, and the mean over several is less sure of itself")
-    if ensemble.which is not None:
+    if ensemble.checkpoint is not None:
         raise InputError("a calibration is of the trained network; leave --checkpoint away")
     return Calibration.load(ensemble.members[0].run.path)
 
 
-def calibrated(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
+def calibrate_scores(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
     """Scores by a run (see `predict`) at its temperature: shares of clips that are right, in the same order.
 
     Raises
     ------
     InputError
-        See `find_calibration`.
+        See `load_calibration`.
     """
     exclusive = ensemble.members[0].run.hparams.classifier == "softmax"
-    cooled = cool(scores.to_numpy(), find_calibration(ensemble).temperature, exclusive)
+    cooled = apply_temperature(scores.to_numpy(), load_calibration(ensemble).temperature, exclusive)
     return pd.DataFrame(cooled, scores.index, scores.columns)

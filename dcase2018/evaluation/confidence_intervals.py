@@ -35,9 +35,9 @@ def intervals(evaluation: Evaluation, seed: int = 0, resamples: int = 10_000) ->
     """
     table = evaluation.table
     rng = np.random.default_rng(seed)
-    for name, part in evaluation.parts.items():
-        bounds = [score_interval(part.precision[clips]) for clips in part.truth.T]
-        bounds.append(mean_interval(part.precision, strata(part), rng, resamples))
+    for name, part in evaluation.by_usage.items():
+        bounds = [score_interval(part.ap_at_3[clips]) for clips in part.y_true.T]
+        bounds.append(mean_interval(part.ap_at_3, strata(part), rng, resamples))
         place = table.columns.get_loc(f"{name}MAP@3") + 1
         table.insert(place, f"{name}low", [low for low, _ in bounds])
         table.insert(place + 1, f"{name}high", [high for _, high in bounds])
@@ -52,8 +52,8 @@ def strata(evaluation: Evaluation) -> np.ndarray:
     """
     if is_multi_label(evaluation.labels):
         return np.zeros(len(evaluation.labels), int)
-    own = evaluation.truth.argmax(axis=1)
-    return np.where(evaluation.truth.sum(axis=0)[own] > 1, own, -1)
+    own = evaluation.y_true.argmax(axis=1)
+    return np.where(evaluation.y_true.sum(axis=0)[own] > 1, own, -1)
 
 
 def mean_interval(

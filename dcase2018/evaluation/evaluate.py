@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.data.labels import class_truth, is_multi_label, label_lists, write_table
+from dcase2018.data.labels import is_multi_label, labels_per_clip, multi_hot, write_table
 from dcase2018.evaluation.metrics import (
     average_precision,
     class_average_precision,
@@ -19,8 +19,8 @@ from dcase2018.evaluation.metrics import (
     top_classes,
 )
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.inference.predictor import iter_scores
-from dcase2018.utils.atomic import publish_json
+from dcase2018.inference.predictor import iter_ensemble_scores
+from dcase2018.utils.atomic import write_json
 from dcase2018.utils.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -47,24 +47,24 @@ class Evaluation:
     classes: Sequence[str]
 
     @cached_property
-    def truth(self) -> np.ndarray:
+    def y_true(self) -> np.ndarray:
         """Which classes each clip bears: bool, (clips, classes)."""
-        return class_truth(self.labels, self.classes)
+        return multi_hot(self.labels, self.classes)
 
     @cached_property
-    def precision(self) -> np.ndarray:
+    def ap_at_3(self) -> np.ndarray:
         """Average precision at 3 of each clip, (clips,)."""
-        return average_precision(self.scores, self.truth)
+        return average_precision(self.scores, self.y_true)
 
-    def part(self, clips: slice | np.ndarray) -> "Evaluation":
+    def subset(self, clips: slice | np.ndarray) -> "Evaluation":
         """The evaluation of some of the clips."""
         return Evaluation(self.labels[clips], self.scores[clips], self.classes)
 
     @property
-    def parts(self) -> dict[str, "Evaluation"]:
+    def by_usage(self) -> dict[str, "Evaluation"]:
         """That of all clips, named "", and that of each `usage` that the labels name, such as "Public "."""
         usage = self.labels["usage"].to_numpy(dtype=str) if "usage" in self.labels else np.zeros(0, str)
-        return {"": self} | {f"{name} ": self.part(usage == name) for name in sorted(set(usage))}
+        return {"": self} | {f"{name} ": self.subset(usage == name) for name in sorted(set(usage))}
 
     @property
     def table(self) -> pd.DataFrame:
@@ -74,20 +74,20 @@ class Evaluation:
         also `mAP` and `lwlrap`, and the same for each `usage` that the labels name (Private, Public). A class
         without clips has NaN.
         """
-        tables = [part._columns().add_prefix(name) for name, part in self.parts.items()]
+        tables = [part._columns().add_prefix(name) for name, part in self.by_usage.items()]
         return pd.concat(tables, axis=1)
 
     def _columns(self) -> pd.DataFrame:
         """The table of all clips, whatever their usage."""
         columns = {
-            "clips": [*self.truth.sum(axis=0), len(self.truth)],
-            "MAP@3": [*class_means(self.precision, self.truth), self.precision.mean()],
+            "clips": [*self.y_true.sum(axis=0), len(self.y_true)],
+            "MAP@3": [*class_means(self.ap_at_3, self.y_true), self.ap_at_3.mean()],
         }
         if is_multi_label(self.labels):
-            by_class = class_average_precision(self.scores, self.truth)
-            by_label = class_means(label_precision(self.scores, self.truth), self.truth)
+            by_class = class_average_precision(self.scores, self.y_true)
+            by_label = class_means(label_precision(self.scores, self.y_true), self.y_true)
             columns["mAP"] = [*by_class, np.nanmean(by_class)]
-            columns["lwlrap"] = [*by_label, lwlrap(self.scores, self.truth)]
+            columns["lwlrap"] = [*by_label, lwlrap(self.scores, self.y_true)]
         return pd.DataFrame(columns, index=pd.Index([*self.classes, OVERALL], name="label"))
 
     @property
@@ -97,11 +97,11 @@ class Evaluation:
         columns: dict[str, object] = {"fname": self.labels["fname"].to_numpy()}
         if "usage" in self.labels:
             columns["usage"] = self.labels["usage"].to_numpy()
-        columns["truth"] = [",".join(names) for names in label_lists(self.labels)]
+        columns["truth"] = [",".join(names) for names in labels_per_clip(self.labels)]
         for rank, best in enumerate(top_classes(self.scores).T, 1):
             columns[f"top_{rank}"] = [self.classes[index] for index in best]
             columns[f"score_{rank}"] = self.scores[np.arange(len(best)), best]
-        columns["average_precision"] = self.precision
+        columns["average_precision"] = self.ap_at_3
         return pd.DataFrame(columns)
 
 
@@ -126,9 +126,9 @@ def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> Evaluation:
     evaluation = Evaluation(labels, np.zeros((len(labels), len(ensemble.classes))), ensemble.classes)
     precision = 0.0
     with Progress("evaluate", len(labels), "clips") as progress:
-        for clip, scores in enumerate(iter_scores(ensemble, labels["fname"])):
+        for clip, scores in enumerate(iter_ensemble_scores(ensemble, labels["fname"])):
             evaluation.scores[clip] = scores
-            precision += average_precision(scores[None], evaluation.truth[clip : clip + 1])[0]
+            precision += average_precision(scores[None], evaluation.y_true[clip : clip + 1])[0]
             if log.isEnabledFor(logging.DEBUG):
                 _tell(evaluation, clip)
             progress.update(1, **{"MAP@3": f"{precision / (clip + 1):.4f}"})
@@ -137,14 +137,14 @@ def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> Evaluation:
 
 def _tell(evaluation: Evaluation, clip: int) -> None:
     """Log a clip, and now and then the table so far."""
-    row = evaluation.part(slice(clip, clip + 1)).clips.iloc[0]
+    row = evaluation.subset(slice(clip, clip + 1)).clips.iloc[0]
     top = ", ".join(f"{row[f'top_{k}']} {row[f'score_{k}']:.4f}" for k in range(1, 4) if f"top_{k}" in row)
     log.debug("%s: %s: %s: %.4f", row["fname"], row["truth"], top, row["average_precision"])
     if (clip + 1) % TABLE_CLIPS == 0:
-        log.debug("after %d clips:\n%s", clip + 1, render(evaluation.part(slice(clip + 1)).table))
+        log.debug("after %d clips:\n%s", clip + 1, format_table(evaluation.subset(slice(clip + 1)).table))
 
 
-def render(table: pd.DataFrame) -> str:
+def format_table(table: pd.DataFrame) -> str:
     """Lay the table out for reading: a part of the leaderboard under its name, an interval in one column."""
     shown = {}
     for name in table:
@@ -167,6 +167,6 @@ def write_evaluation(path: Path, table: pd.DataFrame) -> None:
     """Write the table as JSON, one object a row, or as CSV, by the suffix of `path`."""
     if path.suffix == ".json":
         rows = table.astype(object).where(table.notna(), None).to_dict(orient="index")
-        publish_json(path, rows)
+        write_json(path, rows)
     else:
         write_table(path, table.reset_index())

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from dcase2018.data.labels import label_lists
+from dcase2018.data.labels import labels_per_clip
 from dcase2018.evaluation.confidence_intervals import TAILS, resampled_means, strata
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.metrics import class_means
@@ -44,7 +44,9 @@ def compare(a: Side, b: Side, seed: int = 0, resamples: int = 10_000) -> dict[st
         and that by `both`; `classes` and `changed` have a dict for each class and each clip whose score
         changes; and `conclusion` is one sentence. The same seed gives the same.
     """
-    parts = {name: ([one.parts[name] for one in a], [one.parts[name] for one in b]) for name in a[0].parts}
+    parts = {
+        name: ([one.by_usage[name] for one in a], [one.by_usage[name] for one in b]) for name in a[0].by_usage
+    }
     told = {name.strip(): _difference(*sides, seed, resamples) for name, sides in parts.items()}
     overall = told.pop("")
     seeds = _seeds(a, b, overall) if len(a) + len(b) > 2 else None
@@ -59,7 +61,7 @@ def compare(a: Side, b: Side, seed: int = 0, resamples: int = 10_000) -> dict[st
 
 def _precision(side: Side) -> np.ndarray:
     """Average precision of each clip, the mean over the seeds, (clips,)."""
-    return np.mean([one.precision for one in side], axis=0)
+    return np.mean([one.ap_at_3 for one in side], axis=0)
 
 
 def _differences(a: Side, b: Side) -> np.ndarray:
@@ -95,7 +97,7 @@ def p_value(differences: np.ndarray, rng: np.random.Generator, resamples: int) -
 
 
 def _seeds(a: Side, b: Side, overall: dict[str, Any]) -> dict[str, Any]:
-    scores = [[float(one.precision.mean()) for one in side] for side in (a, b)]
+    scores = [[float(one.ap_at_3.mean()) for one in side] for side in (a, b)]
     by_seeds = seed_interval(*scores)
     gaps = [
         np.hypot(overall["difference"] - by_clips, overall["difference"] - seeds)
@@ -116,11 +118,11 @@ def seed_interval(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
 def _classes(a: Side, b: Side) -> dict[str, dict[str, Any]]:
     """Scores of each class that has clips, those that gain most first."""
-    truth = a[0].truth
+    y_true = a[0].y_true
     columns = {
-        "clips": truth.sum(axis=0),
-        "a": class_means(_precision(a), truth),
-        "b": class_means(_precision(b), truth),
+        "clips": y_true.sum(axis=0),
+        "a": class_means(_precision(a), y_true),
+        "b": class_means(_precision(b), y_true),
     }
     table = pd.DataFrame(columns, index=list(a[0].classes))
     table["difference"] = table["b"] - table["a"]
@@ -132,12 +134,12 @@ def _changed(a: Side, b: Side) -> list[dict[str, Any]]:
     """Clips whose scores differ, those that differ most first: truth, what each side says, and its score."""
     before, after, differences = _precision(a), _precision(b), _differences(a, b)
     best = [np.mean([one.scores for one in side], axis=0).argmax(axis=1) for side in (a, b)]
-    names, truth = a[0].labels["fname"].to_numpy(), label_lists(a[0].labels)
+    names, y_true = a[0].labels["fname"].to_numpy(), labels_per_clip(a[0].labels)
     order = np.lexsort((names.astype(str), -np.abs(differences)))
     return [
         {
             "fname": names[clip],
-            "truth": ",".join(truth[clip]),
+            "truth": ",".join(y_true[clip]),
             "a_says": a[0].classes[best[0][clip]],
             "b_says": b[0].classes[best[1][clip]],
             "a": float(before[clip]),

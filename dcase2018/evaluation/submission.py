@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.data.labels import class_names, labels_of, read_clips, read_table, write_table
+from dcase2018.data.labels import class_names, parse_labels, read_clip_table, read_table, write_table
 from dcase2018.evaluation.evaluate import Evaluation
-from dcase2018.evaluation.metrics import TOP, top_classes
-from dcase2018.utils.atomic import AnyPath
+from dcase2018.evaluation.metrics import DEFAULT_K, top_classes
+from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError
 
 
-def write_submission(path: AnyPath, scores: pd.DataFrame) -> None:
+def write_submission(path: StrPath, scores: pd.DataFrame) -> None:
     """Write the top three classes of each clip.
 
     Parameters
@@ -38,12 +38,12 @@ def write_submission(path: AnyPath, scores: pd.DataFrame) -> None:
     write_table(Path(path), pd.DataFrame(table))
 
 
-def write_scores(path: AnyPath, scores: pd.DataFrame) -> None:
+def write_scores(path: StrPath, scores: pd.DataFrame) -> None:
     """Write all scores: a row a clip, a column a class."""
     write_table(Path(path), scores.reset_index())
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_scores(path: Path) -> pd.DataFrame:
     """Read a file of scores as `write_scores` writes them: float64, a row a clip, indexed by `fname`.
 
     Raises
@@ -51,19 +51,21 @@ def read_predictions(path: Path) -> pd.DataFrame:
     InputError
         With every error of the file and its line number.
     """
-    table = read_clips(path, ("fname",))
+    table = read_clip_table(path, ("fname",))
     classes = [name for name in table.header if name != "fname"]
     if not classes or "label" in classes:
-        raise InputError(f"{path} has no column a class; dcase2018 predict --scores writes such a file")
+        raise InputError(
+            f"{path} has no column a class; dcase2018 predict --scores-output writes such a file"
+        )
     rows, fnames = [], []
-    for line, row in table.dicts():
+    for line, row in table.iter_rows():
         scores = [_number(row[name]) for name in classes]
         wrong = [name for name, score in zip(classes, scores, strict=True) if not math.isfinite(score)]
         if wrong:
             table.errors.append((line, f"the score {row[wrong[0]]!r} of {wrong[0]} is no finite number"))
         rows.append(scores)
         fnames.append(row["fname"])
-    table.check()
+    table.raise_if_invalid()
     return pd.DataFrame(rows, pd.Index(fnames, name="fname", dtype=object), classes, dtype=float)
 
 
@@ -107,21 +109,23 @@ def evaluate_submission(path: Path, labels_csv: Path, classes: Sequence[str] | N
         With every error of a file and its line number: a clip that counts is missing, one is not in the label
         file or stands there twice, and what `_label_errors` finds.
     """
-    truth = read_table(labels_csv)
-    labels = labels_of(truth, classes)
+    y_true = read_table(labels_csv)
+    labels = parse_labels(y_true, classes)
     known = list(classes or class_names(labels))
-    table = read_clips(path, ("fname", "label"))
+    table = read_clip_table(path, ("fname", "label"))
     if "label" not in table.header:
         raise InputError(f"{path}: line 1: a submission has its labels in a column named label")
-    lines = {row["fname"]: line for line, row in truth.dicts()}
+    lines = {row["fname"]: line for line, row in y_true.iter_rows()}
     named: dict[str, list[str]] = {}
-    for line, row in table.dicts():
+    for line, row in table.iter_rows():
         if row["fname"] not in lines:
             table.errors.append((line, f"clip {row['fname']!r} is not in {labels_csv}"))
         table.errors += [(line, error) for error in _label_errors(row["label"], known)]
         named[row["fname"]] = _parted(row["label"])
     missing = [fname for fname in labels["fname"] if fname not in named]
-    table.check([f"clip {fname!r}, line {lines[fname]} of {labels_csv}, is missing" for fname in missing])
+    table.raise_if_invalid(
+        [f"clip {fname!r}, line {lines[fname]} of {labels_csv}, is missing" for fname in missing]
+    )
     scores = np.full((len(labels), len(known)), -np.inf)
     for clip, fname in enumerate(labels["fname"]):
         for rank, label in enumerate(named[fname]):
@@ -138,8 +142,8 @@ def _label_errors(text: str, classes: Sequence[str]) -> Iterator[str]:
     named = _parted(text)
     if not named:
         yield "label is empty"
-    if len(named) > TOP:
-        yield f"{len(named)} labels, and {TOP} are allowed: {text!r}"
+    if len(named) > DEFAULT_K:
+        yield f"{len(named)} labels, and {DEFAULT_K} are allowed: {text!r}"
     for label in dict.fromkeys(named):
         if named.count(label) > 1:
             yield f"label {label!r} stands there twice"

@@ -76,23 +76,23 @@ MEANINGS = {
 }
 
 
-def describe(run: Run, which: int | str | None, format: str, folder: Path) -> None:
+def describe(run: Run, checkpoint: int | str | None, format: str, folder: Path) -> None:
     """Write what the example needs, and the example."""
     about = {
         "format": format,
         "file": FORMATS[format].file,
-        "sample_rate": run.recipe.sample_rate,
+        "sample_rate": run.feature_config.sample_rate,
         "input": {"name": "samples", "dtype": "float32", "shape": ["n_samples"], "range": [-1, 1]},
         "output": {"name": "scores", "dtype": "float32", "shape": [len(run.classes)]},
         "inside": _inside(run),
         "classes": list(run.classes),
         "run": {
             "network": run.model,
-            "checkpoint": which,
-            "sha256": hashlib.sha256(run.model_file(which).read_bytes()).hexdigest(),
-            "training_data": run.training_data,
-            "validation_data": run.validation_data,
-            "init_from": run.init_from,
+            "checkpoint": checkpoint,
+            "sha256": hashlib.sha256(run.model_file(checkpoint).read_bytes()).hexdigest(),
+            "training_fingerprint": run.training_fingerprint,
+            "validation_fingerprint": run.validation_fingerprint,
+            "pretrained_fingerprint": run.pretrained_fingerprint,
             "seed": run.seed,
         },
         "versions": _versions(format),
@@ -109,7 +109,7 @@ def introduce(run: Run, format: str, differences: pd.Series, folder: Path) -> No
         dataclasses.asdict(FORMATS[format]),
         network=run.model,
         n_classes=len(run.classes),
-        sample_rate=run.recipe.sample_rate,
+        sample_rate=run.feature_config.sample_rate,
         meaning=MEANINGS[run.hparams.classifier],
         steps="".join(f"- {step}\n" for step in _steps(run)).strip(),
         difference=f"{differences.max():.1g}",
@@ -120,37 +120,38 @@ def introduce(run: Run, format: str, differences: pd.Series, folder: Path) -> No
 def _inside(run: Run) -> dict[str, object]:
     hparams = run.hparams
     return {
-        "recipe": dataclasses.asdict(run.recipe),
+        "feature_config": dataclasses.asdict(run.feature_config),
         "example_frames": run.example_shape[0],
-        "example_hop_frames": hparams.score_hop(run.recipe),
-        "short": hparams.short,
+        "example_hop_frames": hparams.inference_hop_frames(run.feature_config),
+        "short": hparams.pad_mode,
         "classifier": hparams.classifier,
-        "mean": hparams.score_mean,
+        "mean": hparams.clip_pooling,
     }
 
 
 def _steps(run: Run) -> list[str]:
     """What is done to samples inside the model, in order, for people."""
-    recipe, hparams = run.recipe, run.hparams
+    feature_config, hparams = run.feature_config, run.hparams
     steps = []
-    if recipe.trim_db:
-        steps.append(f"ends that are {recipe.trim_db:g} dB below the peak are cut")
-    if recipe.normalize == "peak":
+    if feature_config.trim_db:
+        steps.append(f"ends that are {feature_config.trim_db:g} dB below the peak are cut")
+    if feature_config.normalize == "peak":
         steps.append("the clip is scaled to a peak of 1")
-    hop = f"every {1000 * recipe.stft_hop_seconds:g} ms"
-    if recipe.feature == "waveform":
-        steps.append(f"a frame is {recipe.width} samples")
+    hop = f"every {1000 * feature_config.stft_hop_seconds:g} ms"
+    if feature_config.feature == "waveform":
+        steps.append(f"a frame is {feature_config.n_features} samples")
     else:
-        bands = f"{recipe.mel_bands} log mel bands from {recipe.mel_min_hz:g} to {recipe.mel_max_hz:g} Hz"
+        bands = f"{feature_config.mel_bands} log mel bands from {feature_config.mel_min_hz:g} to {feature_config.mel_max_hz:g} Hz"
         steps.append(f"a frame is {bands}, {hop}")
-    filled = {"pad": "filled up with silence", "tile": "repeated"}[hparams.short]
+    filled = {"constant": "filled up with silence", "wrap": "repeated"}[hparams.pad_mode]
     length, distance = (
-        frames * recipe.stft_hop_seconds for frames in (run.example_shape[0], hparams.score_hop(recipe))
+        frames * feature_config.stft_hop_seconds
+        for frames in (run.example_shape[0], hparams.inference_hop_frames(feature_config))
     )
     steps.append(
         f"the network scores {length:g} s at a time, every {distance:g} s; a shorter clip is {filled}"
     )
-    steps.append(f"a clip's scores are the {hparams.score_mean} mean")
+    steps.append(f"a clip's scores are the {hparams.clip_pooling} mean")
     return steps
 
 

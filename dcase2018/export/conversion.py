@@ -22,11 +22,11 @@ INPUT, OUTPUT = "samples", "scores"
 OPSET = 17  # of ONNX: runtimes since 2022
 
 
-class UnfitError(Exception):
+class SignatureMismatch(Exception):
     """What a converter made is not what was asked for."""
 
 
-def convert(run: Run, which: int | str | None, format: str, target: Path) -> None:
+def convert(run: Run, checkpoint: int | str | None, format: str, target: Path) -> None:
     """Write a run's graph in a format, in a process of its own.
 
     Raises
@@ -34,7 +34,7 @@ def convert(run: Run, which: int | str | None, format: str, target: Path) -> Non
     Dcase2018Error
         If it cannot be converted.
     """
-    command = [sys.executable, "-m", __name__, str(run.path), str(which or ""), format, str(target)]
+    command = [sys.executable, "-m", __name__, str(run.path), str(checkpoint or ""), format, str(target)]
     log.info("converting ...")
     surroundings = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
@@ -87,16 +87,18 @@ CONVERTERS = {"onnx": to_onnx, "litert": to_litert, "saved-model": to_saved_mode
 
 def _check_names(inputs: list[str], outputs: list[str]) -> None:
     if (list(inputs), list(outputs)) != ([INPUT], [OUTPUT]):
-        raise UnfitError(f"inputs {inputs} and outputs {outputs} instead of {INPUT} and {OUTPUT}")
+        raise SignatureMismatch(f"inputs {inputs} and outputs {outputs} instead of {INPUT} and {OUTPUT}")
 
 
-def _main(path: str, which: str, format: str, target: str) -> None:
+def _main(path: str, checkpoint: str, format: str, target: str) -> None:
     import tensorflow as tf
 
     from dcase2018.export.graph import Graph
 
     run = Run.load(path)
-    graph = Graph(run, run.load_model(int(which) if which.isdecimal() else which or None))
+    graph = Graph(
+        run, run.load_for_inference(int(checkpoint) if checkpoint.isdecimal() else checkpoint or None)
+    )
 
     def scores(samples: Any) -> dict[str, Any]:
         return {OUTPUT: graph(samples)}

@@ -9,14 +9,18 @@ from dcase2018.export.bundle import FORMATS, describe, introduce
 from dcase2018.export.conversion import convert
 from dcase2018.export.parity_check import compare
 from dcase2018.runs.run import Run
-from dcase2018.utils.atomic import AnyPath, ensure_writable, published_folder
+from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
 from dcase2018.utils.errors import Dcase2018Error, InputError
 
 TOLERANCE = 1e-4  # in a score
 
 
 def export(
-    run: AnyPath, folder: AnyPath, format: str = "onnx", which: int | str | None = None, force: bool = False
+    run: StrPath,
+    folder: StrPath,
+    format: str = "onnx",
+    checkpoint: int | str | None = None,
+    force: bool = False,
 ) -> pd.Series:
     """Write a run as a folder that another program takes: samples in, scores out.
 
@@ -45,22 +49,22 @@ def export(
         If it cannot be written.
     """
     trained, target = Run.load(run), Path(folder).resolve()  # a link is followed, and stays
-    check_export(trained, target, format, which, force)
+    check_export(trained, target, format, checkpoint, force)
     ensure_writable(target.parent)
-    with published_folder(target, replacing=True) as partial:
-        convert(trained, which, format, partial / FORMATS[format].file)
-        describe(trained, which, format, partial)
-        differences = compare(partial, trained, which)
+    with atomic_directory(target, overwrite=True) as partial:
+        convert(trained, checkpoint, format, partial / FORMATS[format].file)
+        describe(trained, checkpoint, format, partial)
+        differences = compare(partial, trained, checkpoint)
         _check(differences, trained)
         introduce(trained, format, differences, partial)
     return differences
 
 
-def check_export(run: Run, folder: Path, format: str, which: int | str | None, force: bool) -> None:
+def check_export(run: Run, folder: Path, format: str, checkpoint: int | str | None, force: bool) -> None:
     """See to it, before the work, that a run can be exported to a folder; raises as `export` does."""
     if format not in FORMATS:
         raise InputError(f"format={format!r} is none of {', '.join(FORMATS)}")
-    run.model_file(which)
+    run.model_file(checkpoint)
     if run.hparams.precision != "float32":
         raise InputError(
             f"{run.path} computes in halves (precision={run.hparams.precision}), which the runtimes do not;"

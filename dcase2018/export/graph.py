@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.logmel import LogMel
-from dcase2018.inference.predictor import LEAST_SCORE
+from dcase2018.inference.predictor import SCORE_EPS
 from dcase2018.runs.run import Run
 
 Tensor = Any
@@ -21,20 +21,20 @@ Tensor = Any
 AT_ONCE = 16  # examples
 
 
-def waves(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+def waves(feature_config: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
     """Kernel of the windowed Fourier transform, and the weights of its bins in each band, both float32.
 
     Returns
     -------
     kernel : ndarray
-        (window_length, 1, 2 * bins): cosines, then sines, of the bins that are heard.
+        (win_length, 1, 2 * bins): cosines, then sines, of the bins that are heard.
     weights : ndarray
         (bins, mel_bands)
     """
-    log_mel = LogMel(recipe)
-    bins = np.arange(recipe.n_fft // 2 + 1)[log_mel.bins]
-    turns = np.outer(np.arange(recipe.window_length), bins) % recipe.n_fft
-    angle = 2 * np.pi / recipe.n_fft * turns
+    log_mel = LogMel(feature_config)
+    bins = np.arange(feature_config.n_fft // 2 + 1)[log_mel.bins]
+    turns = np.outer(np.arange(feature_config.win_length), bins) % feature_config.n_fft
+    angle = 2 * np.pi / feature_config.n_fft * turns
     kernel = log_mel.window[:, None] * np.hstack([np.cos(angle), np.sin(angle)])
     return kernel[:, None].astype(np.float32), log_mel.weights
 
@@ -49,15 +49,18 @@ class Graph:
     """
 
     def __init__(self, run: Run, model: keras.Model) -> None:
-        self.run, self.recipe, self.model = run, run.recipe, model
+        self.run, self.feature_config, self.model = run, run.feature_config, model
         _prepare(model)
         self.state = [
             [ops.convert_to_numpy(variable) for variable in variables]
             for variables in (model.trainable_variables, model.non_trainable_variables)
         ]
-        self.window, self.hop = run.hparams.example_window(run.recipe), run.hparams.score_hop(run.recipe)
-        if self.recipe.feature == "log_mel":
-            self.kernel, self.weights = waves(self.recipe)
+        self.window, self.hop = (
+            run.hparams.example_frames(run.feature_config),
+            run.hparams.inference_hop_frames(run.feature_config),
+        )
+        if self.feature_config.feature == "log_mel":
+            self.kernel, self.weights = waves(self.feature_config)
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Score a clip.
@@ -65,7 +68,7 @@ class Graph:
         Parameters
         ----------
         samples
-            float32 in [-1, 1], (n_samples,), mono and at the recipe's sample rate.
+            float32 in [-1, 1], (n_samples,), mono and at the feature_config's sample rate.
 
         Returns
         -------
@@ -75,9 +78,11 @@ class Graph:
         given = ops.shape(samples)[0]
         samples = self._scaled(self._trimmed(_filled(samples, 1)))
         n_samples = ops.shape(samples)[0]
-        n_frames = 1 + ops.maximum(n_samples - self.recipe.frame_length, 0) // self.recipe.hop_length
+        n_frames = (
+            1 + ops.maximum(n_samples - self.feature_config.frame_length, 0) // self.feature_config.hop_length
+        )
         n_examples = 1 + ops.maximum(n_frames - self.window, 0) // self.hop
-        whole = _filled(samples, self.recipe.frame_length)
+        whole = _filled(samples, self.feature_config.frame_length)
 
         def more(first: Tensor, total: Tensor) -> Tensor:
             return first < n_examples
@@ -85,8 +90,8 @@ class Graph:
         def score(first: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
             examples = self._examples(whole, first, ops.minimum(AT_ONCE, n_examples - first))
             scores, _ = self.model.stateless_call(*self.state, examples, training=False)
-            if self.run.hparams.score_mean == "geometric":
-                scores = ops.log(ops.maximum(scores, LEAST_SCORE))
+            if self.run.hparams.clip_pooling == "geometric_mean":
+                scores = ops.log(ops.maximum(scores, SCORE_EPS))
             return first + AT_ONCE, total + ops.sum(scores, axis=0)
 
         nothing = ops.zeros(len(self.run.classes))
@@ -95,54 +100,60 @@ class Graph:
         return ops.where(given > 0, mean, self.run.prior)
 
     def _trimmed(self, samples: Tensor) -> Tensor:
-        """Cut quiet ends, in whole hops, as the recipe says; silence is left whole."""
-        if not self.recipe.trim_db:
+        """Cut quiet ends, in whole hops, as the feature_config says; silence is left whole."""
+        if not self.feature_config.trim_db:
             return samples
-        hop = self.recipe.hop_length
+        hop = self.feature_config.hop_length
         n_hops = (ops.shape(samples)[0] + hop - 1) // hop
         envelope = ops.max(ops.reshape(ops.abs(_filled(samples, n_hops * hop)), (-1, hop)), axis=1)
-        loud = envelope >= ops.max(envelope) * 10 ** (-self.recipe.trim_db / 20)
+        loud = envelope >= ops.max(envelope) * 10 ** (-self.feature_config.trim_db / 20)
         number = ops.arange(n_hops)
         first = ops.min(ops.where(loud, number, n_hops))
         last = ops.max(ops.where(loud, number, 0))
         return samples[first * hop : (last + 1) * hop]
 
     def _scaled(self, samples: Tensor) -> Tensor:
-        """Scale to a peak of 1, if the recipe says so; silence is left as it is."""
-        if self.recipe.normalize == "none":
+        """Scale to a peak of 1, if the feature_config says so; silence is left as it is."""
+        if self.feature_config.normalize == "none":
             return samples
         peak = ops.max(ops.abs(samples))
         return samples / ops.where(peak > 0, peak, 1.0)
 
     def _examples(self, samples: Tensor, first: Tensor, count: Tensor) -> Tensor:
         """Examples of a clip from the `first` on: (count, window, width), a short clip filled up to one."""
-        hop, n_frames = self.recipe.hop_length, (count - 1) * self.hop + self.window
+        hop, n_frames = self.feature_config.hop_length, (count - 1) * self.hop + self.window
         start = first * self.hop * hop
-        frames = self._frames(samples[start : start + (n_frames - 1) * hop + self.recipe.frame_length])
+        frames = self._frames(
+            samples[start : start + (n_frames - 1) * hop + self.feature_config.frame_length]
+        )
         there = ops.shape(frames)[0]
         place = ops.arange(count)[:, None] * self.hop + np.arange(self.window)
-        tiled = self.run.hparams.short == "tile"
+        tiled = self.run.hparams.pad_mode == "wrap"
         place_there = place % there if tiled else ops.minimum(place, there - 1)
         examples = ops.take(frames, place_there, axis=0)
-        return examples if tiled else ops.where((place < there)[:, :, None], examples, self.recipe.silence)
+        return (
+            examples
+            if tiled
+            else ops.where((place < there)[:, :, None], examples, self.feature_config.silence_value)
+        )
 
     def _frames(self, samples: Tensor) -> Tensor:
         """Frames of samples: float32, (n_frames, width), rounded as the store keeps them."""
-        recipe = self.recipe
-        if recipe.feature == "waveform":
-            n_frames = ops.shape(samples)[0] // recipe.hop_length
-            frames = samples[: n_frames * recipe.hop_length]
+        feature_config = self.feature_config
+        if feature_config.feature == "waveform":
+            n_frames = ops.shape(samples)[0] // feature_config.hop_length
+            frames = samples[: n_frames * feature_config.hop_length]
         else:
             signal = samples[None, :, None]
-            spectrum = ops.conv(signal, self.kernel, recipe.hop_length, data_format="channels_last")
+            spectrum = ops.conv(signal, self.kernel, feature_config.hop_length, data_format="channels_last")
             real, imaginary = ops.split(spectrum, 2, axis=-1)
             magnitude = ops.sqrt(ops.square(real) + ops.square(imaginary))
-            frames = ops.log(ops.matmul(magnitude, self.weights) + recipe.mel_log_offset)
-        kept = ops.reshape(ops.cast(frames, recipe.dtype), (-1, recipe.width))
+            frames = ops.log(ops.matmul(magnitude, self.weights) + feature_config.mel_log_offset)
+        kept = ops.reshape(ops.cast(frames, feature_config.storage_dtype), (-1, feature_config.n_features))
         return ops.cast(kept, "float32")  # not at once: two casts in a row are one to a converter
 
     def _mean(self, mean: Tensor) -> Tensor:
-        if self.run.hparams.score_mean == "arithmetic":
+        if self.run.hparams.clip_pooling == "mean":
             return mean
         mean = ops.exp(mean)
         return mean / ops.sum(mean) if self.run.hparams.classifier == "softmax" else mean

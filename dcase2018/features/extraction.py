@@ -19,16 +19,16 @@ import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dcase2018.data.audio import UNREADABLE, BadClipError, Clip, problem_of
-from dcase2018.data.files import Source, find_sources
-from dcase2018.features.config import Recipe
+from dcase2018.data.audio import UNREADABLE, AudioReader, AudioReadError, describe_error
+from dcase2018.data.files import AudioFile, list_clips
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.store import NO_SAMPLES, Entry, Store, checksum, write_store
-from dcase2018.utils.atomic import AnyPath, ensure_writable, kept_on_the_way, published_text
+from dcase2018.features.store import EMPTY, ClipRecord, Store, checksum, write_store
+from dcase2018.utils.atomic import StrPath, ensure_writable, open_atomic, work_directory
 from dcase2018.utils.errors import Dcase2018Error, InputError
-from dcase2018.utils.parallel import workers
+from dcase2018.utils.parallel import parallel_pool
 from dcase2018.utils.progress import Progress
-from dcase2018.utils.signals import ended_in_order
+from dcase2018.utils.signals import sigterm_as_exception
 
 
 @dataclass(frozen=True)
@@ -39,38 +39,40 @@ class Shard:
     clips: int
     seconds: float
     converted: int
-    set_aside: list[Entry]
+    set_aside: list[ClipRecord]
 
 
-def commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
+def extract_shard(sources: Sequence[AudioFile], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
     """Compute the frames of some clips and commit them as a store: the task of one worker."""
     with threadpool_limits(1, "blas"):  # the matrices are small, and a job is one core
         return _commit_shard(sources, path, front_end, strict)
 
 
-def _commit_shard(sources: Sequence[Source], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
+def _commit_shard(sources: Sequence[AudioFile], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
     frames: list[np.ndarray] = []
-    entries: list[Entry] = []
+    entries: list[ClipRecord] = []
     seconds = converted = 0.0
     for source in sources:
         problem = ""
         try:
-            with Clip(source.path, front_end.recipe.sample_rate) as clip:
+            with AudioReader(source.path, front_end.feature_config.sample_rate) as clip:
                 frames.append(front_end(clip))
                 seconds += clip.seconds
-                converted += clip.converted
-        except (BadClipError, OSError) as error:
-            problem = problem_of(error)
+                converted += clip.is_resampled_or_downmixed
+        except (AudioReadError, OSError) as error:
+            problem = describe_error(error)
             if strict:
                 raise Dcase2018Error(f"clip {source.fname!r} cannot be used: {problem}") from None
-            frames.append(np.empty((0, front_end.recipe.width), front_end.recipe.dtype))
+            frames.append(
+                np.empty((0, front_end.feature_config.n_features), front_end.feature_config.storage_dtype)
+            )
         length = len(frames[-1])
-        problem = problem or ("" if length else NO_SAMPLES)
+        problem = problem or ("" if length else EMPTY)
         entries.append(
-            Entry(source.fname, length, checksum(frames[-1]), source.size, source.mtime_ns, problem)
+            ClipRecord(source.fname, length, checksum(frames[-1]), source.size, source.mtime_ns, problem)
         )
-    write_store(path, front_end.recipe, entries, frames, durable=False)
-    set_aside = [entry for entry in entries if entry.is_set_aside]
+    write_store(path, front_end.feature_config, entries, frames, fsync=False)
+    set_aside = [entry for entry in entries if entry.is_failed]
     return Shard(path, len(entries), seconds, int(converted), set_aside)
 
 
@@ -85,7 +87,7 @@ Places = dict[tuple[str, int, int], tuple[Store, int]]
 
 
 @dataclass(frozen=True)
-class Summary:
+class ExtractionSummary:
     """What an extraction did: clips in the store, computed now, converted, and set aside and why."""
 
     clips: int
@@ -96,15 +98,15 @@ class Summary:
 
 
 def extract(
-    audio_dir: AnyPath,
-    store_path: AnyPath,
-    recipe: Recipe,
+    audio_dir: StrPath,
+    store_path: StrPath,
+    feature_config: FeatureConfig,
     names: Sequence[str] | None = None,
     jobs: int = 1,
     strict: bool = False,
-    scheduler: str | None = None,
+    dask_address: str | None = None,
     force: bool = False,
-) -> Summary:
+) -> ExtractionSummary:
     """Write the frames of the clips of a folder to a store.
 
     Parameters
@@ -129,51 +131,51 @@ def extract(
     ------
     InputError
         If the folder holds no audio, a name is not in it or leads out of it, most of its clips
-        cannot be used, or the store was made by another recipe or would lose clips.
+        cannot be used, or the store was made by another feature_config or would lose clips.
     Dcase2018Error
         If another extraction is writing this store, `strict` and a clip is bad, or SIGTERM came.
     OSError
         If something cannot be read or written. What was committed is kept.
     """
     audio_dir, store_path = Path(audio_dir), Path(store_path)
-    sources = find_sources(audio_dir, names)
+    sources = list_clips(audio_dir, names)
     ensure_writable(store_path.parent)
-    with ended_in_order(), kept_on_the_way(store_path, "shards") as folder:
-        standing = _standing(store_path, recipe)
+    with sigterm_as_exception(), work_directory(store_path, "shards") as folder:
+        standing = _standing(store_path, feature_config)
         if standing and not force:
             _check_none_is_lost(standing, sources, audio_dir)
-        kept = _kept(standing, folder, recipe)
+        kept = _kept(standing, folder, feature_config)
         todo = [source for source in sources if source.key not in kept]
         log.info("%s: %d clips, %d of them to extract", store_path, len(sources), len(todo))
-        with workers(jobs, scheduler) as pool:
-            shards = _compute(todo, len(kept), folder, FrontEnd(recipe), strict, pool)
+        with parallel_pool(jobs, dask_address) as pool:
+            shards = _compute(todo, len(kept), folder, FrontEnd(feature_config), strict, pool)
         places = kept | _places(Store(shard.path) for shard in shards)
-        entries = _merge(store_path, recipe, [places[source.key] for source in sources])
-        summary = Summary(
+        entries = _merge(store_path, feature_config, [places[source.key] for source in sources])
+        summary = ExtractionSummary(
             clips=len(sources),
             computed=len(todo),
             converted=sum(shard.converted for shard in shards),
-            empty=[entry.fname for entry in entries if entry.problem == NO_SAMPLES],
-            set_aside={entry.fname: entry.problem for entry in entries if entry.is_set_aside},
+            empty=[entry.fname for entry in entries if entry.error == EMPTY],
+            set_aside={entry.fname: entry.error for entry in entries if entry.is_failed},
         )
         _list_set_aside(store_path, summary.set_aside)
     return summary
 
 
-def _standing(store_path: Path, recipe: Recipe) -> Store | None:
+def _standing(store_path: Path, feature_config: FeatureConfig) -> Store | None:
     """Open the store that an earlier run made, if there is one."""
     if not store_path.exists():
         return None
     store = Store(store_path)
-    store.check_recipe(recipe, "this extraction (remove it or name another store)")
+    store.check_config(feature_config, "this extraction (remove it or name another store)")
     return store
 
 
-def _check_none_is_lost(standing: Store, sources: Sequence[Source], audio_dir: Path) -> None:
+def _check_none_is_lost(standing: Store, sources: Sequence[AudioFile], audio_dir: Path) -> None:
     """Refuse to leave out clips of the standing store; what was set aside is no loss."""
     here = {source.fname for source in sources}
     entries = map(standing.entry, range(len(standing)))
-    lost = [entry.fname for entry in entries if entry.fname not in here and not entry.is_set_aside]
+    lost = [entry.fname for entry in entries if entry.fname not in here and not entry.is_failed]
     if lost:
         raise InputError(
             f"{standing.path} holds {len(lost)} clips that are not among the {len(here)} of {audio_dir},"
@@ -181,11 +183,11 @@ def _check_none_is_lost(standing: Store, sources: Sequence[Source], audio_dir: P
         )
 
 
-def _kept(standing: Store | None, folder: Path, recipe: Recipe) -> Places:
+def _kept(standing: Store | None, folder: Path, feature_config: FeatureConfig) -> Places:
     """Find the sound clips that earlier runs committed, and drop shards that are of no use."""
     stores = [standing] if standing else []
     for path in folder.iterdir():
-        shard = None if path.name.startswith(".partial-") else _open_shard(path, recipe)
+        shard = None if path.name.startswith(".partial-") else _open_shard(path, feature_config)
         if shard:
             stores.append(shard)
         else:
@@ -193,16 +195,16 @@ def _kept(standing: Store | None, folder: Path, recipe: Recipe) -> Places:
     return {
         key: (store, row)
         for key, (store, row) in _places(stores).items()
-        if store.is_sound(row) and not store.problems[row].startswith(UNREADABLE)
+        if store.checksum_ok(row) and not store.errors[row].startswith(UNREADABLE)
     }
 
 
-def _open_shard(path: Path, recipe: Recipe) -> Store | None:
+def _open_shard(path: Path, feature_config: FeatureConfig) -> Store | None:
     try:
         shard = Store(path)
     except InputError:
         return None
-    return shard if shard.recipe == recipe else None
+    return shard if shard.feature_config == feature_config else None
 
 
 def _places(stores: Iterable[Store]) -> Places:
@@ -214,7 +216,7 @@ def _places(stores: Iterable[Store]) -> Places:
 
 
 def _compute(
-    todo: Sequence[Source],
+    todo: Sequence[AudioFile],
     n_kept: int,
     folder: Path,
     front_end: FrontEnd,
@@ -223,11 +225,11 @@ def _compute(
 ) -> list[Shard]:
     """Compute and commit the shards of the clips that are not kept."""
     tasks = (
-        joblib.delayed(commit_shard)(sources, folder / f"{uuid.uuid4().hex}.h5", front_end, strict)
+        joblib.delayed(extract_shard)(sources, folder / f"{uuid.uuid4().hex}.h5", front_end, strict)
         for sources in _cut(todo)
     )
     shards: list[Shard] = []
-    bad: list[Entry] = []
+    bad: list[ClipRecord] = []
     done = seconds = 0.0
     with Progress("extract", len(todo), "clips") as progress:
         for shard in pool(tasks):
@@ -238,16 +240,16 @@ def _compute(
             if len(bad) > max(8, n_kept + done - len(bad)) or len(bad) == n_kept + len(todo):
                 raise InputError(
                     f"{len(bad)} of the first {done:.0f} clips cannot be used, such as"
-                    f" {bad[0].fname!r} ({bad[0].problem}); is it the right folder?"
+                    f" {bad[0].fname!r} ({bad[0].error}); is it the right folder?"
                 )
             rate = seconds / max(progress.elapsed, 1e-9)
             progress.update(shard.clips, audio=f"{seconds:.0f} s", speed=f"{rate:.0f}x", bad=len(bad))
     return shards
 
 
-def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
+def _cut(sources: Sequence[AudioFile]) -> Iterator[list[AudioFile]]:
     """Cut the clips into shards of bounded number and size."""
-    shard: list[Source] = []
+    shard: list[AudioFile] = []
     size = 0
     for source in sources:
         if shard and (len(shard) == SHARD_CLIPS or size + source.size > SHARD_BYTES):
@@ -259,14 +261,16 @@ def _cut(sources: Sequence[Source]) -> Iterator[list[Source]]:
         yield shard
 
 
-def _merge(store_path: Path, recipe: Recipe, places: Sequence[tuple[Store, int]]) -> list[Entry]:
+def _merge(
+    store_path: Path, feature_config: FeatureConfig, places: Sequence[tuple[Store, int]]
+) -> list[ClipRecord]:
     """Publish the store, unless it is there with these very clips; return its index."""
     entries = [store.entry(row) for store, row in places]
     standing = places[0][0]
     if standing.path == store_path and places == [(standing, row) for row in range(len(standing))]:
         os.utime(store_path)
     else:
-        write_store(store_path, recipe, entries, _runs(places))
+        write_store(store_path, feature_config, entries, _runs(places))
     return entries
 
 
@@ -283,9 +287,9 @@ def _runs(places: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:
 
 def _list_set_aside(store_path: Path, problems: dict[str, str]) -> None:
     """List the clips that could not be used in a CSV beside the store."""
-    path = store_path.with_suffix(".problems.csv")
+    path = store_path.with_suffix(".failed.csv")
     if not problems:
         path.unlink(missing_ok=True)
         return
-    with published_text(path) as file:
-        csv.writer(file, lineterminator="\n").writerows([("fname", "problem"), *problems.items()])
+    with open_atomic(path) as file:
+        csv.writer(file, lineterminator="\n").writerows([("fname", "error"), *problems.items()])

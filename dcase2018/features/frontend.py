@@ -1,6 +1,6 @@
-"""A recipe at work: an open clip to frames, whatever the recipe's feature, trimming and scale.
+"""A feature_config at work: an open clip to frames, whatever the feature_config's feature, trimming and scale.
 
-Clips are read in blocks, so that memory does not grow with them but for their frames. A recipe that trims
+Clips are read in blocks, so that memory does not grow with them but for their frames. A feature_config that trims
 or scales by the peak surveys the clip first, and reads it a second time.
 """
 
@@ -9,8 +9,8 @@ from itertools import chain
 
 import numpy as np
 
-from dcase2018.data.audio import BadClipError, Clip
-from dcase2018.features.config import Recipe
+from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.logmel import LogMel
 
 # Windows of samples (n_frames, frame_length) and what counts as 1 in them, to frames (n_frames, width).
@@ -25,70 +25,72 @@ def waveform(windows: np.ndarray, full_scale: float) -> np.ndarray:
 class FrontEnd:
     """Call it with a clip to get its frames. It travels between processes."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.transform: Transform = waveform if recipe.feature == "waveform" else LogMel(recipe)
+    def __init__(self, feature_config: FeatureConfig) -> None:
+        self.feature_config = feature_config
+        self.transform: Transform = (
+            waveform if feature_config.feature == "waveform" else LogMel(feature_config)
+        )
 
     @property
-    def readings(self) -> int:
+    def n_passes(self) -> int:
         """How often a clip is read: twice where its peak has to be known first."""
-        return 2 if self.recipe.trim_db or self.recipe.normalize == "peak" else 1
+        return 2 if self.feature_config.trim_db or self.feature_config.normalize == "peak" else 1
 
-    def __call__(self, clip: Clip) -> np.ndarray:
-        """Compute the frames of a clip: (n_frames, recipe.width), of the recipe's dtype.
+    def __call__(self, clip: AudioReader) -> np.ndarray:
+        """Compute the frames of a clip: (n_frames, feature_config.n_features), of the feature_config's dtype.
 
         Raises
         ------
-        BadClipError
+        AudioReadError
             If the clip cannot be decoded to its end, or it or its frames are not finite.
         """
-        return _joined(self.pieces(clip), self.recipe)
+        return _joined(self.iter_frames(clip), self.feature_config)
 
-    def pieces(self, clip: Clip) -> Iterator[np.ndarray]:
-        """Compute the frames of a clip some at a time, (some, recipe.width); raises what a call raises."""
-        return self._frames(*self.heard(clip), self.recipe.dtype)
+    def iter_frames(self, clip: AudioReader) -> Iterator[np.ndarray]:
+        """Compute the frames of a clip some at a time, (some, feature_config.n_features); raises what a call raises."""
+        return self._frames(*self.preprocessed_blocks(clip), self.feature_config.storage_dtype)
 
-    def heard(self, clip: Clip) -> tuple[Iterator[np.ndarray], float]:
+    def preprocessed_blocks(self, clip: AudioReader) -> tuple[Iterator[np.ndarray], float]:
         """Samples that a clip's frames are made from, block by block, and what counts as 1 in them.
 
-        They are at `recipe.sample_rate`, without the quiet ends that the recipe cuts.
+        They are at `feature_config.sample_rate`, without the quiet ends that the feature_config cuts.
 
         Raises
         ------
-        BadClipError
+        AudioReadError
             If the clip cannot be decoded to its end, or is not finite.
         """
         blocks, full_scale = clip.blocks(), clip.full_scale
-        if self.readings == 2:
-            envelope = _envelope(blocks, self.recipe.hop_length)
-            blocks = _cut(clip.blocks(), *_loud_part(envelope, self.recipe))
+        if self.n_passes == 2:
+            envelope = _envelope(blocks, self.feature_config.hop_length)
+            blocks = _cut(clip.blocks(), *_loud_part(envelope, self.feature_config))
             peak = envelope.max(initial=0)
-            if self.recipe.normalize == "peak" and peak > 0:
+            if self.feature_config.normalize == "peak" and peak > 0:
                 full_scale = float(peak)
         return blocks, full_scale
 
-    def over_time(self, clip: Clip) -> Iterator[np.ndarray]:
+    def iter_raw_frames(self, clip: AudioReader) -> Iterator[np.ndarray]:
         """Compute the frames of a recording some at a time, float32, neither trimmed, scaled nor rounded."""
         return self._frames(clip.blocks(), clip.full_scale, "float32")
 
-    def levels(self, clip: Clip) -> np.ndarray:
+    def peak_envelope(self, clip: AudioReader) -> np.ndarray:
         """Peak of each hop of a recording, 1 being full scale: float32, (ceil(n_samples / hop_length),)."""
-        return _envelope(clip.blocks(), self.recipe.hop_length) / np.float32(clip.full_scale)
+        return _envelope(clip.blocks(), self.feature_config.hop_length) / np.float32(clip.full_scale)
 
-    def samples(self, samples: np.ndarray) -> np.ndarray:
+    def frames_of_samples(self, samples: np.ndarray) -> np.ndarray:
         """Frames of samples in memory, neither trimmed nor scaled."""
-        return _joined(self._frames([samples], 1.0, self.recipe.dtype), self.recipe)
+        return _joined(self._frames([samples], 1.0, self.feature_config.storage_dtype), self.feature_config)
 
     def _frames(self, blocks: Iterable[np.ndarray], full_scale: float, dtype: str) -> Iterator[np.ndarray]:
-        for windows in framed(blocks, self.recipe.frame_length, self.recipe.hop_length):
+        for windows in framed(blocks, self.feature_config.frame_length, self.feature_config.hop_length):
             frames = self.transform(windows, full_scale).astype(dtype, copy=False)
             if not np.isfinite(frames).all():
-                raise BadClipError("not finite: its samples are too large")
+                raise AudioReadError("not finite: its samples are too large")
             yield frames
 
 
-def _joined(pieces: Iterable[np.ndarray], recipe: Recipe) -> np.ndarray:
-    frames = list(pieces) or [np.empty((0, recipe.width), recipe.dtype)]
+def _joined(pieces: Iterable[np.ndarray], feature_config: FeatureConfig) -> np.ndarray:
+    frames = list(pieces) or [np.empty((0, feature_config.n_features), feature_config.storage_dtype)]
     return frames[0] if len(frames) == 1 else np.concatenate(frames)
 
 
@@ -117,13 +119,15 @@ def _envelope(blocks: Iterable[np.ndarray], hop: int) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.float32), *maxima])
 
 
-def _loud_part(envelope: np.ndarray, recipe: Recipe) -> tuple[int, int]:
+def _loud_part(envelope: np.ndarray, feature_config: FeatureConfig) -> tuple[int, int]:
     """First and last sample of what is left when quiet ends are cut; silence is left whole."""
-    threshold = envelope.max(initial=0) * 10 ** (-recipe.trim_db / 20) if recipe.trim_db else 0
+    threshold = (
+        envelope.max(initial=0) * 10 ** (-feature_config.trim_db / 20) if feature_config.trim_db else 0
+    )
     loud = np.flatnonzero(envelope >= threshold)
     if not len(loud):
         return 0, 0
-    return int(loud[0]) * recipe.hop_length, int(loud[-1] + 1) * recipe.hop_length
+    return int(loud[0]) * feature_config.hop_length, int(loud[-1] + 1) * feature_config.hop_length
 
 
 def _cut(blocks: Iterable[np.ndarray], start: int, stop: int) -> Iterator[np.ndarray]:

@@ -1,6 +1,6 @@
 """Samples to log mel frames, equal to the reference's within the noise of a float32 FFT.
 
-The steps: windows of `window_length` samples every `hop_length`, no centring; a periodic Hann
+The steps: windows of `win_length` samples every `hop_length`, no centring; a periodic Hann
 window; the magnitude of the FFT of `n_fft` points; triangles that are linear in mel on the HTK scale,
 without area normalisation; the natural logarithm of mel + `mel_log_offset`.
 """
@@ -16,7 +16,7 @@ from types import ModuleType
 import numpy as np
 import scipy.fft
 
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.utils.errors import InputError
 
 # The FFT is SciPy's because it rounds as TensorFlow's does: FFTW is a little quicker, and 0.02 away in
@@ -26,18 +26,18 @@ from dcase2018.utils.errors import InputError
 BLOCK = 32
 
 
-def mel_weights(recipe: Recipe) -> np.ndarray:
+def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
     """Weights of each FFT bin in each band: float32, (n_fft / 2 + 1, mel_bands).
 
     Each triangle is linear in mel, as in TensorFlow's `linear_to_mel_weight_matrix`; those of
     `librosa.filters.mel` are linear in hertz and differ by up to 0.012 in the logarithm.
     """
-    librosa = load_librosa()
-    low, high = librosa.hz_to_mel([recipe.mel_min_hz, recipe.mel_max_hz], htk=True)
-    edges = np.linspace(low, high, recipe.mel_bands + 2)
-    bins = librosa.hz_to_mel(librosa.fft_frequencies(sr=recipe.sample_rate, n_fft=recipe.n_fft), htk=True)[
-        :, None
-    ]
+    librosa = import_librosa()
+    low, high = librosa.hz_to_mel([feature_config.mel_min_hz, feature_config.mel_max_hz], htk=True)
+    edges = np.linspace(low, high, feature_config.mel_bands + 2)
+    bins = librosa.hz_to_mel(
+        librosa.fft_frequencies(sr=feature_config.sample_rate, n_fft=feature_config.n_fft), htk=True
+    )[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0, np.minimum(rising, falling))
@@ -45,7 +45,7 @@ def mel_weights(recipe: Recipe) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def load_librosa() -> ModuleType:
+def import_librosa() -> ModuleType:
     """Import librosa, with a place for the cache of its compiler where that would find none.
 
     Numba refuses to be imported where it can write neither beside a library nor in the user's folder. What is
@@ -103,14 +103,14 @@ def _polynomial(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
 class LogMel:
     """Transforms windows of samples to log mel frames. It travels between processes with its tables."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.window = hann_window(recipe.window_length)
-        weights = mel_weights(recipe)
+    def __init__(self, feature_config: FeatureConfig) -> None:
+        self.feature_config = feature_config
+        self.window = hann_window(feature_config.win_length)
+        weights = mel_filterbank(feature_config)
         empty = np.flatnonzero(~weights.any(axis=0))
         if len(empty):
             raise InputError(
-                f"{len(empty)} of {recipe.mel_bands} mel bands are too narrow to hold a bin of the spectrum,"
+                f"{len(empty)} of {feature_config.mel_bands} mel bands are too narrow to hold a bin of the spectrum,"
                 " and would be constant; give fewer mel_bands or longer stft_window_seconds"
             )
         heard = np.flatnonzero(weights.any(axis=1))  # bins outside every band are left alone
@@ -123,7 +123,7 @@ class LogMel:
         Parameters
         ----------
         windows
-            int16 or float32, (n_frames, window_length), at the recipe's sample rate.
+            int16 or float32, (n_frames, win_length), at the feature_config's sample rate.
         full_scale
             The amplitude in `windows` that counts as 1.
 
@@ -132,14 +132,14 @@ class LogMel:
         ndarray
             float32, (n_frames, mel_bands), natural logarithm.
         """
-        length = self.recipe.window_length
+        length = self.feature_config.win_length
         window = self.window / np.float32(full_scale)  # exact for 32768: only the exponent changes
-        padded = np.zeros((BLOCK, self.recipe.n_fft), np.float32)
-        mel = np.empty((len(windows), self.recipe.mel_bands), np.float32)
+        padded = np.zeros((BLOCK, self.feature_config.n_fft), np.float32)
+        mel = np.empty((len(windows), self.feature_config.mel_bands), np.float32)
         for start in range(0, len(windows), BLOCK):
             block = windows[start : start + BLOCK]
             np.multiply(block, window, out=padded[: len(block), :length])
             spectrum = scipy.fft.rfft(padded[: len(block)])[:, self.bins]
             np.matmul(np.abs(spectrum), self.weights, out=mel[start : start + len(block)])
-        mel += np.float32(self.recipe.mel_log_offset)
+        mel += np.float32(self.feature_config.mel_log_offset)
         return np.log(mel, out=mel)

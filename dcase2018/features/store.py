@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from dcase2018.features.config import Recipe
-from dcase2018.utils.atomic import AnyPath, published
-from dcase2018.utils.buffers import scratch
-from dcase2018.utils.config import differences, from_dict
+from dcase2018.features.config import FeatureConfig
+from dcase2018.utils.atomic import StrPath, atomic_path
+from dcase2018.utils.buffers import reusable_buffer
+from dcase2018.utils.config import diff, from_dict
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.progress import Progress
 
@@ -33,7 +33,7 @@ SIGN_AND_MOVED = np.int32(~0x7FFFFFFF | 0x0FFFE000)
 SCALE = np.float32(2.0 ** (127 - 15))
 
 
-def as_single(frames: np.ndarray) -> np.ndarray:
+def float16_to_float32(frames: np.ndarray) -> np.ndarray:
     """Finite float16 frames as float32: exact, subnormal numbers included."""
     bits = frames.view(np.int16).astype(np.int32)  # with the sign in all upper bits
     bits <<= MOVE
@@ -123,11 +123,11 @@ WRITER = f"dcase2018 {version('dcase2018')}"
 # The mend where a file is no store. It may be somebody's own: nobody is told to remove it.
 ANOTHER = "name the store that dcase2018 extract wrote, or extract the clips to another file"
 
-NO_SAMPLES = "no samples"  # the problem of a clip that is empty, but not bad
+EMPTY = "no samples"  # the problem of a clip that is empty, but not bad
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class ClipRecord:
     """A row of the index: a clip, what its frames add up to, and the file they were made from."""
 
     fname: str
@@ -135,7 +135,7 @@ class Entry:
     crc32: int  # of the frames' bytes
     size: int  # bytes of the source file
     mtime_ns: int  # when the source file was last changed
-    problem: str = ""  # why the clip has no frames
+    error: str = ""  # why the clip has no frames
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -143,9 +143,9 @@ class Entry:
         return self.fname, self.size, self.mtime_ns
 
     @property
-    def is_set_aside(self) -> bool:
+    def is_failed(self) -> bool:
         """Whether the clip could not be used; an empty one could."""
-        return self.problem not in ("", NO_SAMPLES)
+        return self.error not in ("", EMPTY)
 
 
 def checksum(frames: np.ndarray) -> int:
@@ -166,7 +166,7 @@ class Store:
 
     Attributes
     ----------
-    recipe : Recipe
+    feature_config : FeatureConfig
     fnames : list of str
     offsets, lengths : ndarray
         Where a clip's frames begin, and how many there are; int64, (clips,).
@@ -181,7 +181,7 @@ class Store:
         If it cannot be opened.
     """
 
-    def __init__(self, path: AnyPath) -> None:
+    def __init__(self, path: StrPath) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path} does not exist; dcase2018 extract makes it")
@@ -225,10 +225,10 @@ class Store:
         if found != self.format:
             raise self._of_another_format(found)
         self.writer = str(file.attrs["writer"])
-        self.recipe = from_dict(Recipe, dict(file["recipe"].attrs))
+        self.feature_config = from_dict(FeatureConfig, dict(file["feature_config"].attrs))
         clips = file["clips"]
         self.fnames = [os.fsdecode(name) for name in clips["fname"][:]]
-        self.problems = [text.decode() for text in clips["problem"][:]]
+        self.errors = [text.decode() for text in clips["error"][:]]
         self.offsets, self.lengths = clips["offset"][:], clips["length"][:]
         self.crc32 = clips["crc32"][:]
         self._sizes, self._mtimes = clips["size"][:], clips["mtime_ns"][:]
@@ -237,14 +237,14 @@ class Store:
         self._position = block.id.get_offset()
 
     def _check_index(self) -> None:
-        columns = (self.problems, self.offsets, self.lengths, self.crc32, self._sizes, self._mtimes)
+        columns = (self.errors, self.offsets, self.lengths, self.crc32, self._sizes, self._mtimes)
         ends = np.cumsum(self.lengths)
         if (
             any(len(column) != len(self) for column in columns)
             or (self.lengths < 0).any()
             or (self.offsets != ends - self.lengths).any()
-            or self._shape != (self.lengths.sum(), self.recipe.width)
-            or self._dtype != self.recipe.dtype
+            or self._shape != (self.lengths.sum(), self.feature_config.n_features)
+            or self._dtype != self.feature_config.storage_dtype
         ):
             raise InputError(f"{self.path} is damaged: its index does not fit its frames")
 
@@ -256,7 +256,7 @@ class Store:
 
     @cached_property
     def frames(self) -> np.ndarray:
-        """All frames, (all frames, recipe.width), read only.
+        """All frames, (all frames, feature_config.n_features), read only.
 
         They are mapped into memory where they lie in one block, as `write_store` lays them. A store that
         was repacked in chunks, such as a compressed one, is read by h5py, slice by slice.
@@ -268,7 +268,7 @@ class Store:
             return np.zeros(self._shape, self._dtype)
         return h5py.File(self.path, "r", locking=False)["frames"]
 
-    def cut(self, starts: np.ndarray, counts: np.ndarray, n_frames: int) -> np.ndarray:
+    def gather_windows(self, starts: np.ndarray, counts: np.ndarray, n_frames: int) -> np.ndarray:
         """Cut frames out of the block: float32, (starts, n_frames, width).
 
         Each cut holds the `counts` frames, at most `n_frames`, from its start on; if there are fewer, they
@@ -279,9 +279,9 @@ class Store:
             places = starts[:, None] + np.arange(n_frames) % counts[:, None]
             if frames.dtype == np.float32:
                 return np.take(frames, places, axis=0)
-            passing = scratch((*places.shape, self.recipe.width), frames.dtype)
-            return as_single(np.take(frames, places, axis=0, out=passing, mode="clip"))
-        cut = np.empty((len(starts), n_frames, self.recipe.width), np.float32)
+            passing = reusable_buffer((*places.shape, self.feature_config.n_features), frames.dtype)
+            return float16_to_float32(np.take(frames, places, axis=0, out=passing, mode="clip"))
+        cut = np.empty((len(starts), n_frames, self.feature_config.n_features), np.float32)
         for i in np.argsort(starts):  # in the order of the file: chunks are unpacked once
             cut[i] = np.resize(frames[starts[i] : starts[i] + counts[i]], cut[i].shape)
         return cut
@@ -291,7 +291,7 @@ class Store:
         """Row of each clip's name."""
         return {fname: row for row, fname in enumerate(self.fnames)}
 
-    def find(self, fnames: Iterable[str]) -> np.ndarray:
+    def rows_of(self, fnames: Iterable[str]) -> np.ndarray:
         """Rows of the clips of these names, int64.
 
         All work on clips begins here, so their frames are checked, each clip's once.
@@ -314,25 +314,25 @@ class Store:
         self._check(rows)
         return rows
 
-    def clip(self, row: int) -> np.ndarray:
-        """Frames of one clip, (length, recipe.width)."""
+    def frames_of(self, row: int) -> np.ndarray:
+        """Frames of one clip, (length, feature_config.n_features)."""
         return self.frames[self.offsets[row] : self.offsets[row] + self.lengths[row]]
 
-    def entry(self, row: int) -> Entry:
+    def entry(self, row: int) -> ClipRecord:
         """Row of the index."""
-        return Entry(
+        return ClipRecord(
             self.fnames[row],
             int(self.lengths[row]),
             int(self.crc32[row]),
             int(self._sizes[row]),
             int(self._mtimes[row]),
-            self.problems[row],
+            self.errors[row],
         )
 
-    def is_sound(self, row: int) -> bool:
+    def checksum_ok(self, row: int) -> bool:
         """Whether a clip's frames still have the checksum that they were written with."""
         try:
-            return checksum(self.clip(row)) == self.crc32[row]
+            return checksum(self.frames_of(row)) == self.crc32[row]
         except OSError as error:
             if error.errno:
                 raise  # the system's fault, not the file's
@@ -353,7 +353,7 @@ class Store:
         todo = np.unique(rows[~self._sound[rows]])
         with Progress("verify", len(todo), "clips", delay=2) as progress:
             for row in todo:
-                self._sound[row] = self.is_sound(row)
+                self._sound[row] = self.checksum_ok(row)
                 progress.update(1)
         damaged = [repr(self.fnames[row]) for row in todo if not self._sound[row]]
         if damaged:
@@ -362,11 +362,13 @@ class Store:
                 " run dcase2018 extract again to compute them anew"
             )
 
-    def check_recipe(self, recipe: Recipe, owner: str) -> None:
-        """Raise `InputError`, naming the keys that differ, unless the store was made by `recipe`."""
-        differing = differences(self.recipe, recipe)
+    def check_config(self, feature_config: FeatureConfig, owner: str) -> None:
+        """Raise `InputError`, naming the keys that differ, unless the store was made by `feature_config`."""
+        differing = diff(self.feature_config, feature_config)
         if differing:
-            raise InputError(f"{self.path} was not made by the recipe of {owner}: {'; '.join(differing)}")
+            raise InputError(
+                f"{self.path} was not made by the feature_config of {owner}: {'; '.join(differing)}"
+            )
 
 
 def _and_others(names: Sequence[str]) -> str:
@@ -375,19 +377,19 @@ def _and_others(names: Sequence[str]) -> str:
 
 def write_store(
     path: Path,
-    recipe: Recipe,
-    entries: Sequence[Entry],
+    feature_config: FeatureConfig,
+    entries: Sequence[ClipRecord],
     frames: Iterable[np.ndarray],
-    durable: bool = True,
+    fsync: bool = True,
 ) -> None:
     """Write a store and publish it whole.
 
     Parameters
     ----------
     frames
-        The frames of each entry in turn: (entry.length, recipe.width), of the recipe's dtype.
+        The frames of each entry in turn: (entry.length, feature_config.n_features), of the feature_config's dtype.
     durable
-        Whether it has to outlive a power cut; if not, `Store.is_sound` tells afterwards.
+        Whether it has to outlive a power cut; if not, `Store.checksum_ok` tells afterwards.
 
     Raises
     ------
@@ -395,13 +397,18 @@ def write_store(
         If it cannot be written; a store that stood at `path` is then untouched.
     """
     lengths = np.array([entry.length for entry in entries], np.int64)
-    with published(path, durable) as partial:
-        with Disk(partial, "w+") as disk, h5py.File(disk, "w", userblock_size=BLOCK_BYTES) as file:
+    with atomic_path(path, fsync) as partial:
+        with (
+            DeferredErrorFile(partial, "w+") as disk,
+            h5py.File(disk, "w", userblock_size=BLOCK_BYTES) as file,
+        ):
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = WRITER
-            file.create_group("recipe").attrs.update(dataclasses.asdict(recipe))
+            file.create_group("feature_config").attrs.update(dataclasses.asdict(feature_config))
             _write_index(file.create_group("clips"), entries, lengths)
-            block = file.create_dataset("frames", (lengths.sum(), recipe.width), recipe.dtype)
+            block = file.create_dataset(
+                "frames", (lengths.sum(), feature_config.n_features), feature_config.storage_dtype
+            )
             start = 0
             for piece in _large_pieces(frames):
                 block[start : start + len(piece)] = piece
@@ -412,11 +419,11 @@ def write_store(
             position, n_bytes = block.id.get_offset() or 0, block.nbytes
         disk.check()
         write_seal(partial, position, n_bytes)
-        if durable:
+        if fsync:
             Store(partial)  # what was written can be read
 
 
-class Disk(io.FileIO):
+class DeferredErrorFile(io.FileIO):
     """A file that keeps its failures to itself until asked: HDF5 crashes when it is told of one."""
 
     error: OSError | None = None
@@ -458,11 +465,11 @@ def _large_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.concatenate(held)
 
 
-def _write_index(group: h5py.Group, entries: Sequence[Entry], lengths: np.ndarray) -> None:
+def _write_index(group: h5py.Group, entries: Sequence[ClipRecord], lengths: np.ndarray) -> None:
     text = h5py.string_dtype("utf-8")
     columns = {
         "fname": np.array([os.fsencode(entry.fname) for entry in entries], object),
-        "problem": np.array([entry.problem for entry in entries], object),
+        "error": np.array([entry.error for entry in entries], object),
     }
     for name, values in columns.items():
         group.create_dataset(name, data=values, dtype=text)

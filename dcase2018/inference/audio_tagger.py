@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from dcase2018.batching.windows import sliding
-from dcase2018.data.audio import Clip
-from dcase2018.data.files import Source
-from dcase2018.features.config import Recipe
+from dcase2018.batching.windows import sliding_windows
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.files import AudioFile
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.ensemble import open_runs
-from dcase2018.inference.predictor import Scorer
-from dcase2018.inference.window_scores import Levels, OverTime, Timeline
+from dcase2018.inference.predictor import ExamplePredictor
+from dcase2018.inference.window_scores import LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
-from dcase2018.utils.atomic import AnyPath
+from dcase2018.utils.atomic import StrPath
 
-EXAMPLES_AT_ONCE = 64  # a quarter of what a store is read by: memory is bounded, and speed the same
+INFERENCE_BATCH = 64  # a quarter of what a store is read by: memory is bounded, and speed the same
 
 Tell = Callable[[float], object]  # is given shares of a file, adding up to 1, as they are done
 
@@ -33,10 +33,10 @@ def unheard(share: float) -> None:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class FailedFile:
     """A recording that cannot be used, and why."""
 
-    source: Source
+    source: AudioFile
     problem: str
 
     def __str__(self) -> str:
@@ -45,34 +45,39 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Hearing:
-    """How a run hears: its recipe, frames in an example and to the next one, what fills up short clips."""
+    """How a run hears: its feature_config, frames in an example and to the next one, what fills up short clips."""
 
-    recipe: Recipe
+    feature_config: FeatureConfig
     window: int
     hop: int
-    short: str
+    pad_mode: str
 
     @classmethod
     def of(cls, run: Run) -> "Hearing":
-        hparams, recipe = run.hparams, run.recipe
-        return cls(recipe, hparams.example_window(recipe), hparams.score_hop(recipe), hparams.short)
+        hparams, feature_config = run.hparams, run.feature_config
+        return cls(
+            feature_config,
+            hparams.example_frames(feature_config),
+            hparams.inference_hop_frames(feature_config),
+            hparams.pad_mode,
+        )
 
     @property
     def hop_seconds(self) -> float:
         """Time from one frame to the next."""
-        return self.recipe.hop_length / self.recipe.sample_rate
+        return self.feature_config.hop_length / self.feature_config.sample_rate
 
     @property
     def window_seconds(self) -> float:
         """Time that an example is made from."""
-        samples = (self.window - 1) * self.recipe.hop_length + self.recipe.frame_length
-        return samples / self.recipe.sample_rate
+        samples = (self.window - 1) * self.feature_config.hop_length + self.feature_config.frame_length
+        return samples / self.feature_config.sample_rate
 
 
-class TellingClip(Clip):
+class TellingClip(AudioReader):
     """An audio file that tells, block by block, what share of all reading is done."""
 
-    def __init__(self, path: AnyPath, sample_rate: int, tell: Tell, readings: int) -> None:
+    def __init__(self, path: StrPath, sample_rate: int, tell: Tell, readings: int) -> None:
         super().__init__(Path(path), sample_rate)
         self.tell, self.samples = tell, max(1.0, self.seconds * sample_rate * readings)
 
@@ -87,41 +92,45 @@ class Ear:
 
     def __init__(self, hearing: Hearing, lock: threading.Lock) -> None:
         self.hearing, self.lock = hearing, lock
-        self.front_end = FrontEnd(hearing.recipe)
-        self.scorers: list[Scorer] = []
+        self.front_end = FrontEnd(hearing.feature_config)
+        self.scorers: list[ExamplePredictor] = []
 
-    def clip(self, clip: Clip) -> list[np.ndarray]:
+    def clip(self, clip: AudioReader) -> list[np.ndarray]:
         """Scores of a clip by each network: float64, (classes,) each."""
         totals = [np.zeros(len(scorer.run.classes)) for scorer in self.scorers]
         count = 0
-        for starts, examples in self._examples(self.front_end.pieces(clip)):
+        for starts, examples in self._examples(self.front_end.iter_frames(clip)):
             for total, scorer in zip(totals, self.scorers, strict=True):
                 total += scorer.terms(self._score(scorer, examples)).sum(axis=0, dtype=float)
             count += len(starts)
         return [scorer.mean(total, count) for total, scorer in zip(totals, self.scorers, strict=True)]
 
-    def over_time(self, clip: Clip, settings: OverTime) -> Timeline:
+    def over_time(self, clip: AudioReader, settings: LevelConfig) -> WindowScores:
         """Scores of the windows of a recording, the mean over the networks."""
-        hearing, recipe = self.hearing, self.hearing.recipe
-        levels = Levels(self.front_end.levels(clip), recipe, hearing.window, hearing.short, settings)
+        hearing, feature_config = self.hearing, self.hearing.feature_config
+        levels = LevelNormalizer(
+            self.front_end.peak_envelope(clip), feature_config, hearing.window, hearing.pad_mode, settings
+        )
         parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for starts, examples in self._examples(self.front_end.over_time(clip), to_end=True):
-            examples, quiet = levels.heard(starts, examples)
+        for starts, examples in self._examples(self.front_end.iter_raw_frames(clip), include_tail=True):
+            examples, quiet = levels.normalize(starts, examples)
             parts.append((starts, self._mean(examples, quiet), quiet))
         n_classes = len(self.scorers[0].run.classes)
         none = np.zeros(0, np.int64), np.zeros((0, n_classes), np.float32), np.zeros(0, bool)
         starts, scores, quiet = (np.concatenate(columns) for columns in zip(none, *parts, strict=True))
-        return Timeline(starts * hearing.hop_seconds, scores, quiet, hearing.window_seconds, clip.seconds)
+        return WindowScores(starts * hearing.hop_seconds, scores, quiet, hearing.window_seconds, clip.seconds)
 
     def _examples(
-        self, pieces: Iterator[np.ndarray], to_end: bool = False
+        self, pieces: Iterator[np.ndarray], include_tail: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Cut examples; to the end of a recording, and as short as it is, or as those of a clip."""
         how = self.hearing
-        short = None if to_end else how.short
-        return sliding(pieces, how.recipe, how.window, how.hop, short, EXAMPLES_AT_ONCE, to_end)
+        pad_mode = None if include_tail else how.pad_mode
+        return sliding_windows(
+            pieces, how.feature_config, how.window, how.hop, pad_mode, INFERENCE_BATCH, include_tail
+        )
 
-    def _score(self, scorer: Scorer, examples: np.ndarray) -> np.ndarray:
+    def _score(self, scorer: ExamplePredictor, examples: np.ndarray) -> np.ndarray:
         with self.lock:
             return scorer(examples)
 
@@ -133,7 +142,7 @@ class Ear:
         return total / np.float32(len(self.scorers))
 
 
-class Listener:
+class AudioTagger:
     """Runs that listen together: their scores are averaged. It may be used from several threads.
 
     Parameters
@@ -142,13 +151,15 @@ class Listener:
         The networks of this step, or `dcase2018.runs.run.BEST`; the trained ones, if None.
     """
 
-    def __init__(self, runs: Sequence[Run], which: int | str | None = None) -> None:
-        self.runs, self.which = runs, which
+    def __init__(self, runs: Sequence[Run], checkpoint: int | str | None = None) -> None:
+        self.runs, self.checkpoint = runs, checkpoint
         self._ears: list[Ear] = []
         self._loading = threading.Lock()
 
     @classmethod
-    def open(cls, runs: Sequence[AnyPath], which: int | str | None = None, **scoring: Any) -> "Listener":
+    def open(
+        cls, runs: Sequence[StrPath], checkpoint: int | str | None = None, **scoring: Any
+    ) -> "AudioTagger":
         """Open runs; a folder of folds stands for its runs. Keras is not loaded yet.
 
         Parameters
@@ -161,7 +172,7 @@ class Listener:
         InputError
             If one is no run or has no such network, or the runs' classes differ.
         """
-        return cls(open_runs(runs, which, **scoring), which)
+        return cls(open_runs(runs, checkpoint, **scoring), checkpoint)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -188,10 +199,10 @@ class Listener:
         for run in self.runs:
             hearing = Hearing.of(run)
             ear = ears.setdefault(hearing, Ear(hearing, one_at_a_time))
-            ear.scorers.append(Scorer(run, run.load_model(self.which)))
+            ear.scorers.append(ExamplePredictor(run, run.load_for_inference(self.checkpoint)))
         return list(ears.values())
 
-    def scores(self, path: AnyPath, tell: Tell = unheard) -> np.ndarray:
+    def scores(self, path: StrPath, tell: Tell = unheard) -> np.ndarray:
         """Score an audio file as a clip: float64, (classes,); what `predict` says of it out of a store.
 
         Parameters
@@ -201,7 +212,7 @@ class Listener:
 
         Raises
         ------
-        BadClipError
+        AudioReadError
             If it cannot be decoded to its end, or its samples are not finite.
         OSError
             If it cannot be read.
@@ -210,24 +221,26 @@ class Listener:
         """
         found: list[np.ndarray] = []
         for ear in self.ears:
-            readings = ear.front_end.readings * len(self.ears)
-            with TellingClip(path, ear.hearing.recipe.sample_rate, tell, readings) as clip:
+            readings = ear.front_end.n_passes * len(self.ears)
+            with TellingClip(path, ear.hearing.feature_config.sample_rate, tell, readings) as clip:
                 found += ear.clip(clip)
         return np.mean(found, axis=0)
 
-    def timeline(self, path: AnyPath, settings: OverTime | None = None, tell: Tell = unheard) -> Timeline:
+    def window_scores(
+        self, path: StrPath, settings: LevelConfig | None = None, tell: Tell = unheard
+    ) -> WindowScores:
         """Follow a recording over time; parameters and what is raised are those of `scores`.
 
         Runs that hear through other windows than the first are asked where the middles of its windows are.
         """
-        found: list[tuple[int, Timeline]] = []
+        found: list[tuple[int, WindowScores]] = []
         for ear in self.ears:
-            with TellingClip(path, ear.hearing.recipe.sample_rate, tell, 2 * len(self.ears)) as clip:
-                found.append((len(ear.scorers), ear.over_time(clip, settings or OverTime())))
+            with TellingClip(path, ear.hearing.feature_config.sample_rate, tell, 2 * len(self.ears)) as clip:
+                found.append((len(ear.scorers), ear.over_time(clip, settings or LevelConfig())))
         return _joined(found)
 
 
-def _joined(found: Sequence[tuple[int, Timeline]]) -> Timeline:
+def _joined(found: Sequence[tuple[int, WindowScores]]) -> WindowScores:
     """The mean of timelines, each as that of a number of runs, over the windows of the first."""
     first = found[0][1]
     if len(found) == 1:
@@ -237,5 +250,5 @@ def _joined(found: Sequence[tuple[int, Timeline]]) -> Timeline:
     scores = np.zeros_like(first.scores)
     for count, line in found:
         if len(line):
-            scores += line.scores[line.at(middles)] * np.float32(count / total)
+            scores += line.scores[line.index_at(middles)] * np.float32(count / total)
     return replace(first, scores=scores)

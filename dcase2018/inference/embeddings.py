@@ -14,18 +14,18 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from dcase2018.batching.windows import Windows, in_turn, sliding
-from dcase2018.data.audio import BadClipError, Clip, problem_of
-from dcase2018.data.files import Source
+from dcase2018.batching.windows import AllWindows, iter_batches, sliding_windows
+from dcase2018.data.audio import AudioReader, AudioReadError, describe_error
+from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.store import Disk, Store
-from dcase2018.inference.audio_tagger import EXAMPLES_AT_ONCE, Hearing, SetAside
+from dcase2018.features.store import DeferredErrorFile, Store
+from dcase2018.inference.audio_tagger import INFERENCE_BATCH, FailedFile, Hearing
 from dcase2018.inference.output_formats import quoted
 from dcase2018.runs.run import Run
-from dcase2018.utils.atomic import ensure_writable, published, published_text
+from dcase2018.utils.atomic import atomic_path, ensure_writable, open_atomic
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.progress import Progress
-from dcase2018.utils.signals import ended_in_order
+from dcase2018.utils.signals import sigterm_as_exception
 
 # Given a recording's name, when each of its windows begins (or None), and the features, (rows, features).
 Add = Callable[[str, np.ndarray | None, np.ndarray], None]
@@ -34,7 +34,7 @@ CHUNK_BYTES = 1 << 18  # less than HDF5 keeps in memory, so that a chunk is writ
 
 
 @contextmanager
-def published_vectors(path: Path, width: int, timed: bool) -> Iterator[Add]:
+def open_embedding_writer(path: Path, width: int, timed: bool) -> Iterator[Add]:
     """Yield what adds the embeddings of a recording to a file, which is published on leaving.
 
     Parameters
@@ -50,14 +50,14 @@ def published_vectors(path: Path, width: int, timed: bool) -> Iterator[Add]:
         If it cannot be written; `path` is then what it was.
     """
     if path.suffix == ".csv":
-        with published_text(path) as file:
+        with open_atomic(path) as file:
             names = ["fname", *(["start"] if timed else []), *(f"f{number}" for number in range(width))]
             file.write(",".join(names) + "\n")
             yield lambda *added: file.writelines(_lines(*added))
         return
     ensure_writable(path.parent)
-    with published(path) as partial:
-        with Disk(partial, "w+") as disk, h5py.File(disk, "w") as store:
+    with atomic_path(path) as partial:
+        with DeferredErrorFile(partial, "w+") as disk, h5py.File(disk, "w") as store:
             columns = _columns(store, width, timed)
             fnames: list[bytes] = []
 
@@ -92,7 +92,7 @@ def _lines(fname: str, starts: np.ndarray | None, features: np.ndarray) -> Itera
         yield ",".join([first, *start, *map(str, row)]) + "\n"
 
 
-def read_vectors(path: Path) -> pd.DataFrame:
+def read_embeddings(path: Path) -> pd.DataFrame:
     """Read a file of embeddings: a row a recording, the mean of its windows, indexed by fname.
 
     Raises
@@ -135,7 +135,7 @@ def _read_hdf5(path: Path) -> tuple[list[str], np.ndarray]:
 
 log = logging.getLogger(__name__)
 
-Batches = Iterator[tuple[np.ndarray, np.ndarray]]  # first frames of examples, and the examples
+BatchLoader = Iterator[tuple[np.ndarray, np.ndarray]]  # first frames of examples, and the examples
 
 
 class Embedder:
@@ -147,12 +147,12 @@ class Embedder:
         If the run has no such network, or it is no Keras model of plain layers.
     """
 
-    def __init__(self, run: Run, which: int | str | None = None) -> None:
-        from dcase2018.models.architectures import without_classifier  # imports Keras
+    def __init__(self, run: Run, checkpoint: int | str | None = None) -> None:
+        from dcase2018.models.architectures import embedding_model  # imports Keras
 
         self.run, self.hearing = run, Hearing.of(run)
-        self.front_end = FrontEnd(run.recipe)
-        self.network = without_classifier(run.read_network(run.model_file(which)))
+        self.front_end = FrontEnd(run.feature_config)
+        self.network = embedding_model(run.load_checkpoint(run.model_file(checkpoint)))
 
     @property
     def width(self) -> int:
@@ -162,22 +162,26 @@ class Embedder:
     def of_file(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """Embed the windows of a file as a clip: starts in seconds, (windows,), and (windows, width)."""
         how = self.hearing
-        with Clip(path, how.recipe.sample_rate) as clip:
-            pieces = self.front_end.pieces(clip)
-            return self._of(sliding(pieces, how.recipe, how.window, how.hop, how.short, EXAMPLES_AT_ONCE))
+        with AudioReader(path, how.feature_config.sample_rate) as clip:
+            pieces = self.front_end.iter_frames(clip)
+            return self._of(
+                sliding_windows(
+                    pieces, how.feature_config, how.window, how.hop, how.pad_mode, INFERENCE_BATCH
+                )
+            )
 
     def of_row(self, store: Store, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Embed the windows of a clip of a store, as `of_file` does."""
         how = self.hearing
-        windows = Windows(store, np.array([row]), how.window, how.hop, how.short)
+        windows = AllWindows(store, np.array([row]), how.window, how.hop, how.pad_mode)
         starts = np.arange(len(windows)) * how.hop
-        batches = (examples for examples, _ in in_turn(windows, EXAMPLES_AT_ONCE))
+        batches = (examples for examples, _ in iter_batches(windows, INFERENCE_BATCH))
         return self._of(
-            (starts[number * EXAMPLES_AT_ONCE :][: len(examples)], examples)
+            (starts[number * INFERENCE_BATCH :][: len(examples)], examples)
             for number, examples in enumerate(batches)
         )
 
-    def _of(self, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
+    def _of(self, batches: BatchLoader) -> tuple[np.ndarray, np.ndarray]:
         starts, features = [np.zeros(0, np.int64)], [np.zeros((0, self.width), np.float32)]
         for some, examples in batches:
             starts.append(some)
@@ -188,8 +192,8 @@ class Embedder:
 
 
 def embed(
-    embedder: Embedder, clips: Store | Sequence[Source], path: Path, per_window: bool
-) -> list[SetAside]:
+    embedder: Embedder, clips: Store | Sequence[AudioFile], path: Path, per_window: bool
+) -> list[FailedFile]:
     """Write the embeddings of clips, telling the progress.
 
     Parameters
@@ -203,24 +207,24 @@ def embed(
 
     Returns
     -------
-    list of SetAside
+    list of FailedFile
         Files that cannot be used.
 
     Raises
     ------
     InputError
-        If the store is of another recipe, or none of the files can be used.
+        If the store is of another feature_config, or none of the files can be used.
     Dcase2018Error
         If the network gives features that are not finite, a clip of the store is damaged, or SIGTERM came.
     OSError
         If it cannot be written.
     """
-    set_aside: list[SetAside] = []
-    with ended_in_order(), published_vectors(path, embedder.width, per_window) as add:
+    set_aside: list[FailedFile] = []
+    with sigterm_as_exception(), open_embedding_writer(path, embedder.width, per_window) as add:
         with Progress("embed", len(clips), "clips") as progress:
             for fname, result in _each(embedder, clips):
                 progress.update(1)
-                if isinstance(result, SetAside):
+                if isinstance(result, FailedFile):
                     set_aside.append(result)
                     continue
                 starts, features = result
@@ -236,15 +240,15 @@ def embed(
 
 
 def _each(
-    embedder: Embedder, clips: Store | Sequence[Source]
-) -> Iterator[tuple[str, SetAside | tuple[np.ndarray, np.ndarray]]]:
+    embedder: Embedder, clips: Store | Sequence[AudioFile]
+) -> Iterator[tuple[str, FailedFile | tuple[np.ndarray, np.ndarray]]]:
     if isinstance(clips, Store):
-        clips.check_recipe(embedder.run.recipe, f"the run {embedder.run.path}")
-        for fname, row in zip(clips.fnames, clips.find(clips.fnames), strict=True):
+        clips.check_config(embedder.run.feature_config, f"the run {embedder.run.path}")
+        for fname, row in zip(clips.fnames, clips.rows_of(clips.fnames), strict=True):
             yield fname, embedder.of_row(clips, row)
         return
     for source in clips:
         try:
             yield source.fname, embedder.of_file(source.path)
-        except (BadClipError, OSError) as error:
-            yield source.fname, SetAside(source, problem_of(error))
+        except (AudioReadError, OSError) as error:
+            yield source.fname, FailedFile(source, describe_error(error))

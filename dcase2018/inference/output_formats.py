@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcase2018.data.files import Source
+from dcase2018.data.files import AudioFile
 from dcase2018.inference.event_detection import Event
-from dcase2018.inference.window_scores import Timeline
+from dcase2018.inference.window_scores import WindowScores
 
 RAVEN = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
@@ -26,7 +26,7 @@ RAVEN = (
 
 
 @dataclass(frozen=True)
-class Heard:
+class TaggingResult:
     """What was heard in a recording: the scores of a clip, or those over time and the events in them.
 
     Attributes
@@ -37,9 +37,9 @@ class Heard:
         What the recordings add up to that stand before it in a table.
     """
 
-    source: Source
+    source: AudioFile
     classes: Sequence[str]
-    result: np.ndarray | Timeline
+    result: np.ndarray | WindowScores
     events: Sequence[Event] = ()
     hertz: tuple[float, float] = (0.0, 0.0)
     seconds_before: float = 0.0
@@ -55,7 +55,7 @@ class Format:
 
     suffix: str
     header: Callable[[Sequence[str], bool], Sequence[str]]
-    lines: Callable[[Heard], Iterator[str]]
+    lines: Callable[[TaggingResult], Iterator[str]]
 
 
 def csv_header(classes: Sequence[str], over_time: bool) -> list[str]:
@@ -63,8 +63,8 @@ def csv_header(classes: Sequence[str], over_time: bool) -> list[str]:
     return [",".join(map(quoted, ["fname", *times, *classes]))]
 
 
-def csv_lines(heard: Heard) -> Iterator[str]:
-    """A clip's scores as `predict --scores` writes them; those of windows to six places."""
+def csv_lines(heard: TaggingResult) -> Iterator[str]:
+    """A clip's scores as `predict --scores-output` writes them; those of windows to six places."""
     fname = quoted(heard.source.fname)
     if isinstance(heard.result, np.ndarray):
         yield ",".join([fname, *map(repr, heard.result.tolist())])
@@ -73,7 +73,7 @@ def csv_lines(heard: Heard) -> Iterator[str]:
         yield ",".join([fname, f"{start:.3f}", f"{end:.3f}", *(f"{score:.6f}" for score in scores)])
 
 
-def json_lines(heard: Heard) -> Iterator[str]:
+def json_lines(heard: TaggingResult) -> Iterator[str]:
     fname = heard.source.fname
     if isinstance(heard.result, np.ndarray):
         scores = dict(zip(heard.classes, heard.result.tolist(), strict=True))
@@ -84,18 +84,18 @@ def json_lines(heard: Heard) -> Iterator[str]:
         yield json.dumps({"fname": fname, "start": round(start, 3), "end": round(end, 3), "scores": scores})
 
 
-def audacity_lines(heard: Heard) -> Iterator[str]:
+def audacity_lines(heard: TaggingResult) -> Iterator[str]:
     for event in heard.events:
-        start, end = (heard.seconds_before + time for time in (event.start, event.end))
+        start, end = (heard.seconds_before + time for time in (event.onset, event.offset))
         yield f"{start:.6f}\t{end:.6f}\t{_plain(event.label)}"
 
 
-def raven_lines(heard: Heard) -> Iterator[str]:
+def raven_lines(heard: TaggingResult) -> Iterator[str]:
     low, high = heard.hertz
     for number, event in enumerate(heard.events, heard.events_before + 1):
-        start, end = (heard.seconds_before + time for time in (event.start, event.end))
+        start, end = (heard.seconds_before + time for time in (event.onset, event.offset))
         times = f"{start:.6f}\t{end:.6f}\t{low:.1f}\t{high:.1f}"
-        where = f"{_plain(str(heard.source.path))}\t{event.start:.6f}"
+        where = f"{_plain(str(heard.source.path))}\t{event.onset:.6f}"
         yield f"{number}\tSpectrogram 1\t1\t{times}\t{_plain(event.label)}\t{event.score:.4f}\t{where}"
 
 
@@ -115,7 +115,7 @@ FORMATS = {
 }
 
 
-def _windows(line: Timeline) -> Iterator[tuple[float, float, list[float]]]:
+def _windows(line: WindowScores) -> Iterator[tuple[float, float, list[float]]]:
     for start, end, scores in zip(line.starts.tolist(), line.ends.tolist(), line.scores, strict=True):
         yield start, end, scores.tolist()
 

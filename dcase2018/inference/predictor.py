@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dcase2018.batching.dataset import LabelledClips
-from dcase2018.batching.windows import Windows, in_turn
-from dcase2018.data.labels import SEVERAL
+from dcase2018.batching.dataset import LabeledDataset
+from dcase2018.batching.windows import AllWindows, iter_batches
+from dcase2018.data.labels import LABELS_COLUMN
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.runs.run import Run
@@ -19,17 +19,17 @@ from dcase2018.utils.progress import Progress
 if TYPE_CHECKING:
     import keras
 
-EXAMPLES_AT_ONCE = 256
-CLIPS_AT_ONCE = 16  # whose examples' scores are held in memory
-LEAST_SCORE = 1e-7  # what a geometric mean takes for a smaller one
+INFERENCE_BATCH = 256
+CLIP_BATCH = 16  # whose examples' scores are held in memory
+SCORE_EPS = 1e-7  # what a geometric mean takes for a smaller one
 
 
-class Scorer:
+class ExamplePredictor:
     """A run with its network in memory: scores of examples, and of clips by those of their examples."""
 
     def __init__(self, run: Run, model: "keras.Model") -> None:
         self.run, self.model = run, model
-        self.geometric = run.hparams.score_mean == "geometric"
+        self.geometric = run.hparams.clip_pooling == "geometric_mean"
 
     def __call__(self, examples: np.ndarray) -> np.ndarray:
         """Score examples: float32, (examples, classes).
@@ -47,7 +47,7 @@ class Scorer:
 
     def terms(self, scores: np.ndarray) -> np.ndarray:
         """What is added up over a clip's examples, the shape of `scores`."""
-        return np.log(np.maximum(scores, LEAST_SCORE)) if self.geometric else scores
+        return np.log(np.maximum(scores, SCORE_EPS)) if self.geometric else scores
 
     def mean(self, total: np.ndarray, count: int) -> np.ndarray:
         """Scores of a clip, float64 (classes,), of the sum of the terms of its `count` examples.
@@ -62,14 +62,14 @@ class Scorer:
         return mean / mean.sum() if self.run.hparams.classifier == "softmax" else mean
 
 
-class Tagger(Scorer):
-    """A run with its network in memory and a store of its recipe."""
+class StorePredictor(ExamplePredictor):
+    """A run with its network in memory and a store of its feature_config."""
 
     def __init__(self, run: Run, model: "keras.Model", store: Store) -> None:
         super().__init__(run, model)
         self.store = store
 
-    def each(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+    def iter_clip_scores(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Score clips of the store, one after the other: float64, (classes,).
 
         The examples of all clips make one stream of full batches, so that short clips cost no more than
@@ -83,13 +83,13 @@ class Tagger(Scorer):
         windows = self._windows(rows)
         sums = np.zeros((len(rows), len(self.run.classes)))
         done = 0
-        for examples, clips in in_turn(windows, EXAMPLES_AT_ONCE):
+        for examples, clips in iter_batches(windows, INFERENCE_BATCH):
             np.add.at(sums, clips, self.terms(self(examples)))
             for clip in range(done, clips[-1]):  # the last one may go on in the next batch
-                yield self.mean(sums[clip], windows.counts[clip])
+                yield self.mean(sums[clip], windows.n_per_clip[clip])
             done = clips[-1]
         for clip in range(done, len(rows)):
-            yield self.mean(sums[clip], windows.counts[clip])
+            yield self.mean(sums[clip], windows.n_per_clip[clip])
 
     def over_time(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Score the examples of clips of the store, one clip after the other.
@@ -102,26 +102,26 @@ class Tagger(Scorer):
         Dcase2018Error
             See `each`.
         """
-        for start in range(0, len(rows), CLIPS_AT_ONCE):
-            windows = self._windows(rows[start : start + CLIPS_AT_ONCE])
-            batches = [self(examples) for examples, _ in in_turn(windows, EXAMPLES_AT_ONCE)]
+        for start in range(0, len(rows), CLIP_BATCH):
+            windows = self._windows(rows[start : start + CLIP_BATCH])
+            batches = [self(examples) for examples, _ in iter_batches(windows, INFERENCE_BATCH)]
             scores = np.concatenate([np.zeros((0, len(self.run.classes)), np.float32), *batches])
-            for own in np.split(scores, np.cumsum(windows.counts)[:-1]):
+            for own in np.split(scores, np.cumsum(windows.n_per_clip)[:-1]):
                 yield np.arange(len(own)) * windows.hop + windows.window / 2, own
 
-    def _windows(self, rows: np.ndarray) -> Windows:
-        hparams, recipe = self.run.hparams, self.run.recipe
-        window, hop = hparams.example_window(recipe), hparams.score_hop(recipe)
-        return Windows(self.store, rows, window, hop, hparams.short)
+    def _windows(self, rows: np.ndarray) -> AllWindows:
+        hparams, feature_config = self.run.hparams, self.run.feature_config
+        window, hop = hparams.example_frames(feature_config), hparams.inference_hop_frames(feature_config)
+        return AllWindows(self.store, rows, window, hop, hparams.pad_mode)
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Score clips of the store: float64, (clips, classes)."""
         scores = np.empty((len(rows), len(self.run.classes)))
-        for clip, score in enumerate(self.each(rows)):
+        for clip, score in enumerate(self.iter_clip_scores(rows)):
             scores[clip] = score
         return scores
 
-    def table(self, clips: LabelledClips) -> pd.DataFrame:
+    def table(self, clips: LabeledDataset) -> pd.DataFrame:
         """Score labelled clips of the store.
 
         Returns
@@ -131,12 +131,12 @@ class Tagger(Scorer):
         """
         table = pd.DataFrame(self.scores(clips.rows), columns=self.run.classes)
         table.insert(0, "fname", [self.store.fnames[row] for row in clips.rows])
-        table.insert(1, SEVERAL, [",".join(compress(self.run.classes, true)) for true in clips.truth])
+        table.insert(1, LABELS_COLUMN, [",".join(compress(self.run.classes, true)) for true in clips.y_true])
         table.insert(2, "verified", clips.verified)
         return table
 
 
-def load_taggers(ensemble: Ensemble) -> list[Tagger]:
+def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:
     """Load the networks of an ensemble.
 
     Raises
@@ -145,24 +145,25 @@ def load_taggers(ensemble: Ensemble) -> list[Tagger]:
         If a network is no Keras model of plain layers.
     """
     return [
-        Tagger(member.run, member.run.load_model(ensemble.which), member.store) for member in ensemble.members
+        StorePredictor(member.run, member.run.load_for_inference(ensemble.checkpoint), member.store)
+        for member in ensemble.members
     ]
 
 
-def iter_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[np.ndarray]:
+def iter_ensemble_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[np.ndarray]:
     """Score clips by an ensemble, one after the other: the mean of its members' scores, (classes,).
 
     Raises
     ------
     InputError
-        If a clip is not in the store of a member, or see `load_taggers`.
+        If a clip is not in the store of a member, or see `load_predictors`.
     """
-    streams = [tagger.each(tagger.store.find(fnames)) for tagger in load_taggers(ensemble)]
+    streams = [tagger.iter_clip_scores(tagger.store.rows_of(fnames)) for tagger in load_predictors(ensemble)]
     for scores in zip(*streams, strict=True):
         yield np.mean(scores, axis=0)
 
 
-def scores_over_time(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def iter_window_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Score the examples of clips by an ensemble, one clip after the other: the mean of its members' scores.
 
     Yields the middle of each of the first member's examples in s, (examples,), and scores there,
@@ -174,8 +175,8 @@ def scores_over_time(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tupl
         See `predict`.
     """
     streams = [
-        (tagger.over_time(tagger.store.find(fnames)), tagger.run.recipe.stft_hop_seconds)
-        for tagger in load_taggers(ensemble)
+        (tagger.over_time(tagger.store.rows_of(fnames)), tagger.run.feature_config.stft_hop_seconds)
+        for tagger in load_predictors(ensemble)
     ]
     for _ in fnames:
         (seconds, scores), *others = [
@@ -215,7 +216,7 @@ def predict(ensemble: Ensemble, fnames: Sequence[str] | None = None) -> pd.DataF
         fnames = sorted(ensemble.members[0].store.fnames)
     scores = np.empty((len(fnames), len(ensemble.classes)))
     with Progress("predict", len(fnames), "clips") as progress:
-        for clip, score in enumerate(iter_scores(ensemble, fnames)):
+        for clip, score in enumerate(iter_ensemble_scores(ensemble, fnames)):
             scores[clip] = score
             progress.update(1)
     return pd.DataFrame(scores, index=pd.Index(fnames, name="fname", dtype=object), columns=ensemble.classes)

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from dcase2018.features.store import Store
-from dcase2018.label_quality.noise_model import Beliefs, believe
+from dcase2018.label_quality.noise_model import LabelPosterior, infer_true_labels
 from dcase2018.utils.errors import InputError
 
 # The cosine of two embeddings, less the mean of all, from which on they are of one sound: copies that are
@@ -20,7 +20,7 @@ NOTHING = 0.01  # how far a value may be from silence, or from those of other fr
 NO_SOUND, NO_CLASS, AGREED = "no sound in it", "like no class", "heard as labelled"
 
 
-def suspects(
+def find_label_issues(
     labels: pd.DataFrame,
     scores: pd.DataFrame,
     embeddings: pd.DataFrame | None = None,
@@ -31,7 +31,7 @@ def suspects(
     Parameters
     ----------
     labels, scores
-        See `dcase2018.label_quality.noise_model.believe`.
+        See `dcase2018.label_quality.noise_model.infer_true_labels`.
     embeddings
         A row a clip, indexed by fname: what clips of one sound are found by, whose labels tell of each other.
     store
@@ -40,22 +40,24 @@ def suspects(
     Returns
     -------
     DataFrame
-        A row an unverified clip, most suspicious first: `rank` from 1, `fname`, `label`, `suspicion` (how
-        likely the label is wrong), `proposed` (a class, or ""), `reason`, and the networks' scores of both,
-        `label_score` and `proposed_score` (NaN without a class).
+        A row an unverified clip, most suspicious first: `rank` from 1, `fname`, `label`, `issue_probability` (how
+        likely the label is wrong), `predicted_label` (a class, or ""), `reason`, and the networks' scores of both,
+        `given_label_score` and `predicted_label_score` (NaN without a class).
 
     Raises
     ------
     InputError
-        See `believe`; or if no clip has an embedding, or one is not in the store.
+        See `infer_true_labels`; or if no clip has an embedding, or one is not in the store.
     """
-    twins = csr_array((len(labels), len(labels))) if embeddings is None else _twins(labels, embeddings)
+    near_duplicates = (
+        csr_array((len(labels), len(labels))) if embeddings is None else _twins(labels, embeddings)
+    )
     silent = np.zeros(len(labels), bool) if store is None else _silent(labels, store)
-    beliefs = believe(labels, scores, twins)
-    reasons = _reasons(labels, beliefs, twins, silent)
-    suspicion = np.where(silent, 1, 1 - beliefs.truth_of(beliefs.given))
+    beliefs = infer_true_labels(labels, scores, near_duplicates)
+    reasons = _reasons(labels, beliefs, near_duplicates, silent)
+    suspicion = np.where(silent, 1, 1 - beliefs.posterior_of(beliefs.given_labels))
     ranked = _table(labels, beliefs, suspicion, reasons)[~beliefs.verified]
-    ranked = ranked.sort_values(["suspicion", "fname"], ascending=[False, True], ignore_index=True)
+    ranked = ranked.sort_values(["issue_probability", "fname"], ascending=[False, True], ignore_index=True)
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
     return ranked
 
@@ -88,44 +90,48 @@ def _silent(labels: pd.DataFrame, store: Store) -> np.ndarray:
     def is_silent(frames: np.ndarray) -> bool:
         frames = frames.astype(np.float32)
         still = len(frames) > 1 and np.ptp(frames, axis=0).max() <= NOTHING
-        return bool(still or (np.abs(frames - store.recipe.silence) <= NOTHING).all())
+        return bool(still or (np.abs(frames - store.feature_config.silence_value) <= NOTHING).all())
 
-    return np.array([is_silent(store.clip(row)) for row in store.find(labels["fname"])], bool)
+    return np.array([is_silent(store.frames_of(row)) for row in store.rows_of(labels["fname"])], bool)
 
 
-def _reasons(labels: pd.DataFrame, beliefs: Beliefs, twins: csr_array, silent: np.ndarray) -> np.ndarray:
+def _reasons(
+    labels: pd.DataFrame, beliefs: LabelPosterior, near_duplicates: csr_array, silent: np.ndarray
+) -> np.ndarray:
     """Why each label is, or is not, suspected: str, (clips,)."""
-    heard, checked = beliefs.heard.max(axis=1), beliefs.verified
+    heard, checked = beliefs.pred_probs.max(axis=1), beliefs.verified
     least = np.quantile(heard[checked], UNUSUAL) if checked.any() else 0
     reasons = np.where(
-        beliefs.best == beliefs.given, AGREED, np.char.add("heard as ", beliefs.classes[beliefs.best])
+        beliefs.predicted_labels == beliefs.given_labels,
+        AGREED,
+        np.char.add("heard as ", beliefs.classes[beliefs.predicted_labels]),
     ).astype(object)
     reasons[heard < least] = NO_CLASS
-    for clip in np.flatnonzero(np.diff(twins.indptr)):
-        others = twins.indices[twins.indptr[clip] : twins.indptr[clip + 1]]
-        others = others[beliefs.given[others] != beliefs.given[clip]]
+    for clip in np.flatnonzero(np.diff(near_duplicates.indptr)):
+        others = near_duplicates.indices[near_duplicates.indptr[clip] : near_duplicates.indptr[clip + 1]]
+        others = others[beliefs.given_labels[others] != beliefs.given_labels[clip]]
         if len(others):
             twin = others[checked[others].argmax()]  # a verified one, if there is one
-            fname, label = labels["fname"].iloc[twin], beliefs.classes[beliefs.given[twin]]
+            fname, label = labels["fname"].iloc[twin], beliefs.classes[beliefs.given_labels[twin]]
             reasons[clip] = f"same sound as {fname}, {'verified' if checked[twin] else 'labelled'} {label}"
     reasons[silent] = NO_SOUND
     return reasons
 
 
 def _table(
-    labels: pd.DataFrame, beliefs: Beliefs, suspicion: np.ndarray, reasons: np.ndarray
+    labels: pd.DataFrame, beliefs: LabelPosterior, suspicion: np.ndarray, reasons: np.ndarray
 ) -> pd.DataFrame:
     """The columns of `suspects` but for the rank, a row a clip, in the order of the labels."""
-    best = np.where(np.isin(reasons, (NO_SOUND, NO_CLASS)), beliefs.given, beliefs.best)
-    proposed = best != beliefs.given
+    best = np.where(np.isin(reasons, (NO_SOUND, NO_CLASS)), beliefs.given_labels, beliefs.predicted_labels)
+    proposed = best != beliefs.given_labels
     return pd.DataFrame(
         {
             "fname": labels["fname"],
             "label": labels["label"],
-            "suspicion": suspicion,
-            "proposed": np.where(proposed, beliefs.classes[best], ""),
+            "issue_probability": suspicion,
+            "predicted_label": np.where(proposed, beliefs.classes[best], ""),
             "reason": reasons,
-            "label_score": beliefs.scores_of(beliefs.given),
-            "proposed_score": np.where(proposed, beliefs.scores_of(best), np.nan),
+            "given_label_score": beliefs.scores_of(beliefs.given_labels),
+            "predicted_label_score": np.where(proposed, beliefs.scores_of(best), np.nan),
         }
     )

@@ -19,14 +19,14 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from scipy.special import softmax
 
-from dcase2018.data.labels import SEVERAL, is_multi_label, read_table, share, verified
-from dcase2018.evaluation.calibration import cool, fit_temperature
+from dcase2018.data.labels import LABELS_COLUMN, is_multi_label, parse_fraction, read_table, verified_mask
+from dcase2018.evaluation.calibration import apply_temperature, fit_temperature
 from dcase2018.utils.errors import InputError
 
 VERIFIED_ERROR = 1e-3  # of a verified label, where it is taken for that of another clip of the same sound
 
 
-def read_scores(path: Path) -> pd.DataFrame:
+def read_out_of_fold(path: Path) -> pd.DataFrame:
     """Read the scores of `out_of_fold`: a row a clip, indexed by fname, a column a class.
 
     Raises
@@ -35,11 +35,11 @@ def read_scores(path: Path) -> pd.DataFrame:
         If it is no such table, with every error of the file and its line number.
     """
     table = read_table(path)
-    if table.header[:3] != ["fname", SEVERAL, "verified"] or len(table.header) < 4:
+    if table.header[:3] != ["fname", LABELS_COLUMN, "verified"] or len(table.header) < 4:
         raise InputError(f"{path} is no out_of_fold.csv; dcase2018 fit --folds writes one")
     scores: dict[str, list[float]] = {}
     for line, (fname, _, _, *texts) in table.rows:
-        values = [share(text) for text in texts]
+        values = [parse_fraction(text) for text in texts]
         if None in values:
             wrong = texts[values.index(None)]
             table.errors.append((line, f"{wrong!r} is no score from 0 to 1"))
@@ -47,27 +47,27 @@ def read_scores(path: Path) -> pd.DataFrame:
             table.errors.append((line, f"{fname!r} stands there twice"))
         else:
             scores[fname] = cast(list[float], values)
-    table.check()
+    table.raise_if_invalid()
     return pd.DataFrame.from_dict(scores, orient="index", columns=table.header[3:])
 
 
 @dataclass(frozen=True)
-class Beliefs:
+class LabelPosterior:
     """What is to be believed of clips, in the order of their label file.
 
     Attributes
     ----------
     classes
         Their names, str, (classes,).
-    given
+    given_labels
         Number of the class of each label, int, (clips,).
     verified
         Whether a person has checked it, bool, (clips,).
     scores
         What the networks say: (clips, classes).
-    heard
+    pred_probs
         The same at the temperature that fits the verified clips, sums of 1.
-    truth
+    posterior
         How likely each class is the true one, label and all: (clips, classes); that of a verified clip is its
         label's.
     error
@@ -75,28 +75,30 @@ class Beliefs:
     """
 
     classes: np.ndarray
-    given: np.ndarray
+    given_labels: np.ndarray
     verified: np.ndarray
     scores: np.ndarray
-    heard: np.ndarray
-    truth: np.ndarray
+    pred_probs: np.ndarray
+    posterior: np.ndarray
     error: float
 
     @property
-    def best(self) -> np.ndarray:
+    def predicted_labels(self) -> np.ndarray:
         """Number of the class that is most likely the true one, int, (clips,)."""
-        return self.truth.argmax(axis=1)
+        return self.posterior.argmax(axis=1)
 
-    def truth_of(self, chosen: np.ndarray) -> np.ndarray:
+    def posterior_of(self, chosen: np.ndarray) -> np.ndarray:
         """How likely a class each, by its number, is the true one: (clips,)."""
-        return self.truth[np.arange(len(chosen)), chosen]
+        return self.posterior[np.arange(len(chosen)), chosen]
 
     def scores_of(self, chosen: np.ndarray) -> np.ndarray:
         """What the networks say of a class each, by its number: (clips,)."""
         return self.scores[np.arange(len(chosen)), chosen]
 
 
-def believe(labels: pd.DataFrame, scores: pd.DataFrame, twins: csr_array | None = None) -> Beliefs:
+def infer_true_labels(
+    labels: pd.DataFrame, scores: pd.DataFrame, near_duplicates: csr_array | None = None
+) -> LabelPosterior:
     """Judge labels by scores of networks that have not learned the clips.
 
     Parameters
@@ -116,15 +118,15 @@ def believe(labels: pd.DataFrame, scores: pd.DataFrame, twins: csr_array | None 
     """
     _check(labels, scores)
     given = scores.columns.get_indexer(labels["label"])
-    checked = verified(labels)
+    checked = verified_mask(labels)
     own = np.eye(scores.shape[1], dtype=bool)[given]
     values = scores.loc[labels["fname"]].to_numpy(float)
-    heard, truth, error = weigh(values, own, checked, twins)
-    return Beliefs(scores.columns.to_numpy(str), given, checked, values, heard, truth, error)
+    heard, truth, error = estimate_posterior(values, own, checked, near_duplicates)
+    return LabelPosterior(scores.columns.to_numpy(str), given, checked, values, heard, truth, error)
 
 
-def weigh(
-    scores: np.ndarray, own: np.ndarray, checked: np.ndarray, twins: csr_array | None = None
+def estimate_posterior(
+    scores: np.ndarray, own: np.ndarray, checked: np.ndarray, near_duplicates: csr_array | None = None
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Weigh what networks say of clips against their labels.
 
@@ -137,20 +139,22 @@ def weigh(
     checked
         Whether the label is verified, bool, (clips,).
     twins
-        See `believe`.
+        See `infer_true_labels`.
 
     Returns
     -------
     tuple
-        `heard`, `truth` and `error` of `Beliefs`.
+        `pred_probs`, `posterior` and `error` of `LabelPosterior`.
     """
-    heard = cool(scores, fit_temperature(scores[checked], own[checked], exclusive=True), exclusive=True)
+    heard = apply_temperature(
+        scores, fit_temperature(scores[checked], own[checked], exclusive=True), exclusive=True
+    )
     others = max(1, scores.shape[1] - 1)
     error = _error(heard[own][~checked], others)
     wrong = np.where(checked, VERIFIED_ERROR, error)[:, None]
     likely = np.log(np.where(own, 1 - wrong, wrong / others))  # of each label, by the class that is true
-    if twins is not None:
-        likely = likely + twins @ likely
+    if near_duplicates is not None:
+        likely = likely + near_duplicates @ likely
     truth = softmax(np.log(heard) + likely, axis=1)
     truth[checked] = own[checked]
     return heard, truth, error

@@ -73,9 +73,9 @@ def resnet(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     """Residual blocks of two 3x3 convolutions, after He et al. (2016)."""
     x = _conv(_as_image(x), 32, size=7, strides=2)
     for maps in (32, 64, 128, 256):
-        short = _conv(x, maps, size=1, strides=2, activation=None)
+        shortcut = _conv(x, maps, size=1, strides=2, activation=None)
         y = _conv(_conv(x, maps, strides=2), maps, activation=None)
-        x = layers.ReLU()(layers.Add()([short, y]))
+        x = layers.ReLU()(layers.Add()([shortcut, y]))
     return _pool(x)
 
 
@@ -171,7 +171,7 @@ def build(
     input_shape: tuple[int, int],
     n_classes: int,
     hparams: HParams,
-    statistics: tuple[np.ndarray, np.ndarray] | None = None,
+    norm_stats: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     """Build a network of `MODELS` with its classifier, to learn (see `scorer`).
 
@@ -179,7 +179,7 @@ def build(
     ----------
     input_shape
         Frames in an example, and values in a frame.
-    statistics
+    norm_stats
         Mean and variance of each value, to standardize by: (width,) each. If None, values go in as they are.
 
     Returns
@@ -191,8 +191,8 @@ def build(
     keras.config.set_dtype_policy(hparams.precision)
     try:
         x = inputs = keras.Input(input_shape)
-        if statistics:
-            mean, variance = (values.tolist() for values in statistics)
+        if norm_stats:
+            mean, variance = (values.tolist() for values in norm_stats)
             x = layers.Normalization(mean=mean, variance=variance)(x)
         x = MODELS[name](x, hparams)
         if hparams.dropout:
@@ -203,7 +203,7 @@ def build(
         keras.config.set_dtype_policy(policy)
 
 
-def scorer(model: keras.Model, classifier: str) -> keras.Model:
+def with_activation(model: keras.Model, classifier: str) -> keras.Model:
     """Put the activation behind a network that learns; one that has it already is returned as it is.
 
     Parameters
@@ -241,7 +241,7 @@ def load_yamnet(path: Path) -> keras.Model:
     return model
 
 
-def take_over(model: keras.Model, source: keras.Model, classifier: bool = True) -> list[str]:
+def transfer_weights(model: keras.Model, source: keras.Model, classifier: bool = True) -> list[str]:
     """Copy the weights of every layer of `source` that fits: the layers in order, where shapes agree.
 
     Parameters
@@ -271,12 +271,12 @@ def _weighted(model: keras.Model) -> list[keras.Layer]:
     return [layer for layer in model.layers if layer.weights]
 
 
-def without_classifier(model: keras.Model) -> keras.Model:
+def embedding_model(model: keras.Model) -> keras.Model:
     """The network up to what its classifier stands on: from examples to features, (batch, features)."""
     return keras.Model(model.inputs, _weighted(model)[-1].input, name="features")
 
 
-def multiplies(model: keras.Model) -> int:
+def count_macs(model: keras.Model) -> int:
     """Multiplications by weights for one example: those of a position times the positions of the output."""
     return sum(
         math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
@@ -285,13 +285,13 @@ def multiplies(model: keras.Model) -> int:
     )
 
 
-def step_bytes(model: keras.Model, batch_size: int) -> int:
+def estimate_step_memory(model: keras.Model, batch_size: int) -> int:
     """Estimate the memory that a step of training takes: what all layers give, and the gradients of that."""
     values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
     return 2 * 4 * batch_size * values
 
 
-def kernel_weights(model: keras.Model) -> int:
+def count_kernel_weights(model: keras.Model) -> int:
     """Weights that multiply: those without biases and the numbers of normalisation."""
     return sum(math.prod(kernel.shape) for layer in model.layers for kernel in _kernels(layer))
 

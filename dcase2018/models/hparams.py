@@ -1,13 +1,13 @@
 """The hyperparameters of examples, network and training, and the named presets.
 
 Names, defaults and meanings of the first nine are the reference's, and the others default to what it does.
-Those of the features belong to the `Recipe` and are fixed in a store when it is extracted.
+Those of the features belong to the `FeatureConfig` and are fixed in a store when it is extracted.
 """
 
 from dataclasses import dataclass, replace
 
-from dcase2018.features.config import Recipe
-from dcase2018.utils.config import check, knob
+from dcase2018.features.config import FeatureConfig
+from dcase2018.utils.config import setting, validate
 
 MODEL_NAMES = (
     "cnn",
@@ -20,76 +20,88 @@ MODEL_NAMES = (
     "yamnet",
 )  # of models.MODELS
 
-MOST_EPOCHS = 1_000_000
+MAX_EPOCHS = 1_000_000
 
-# What a network learns from, as a recipe's `feature` names it; the mlp takes any.
-LEARNS_FROM = dict.fromkeys(MODEL_NAMES, "log_mel") | {"wave": "waveform"}
-del LEARNS_FROM["mlp"]
+# What a network learns from, as a feature_config's `feature` names it; the mlp takes any.
+REQUIRED_FEATURE = dict.fromkeys(MODEL_NAMES, "log_mel") | {"wave": "waveform"}
+del REQUIRED_FEATURE["mlp"]
 
 
 @dataclass(frozen=True)
 class HParams:
     """What `fit` may be told by `--hparams`; a run keeps it."""
 
-    example_window_seconds: float = knob(0.250, "length of an example", above=0, most=60)
-    example_hop_seconds: float = knob(0.125, "time from one example to the next", above=0, most=60)
-    batch_size: int = knob(64, "examples a step", least=1, most=65536)
-    nl: int = knob(2, "layers of the mlp", least=1, most=100)
-    nh: int = knob(256, "units in a layer of the mlp", least=1, most=65536)
-    weights_init_stddev: float = knob(1e-3, "spread of the initial weights", above=0, most=10)
-    lr: float = knob(1e-4, "learning rate of Adam", above=0, most=10)
-    adam_eps: float = knob(1e-8, "epsilon of Adam", above=0, most=1)
-    classifier: str = knob("softmax", "output layer and loss", choices=("softmax", "logistic"))
-    sampling: str = knob("windows", "an epoch: all windows, or a crop a clip", choices=("windows", "crops"))
-    short: str = knob("pad", "clips shorter than an example: silence, or again", choices=("pad", "tile"))
-    standardize: str = knob("none", "to mean 0, variance 1 of the training clips", choices=("none", "bands"))
-    dropout: float = knob(0.0, "share of features left out before the output layer", least=0, most=0.95)
-    weight_decay: float = knob(0.0, "decoupled, as in AdamW", least=0, most=1)
-    schedule: str = knob("constant", "the learning rate over time", choices=("constant", "cosine"))
-    warmup_epochs: float = knob(0.0, "epochs in which a cosine's rate rises from 0", least=0, most=1000)
-    label_smoothing: float = knob(0.0, "share of a target given to all classes", least=0, most=0.9)
-    mixup: float = knob(0.0, "alpha of the mixtures; 0: none", least=0, most=10)
-    time_shift: float = knob(0.0, "largest roll in time, as a share of the example", least=0, most=1)
-    gain_db: float = knob(0.0, "largest change of level", least=0, most=60)
-    band_shift: float = knob(0.0, "largest move along the mel bands, as a share of them", least=0, most=0.5)
-    filter_db: float = knob(0.0, "largest change of a band's level, smooth over the bands", least=0, most=60)
-    time_mask: float = knob(0.0, "longest run of frames covered, as a share", least=0, most=1)
-    band_mask: float = knob(0.0, "widest run of bands covered, as a share", least=0, most=1)
-    unverified_weight: float = knob(1.0, "what an unverified clip counts for", least=0, most=1)
-    doubt_epochs: int = knob(
-        0, "epochs from one doubt to the next: unverified labels against what is heard in them; 0: never",
-        least=0, most=MOST_EPOCHS,
-    )  # fmt: skip
-    loss_mask: float = knob(
-        0.0, "unverified examples this many deviations above a batch's mean loss do not count; 0: all do",
-        least=0, most=10,
-    )  # fmt: skip
-    balance: str = knob("none", "make up for rare classes", choices=("none", "weights", "sampling"))
-    verified_stretch: float = knob(
-        0.0, "share of the epochs, the last ones, on verified clips without mixup", least=0, most=1
+    example_window_seconds: float = setting(0.250, "length of an example", gt=0, le=60)
+    example_hop_seconds: float = setting(0.125, "time from one example to the next", gt=0, le=60)
+    batch_size: int = setting(64, "examples a step", ge=1, le=65536)
+    nl: int = setting(2, "layers of the mlp", ge=1, le=100)
+    nh: int = setting(256, "units in a layer of the mlp", ge=1, le=65536)
+    weights_init_stddev: float = setting(1e-3, "spread of the initial weights", gt=0, le=10)
+    lr: float = setting(1e-4, "learning rate of Adam", gt=0, le=10)
+    adam_eps: float = setting(1e-8, "epsilon of Adam", gt=0, le=1)
+    classifier: str = setting("softmax", "output layer and loss", choices=("softmax", "logistic"))
+    example_sampling: str = setting(
+        "all_windows", "an epoch: all windows, or a crop a clip", choices=("all_windows", "random_crop")
     )
-    freeze: str = knob("none", "layers that do not learn, beside --init-from", choices=("none", "features"))
-    precision: str = knob(
+    pad_mode: str = setting(
+        "constant", "clips shorter than an example: silence, or again", choices=("constant", "wrap")
+    )
+    normalization: str = setting(
+        "none", "to mean 0, variance 1 of the training clips", choices=("none", "per_band")
+    )
+    dropout: float = setting(0.0, "share of features left out before the output layer", ge=0, le=0.95)
+    weight_decay: float = setting(0.0, "decoupled, as in AdamW", ge=0, le=1)
+    lr_schedule: str = setting("constant", "the learning rate over time", choices=("constant", "cosine"))
+    warmup_epochs: float = setting(0.0, "epochs in which a cosine's rate rises from 0", ge=0, le=1000)
+    label_smoothing: float = setting(0.0, "share of a target given to all classes", ge=0, le=0.9)
+    mixup_alpha: float = setting(0.0, "alpha of the mixtures; 0: none", ge=0, le=10)
+    time_shift: float = setting(0.0, "largest roll in time, as a share of the example", ge=0, le=1)
+    gain_db: float = setting(0.0, "largest change of level", ge=0, le=60)
+    freq_shift: float = setting(0.0, "largest move along the mel bands, as a share of them", ge=0, le=0.5)
+    filter_augment_db: float = setting(
+        0.0, "largest change of a band's level, smooth over the bands", ge=0, le=60
+    )
+    time_mask: float = setting(0.0, "longest run of frames covered, as a share", ge=0, le=1)
+    freq_mask: float = setting(0.0, "widest run of bands covered, as a share", ge=0, le=1)
+    unverified_weight: float = setting(1.0, "what an unverified clip counts for", ge=0, le=1)
+    label_refinement_every: int = setting(
+        0, "epochs from one doubt to the next: unverified labels against what is heard in them; 0: never",
+        ge=0, le=MAX_EPOCHS,
+    )  # fmt: skip
+    loss_mask_std: float = setting(
+        0.0, "unverified examples this many deviations above a batch's mean loss do not count; 0: all do",
+        ge=0, le=10,
+    )  # fmt: skip
+    class_balance: str = setting(
+        "none", "make up for rare classes", choices=("none", "loss_weight", "sampler")
+    )
+    verified_finetune_fraction: float = setting(
+        0.0, "share of the epochs, the last ones, on verified clips without mixup", ge=0, le=1
+    )
+    freeze: str = setting(
+        "none", "layers that do not learn, beside --pretrained", choices=("none", "backbone")
+    )
+    precision: str = setting(
         "float32", "numbers to compute in", choices=("float32", "mixed_float16", "mixed_bfloat16")
     )
-    score_hop_seconds: float = knob(0.0, "hop of examples in scoring; 0: as in training", least=0, most=60)
-    score_mean: str = knob("arithmetic", "mean over a clip's examples", choices=("arithmetic", "geometric"))
+    inference_hop_seconds: float = setting(0.0, "hop of examples in scoring; 0: as in training", ge=0, le=60)
+    clip_pooling: str = setting("mean", "mean over a clip's examples", choices=("mean", "geometric_mean"))
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)
 
-    def example_window(self, recipe: Recipe) -> int:
+    def example_frames(self, feature_config: FeatureConfig) -> int:
         """Frames in an example."""
-        return max(1, round(self.example_window_seconds * (1 / recipe.stft_hop_seconds)))
+        return max(1, round(self.example_window_seconds * (1 / feature_config.stft_hop_seconds)))
 
-    def example_hop(self, recipe: Recipe) -> int:
+    def hop_frames(self, feature_config: FeatureConfig) -> int:
         """Frames from one example's start to the next's in training."""
-        return max(1, round(self.example_hop_seconds * (1 / recipe.stft_hop_seconds)))
+        return max(1, round(self.example_hop_seconds * (1 / feature_config.stft_hop_seconds)))
 
-    def score_hop(self, recipe: Recipe) -> int:
+    def inference_hop_frames(self, feature_config: FeatureConfig) -> int:
         """Frames from one example's start to the next's in scoring."""
-        seconds = self.score_hop_seconds or self.example_hop_seconds
-        return max(1, round(seconds * (1 / recipe.stft_hop_seconds)))
+        seconds = self.inference_hop_seconds or self.example_hop_seconds
+        return max(1, round(seconds * (1 / feature_config.stft_hop_seconds)))
 
 
 @dataclass(frozen=True)
@@ -106,24 +118,24 @@ FIELD = HParams(
     example_window_seconds=1.6,
     batch_size=32,
     lr=2e-3,
-    sampling="crops",
-    short="tile",
-    standardize="bands",
+    example_sampling="random_crop",
+    pad_mode="wrap",
+    normalization="per_band",
     dropout=0.3,
     weight_decay=0.01,
-    schedule="cosine",
+    lr_schedule="cosine",
     warmup_epochs=4,
     label_smoothing=0.1,
-    mixup=0.3,
-    band_shift=0.03,
-    filter_db=6,
+    mixup_alpha=0.3,
+    freq_shift=0.03,
+    filter_augment_db=6,
     time_mask=0.2,
-    band_mask=0.2,
+    freq_mask=0.2,
     unverified_weight=0.65,
-    doubt_epochs=15,
-    verified_stretch=0.25,
-    score_hop_seconds=0.8,
-    score_mean="geometric",
+    label_refinement_every=15,
+    verified_finetune_fraction=0.25,
+    inference_hop_seconds=0.8,
+    clip_pooling="geometric_mean",
 )
 
 PRESETS = {
@@ -138,7 +150,9 @@ PRESETS = {
     # For fine-tuning the weights that YAMNet's authors publish, whose features are not standardized.
     "yamnet": Preset(
         "yamnet",
-        replace(FIELD, example_window_seconds=0.96, score_hop_seconds=0.48, standardize="none", lr=1e-3),
+        replace(
+            FIELD, example_window_seconds=0.96, inference_hop_seconds=0.48, normalization="none", lr=1e-3
+        ),
         epochs=60,
     ),
 }

@@ -17,7 +17,7 @@ def learning_rate(
     hparams: HParams, epoch_steps: float, total_steps: int
 ) -> float | schedules.LearningRateSchedule:
     """The rate for each step: constant, or a linear rise and then half a cosine down to 0."""
-    if hparams.schedule == "constant":
+    if hparams.lr_schedule == "constant":
         return hparams.lr
     rising = min(round(hparams.warmup_epochs * epoch_steps), total_steps)
     falling = max(1, total_steps - rising)
@@ -67,8 +67,8 @@ class MaskedLoss(keras.losses.Loss):
 def loss(hparams: HParams) -> keras.losses.Loss:
     """Cross-entropy of logits: over the classes, or of each class for itself and then their mean."""
     name = {"softmax": "categorical_crossentropy", "logistic": "binary_crossentropy"}[hparams.classifier]
-    if hparams.loss_mask:
-        return MaskedLoss(name, hparams.label_smoothing, hparams.loss_mask)
+    if hparams.loss_mask_std:
+        return MaskedLoss(name, hparams.label_smoothing, hparams.loss_mask_std)
     kinds = {"softmax": keras.losses.CategoricalCrossentropy, "logistic": keras.losses.BinaryCrossentropy}
     return kinds[hparams.classifier](from_logits=True, label_smoothing=hparams.label_smoothing)
 

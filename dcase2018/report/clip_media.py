@@ -17,14 +17,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcase2018.data.audio import BadClipError, Clip
-from dcase2018.data.files import find_sources
+from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.files import list_clips
 from dcase2018.evaluation.metrics import top_classes
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.inference.predictor import scores_over_time
+from dcase2018.inference.predictor import iter_window_scores
 from dcase2018.report.summary import Side
-from dcase2018.utils.parallel import workers
+from dcase2018.utils.parallel import parallel_pool
 from dcase2018.utils.progress import Progress
 
 SECONDS = 15.0  # of a clip that are shown and played
@@ -40,10 +40,10 @@ def audio_files(audio: Path, fnames: Sequence[str]) -> dict[str, Path]:
     InputError
         If one is not in the folder, or its name leads out of it.
     """
-    return {source.fname: source.path for source in find_sources(audio, fnames)}
+    return {source.fname: source.path for source in list_clips(audio, fnames)}
 
 
-def write_excerpt(target: Path, source: Path, recipe: Recipe) -> str:
+def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> str:
     """Write the beginning of a clip as Ogg Vorbis, or return why there is nothing to be heard.
 
     Raises
@@ -52,15 +52,15 @@ def write_excerpt(target: Path, source: Path, recipe: Recipe) -> str:
         If the clip cannot be opened, or the excerpt not be written.
     """
     try:
-        with Clip(source, recipe.sample_rate) as clip:
-            blocks, full_scale = FrontEnd(recipe).heard(clip)
-            pieces = list(_pieces(blocks, round(SECONDS * recipe.sample_rate)))
-    except BadClipError as error:
+        with AudioReader(source, feature_config.sample_rate) as clip:
+            blocks, full_scale = FrontEnd(feature_config).preprocessed_blocks(clip)
+            pieces = list(_pieces(blocks, round(SECONDS * feature_config.sample_rate)))
+    except AudioReadError as error:
         return str(error)
     if not pieces:
         return "no samples"
     encoded = io.BytesIO()
-    with soundfile.SoundFile(encoded, "w", recipe.sample_rate, 1, "VORBIS", format="OGG") as excerpt:
+    with soundfile.SoundFile(encoded, "w", feature_config.sample_rate, 1, "VORBIS", format="OGG") as excerpt:
         for piece in pieces:
             excerpt.write(piece / np.float32(full_scale))
     target.write_bytes(encoded.getbuffer())
@@ -85,7 +85,7 @@ STRONG = LinearSegmentedColormap.from_list("strong", [(0.18, 0.55, 0.85, 0.06), 
 
 MOST_COLUMNS = 600  # of the log mels: more cannot be seen
 
-# How samples are drawn, where the recipe has no bands.
+# How samples are drawn, where the feature_config has no bands.
 BANDS_OF_SAMPLES = 64
 
 
@@ -108,13 +108,13 @@ class Strip:
     scores: np.ndarray
 
 
-def draw_clip(target: Path, frames: np.ndarray, recipe: Recipe, strip: Strip) -> None:
-    """Draw frames, (n_frames, recipe.width), and the scores over them, as a WebP that has no background."""
+def draw_clip(target: Path, frames: np.ndarray, feature_config: FeatureConfig, strip: Strip) -> None:
+    """Draw frames, (n_frames, feature_config.n_features), and the scores over them, as a WebP that has no background."""
     figure, above, below = _figure(len(strip.names))
     for drawn in (*above.collections, *below.collections):
         drawn.remove()
-    seconds = len(frames) * recipe.stft_hop_seconds
-    _draw_mels(above, frames, recipe)
+    seconds = len(frames) * feature_config.stft_hop_seconds
+    _draw_mels(above, frames, feature_config)
     _draw_strip(below, strip, seconds)
     above.set(xlabel="", xlim=(0, seconds))
     for axes in (above, below):
@@ -148,15 +148,15 @@ def _draw_strip(axes: Axes, strip: Strip, seconds: float) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def _draw_mels(axes: Axes, frames: np.ndarray, recipe: Recipe) -> None:
-    low, high = recipe.mel_min_hz, recipe.mel_max_hz
-    if recipe.feature == "waveform":
-        low, high = 0.0, recipe.sample_rate / 2
-        frames = _mels_of(frames, recipe)
+def _draw_mels(axes: Axes, frames: np.ndarray, feature_config: FeatureConfig) -> None:
+    low, high = feature_config.mel_min_hz, feature_config.mel_max_hz
+    if feature_config.feature == "waveform":
+        low, high = 0.0, feature_config.sample_rate / 2
+        frames = _mels_of(frames, feature_config)
     step = -(-len(frames) // MOST_COLUMNS)
     starts = np.arange(0, len(frames), step)
     columns = np.add.reduceat(frames.astype(np.float32), starts) / np.diff([*starts, len(frames)])[:, None]
-    edges = np.append(starts, len(frames)) * recipe.stft_hop_seconds
+    edges = np.append(starts, len(frames)) * feature_config.stft_hop_seconds
     specshow(
         columns.T, ax=axes, x_axis="s", y_axis="mel", cmap="magma",
         x_coords=edges, y_coords=librosa.mel_frequencies(columns.shape[1] + 1, fmin=low, fmax=high, htk=True),
@@ -166,14 +166,14 @@ def _draw_mels(axes: Axes, frames: np.ndarray, recipe: Recipe) -> None:
     axes.set(ylim=(low, high), ylabel="kHz")
 
 
-def _mels_of(samples: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Log mels of the samples that a recipe of waveforms keeps, a frame a row of them."""
+def _mels_of(samples: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
+    """Log mels of the samples that a feature_config of waveforms keeps, a frame a row of them."""
     y = samples.astype(np.float32).ravel()
     mels = librosa.feature.melspectrogram(
-        y=librosa.util.fix_length(y, size=max(len(y), recipe.n_fft)), sr=recipe.sample_rate,
-        hop_length=recipe.hop_length, n_fft=recipe.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
+        y=librosa.util.fix_length(y, size=max(len(y), feature_config.n_fft)), sr=feature_config.sample_rate,
+        hop_length=feature_config.hop_length, n_fft=feature_config.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
     )  # fmt: skip
-    return np.log(mels.T[: len(samples)] + recipe.mel_log_offset)
+    return np.log(mels.T[: len(samples)] + feature_config.mel_log_offset)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Illustration:
 
     number: int
     target: Path
-    recipe: Recipe
+    feature_config: FeatureConfig
     frames: np.ndarray
     strip: Strip
     source: Path | None
@@ -192,11 +192,11 @@ class Illustration:
         made: dict[str, Any] = {"picture": None, "excerpt": None, "silent": None}
         if len(self.frames):
             picture = self.target.with_suffix(".webp")
-            draw_clip(picture, self.frames, self.recipe, self.strip)
+            draw_clip(picture, self.frames, self.feature_config, self.strip)
             made["picture"] = f"{picture.parent.name}/{picture.name}"
         if self.source:
             excerpt = self.target.with_suffix(".ogg")
-            made["silent"] = write_excerpt(excerpt, self.source, self.recipe) or None
+            made["silent"] = write_excerpt(excerpt, self.source, self.feature_config) or None
             made["excerpt"] = None if made["silent"] else f"{excerpt.parent.name}/{excerpt.name}"
         return self.number, made
 
@@ -224,7 +224,7 @@ def illustrate(folder: Path, side: Side, sources: Mapping[str, Path], jobs: int 
     made: dict[int, dict[str, Any]] = {}
     with (
         Progress("illustrate", len(clips), "clips") as progress,
-        workers(1 if len(clips) <= FEW else jobs) as parallel,
+        parallel_pool(1 if len(clips) <= FEW else jobs) as parallel,
     ):
         for number, files in parallel(joblib.delayed(clip)() for clip in clips):
             made[number] = files
@@ -235,15 +235,15 @@ def illustrate(folder: Path, side: Side, sources: Mapping[str, Path], jobs: int 
 def _planned(folder: Path, side: Side, sources: Mapping[str, Path]) -> Iterator[Illustration]:
     shown = side.clips[side.clips["shown"] != ""]
     store = side.ensemble.members[0].store
-    most = round(SECONDS / store.recipe.stft_hop_seconds)
-    examples = scores_over_time(side.ensemble, list(shown["fname"]))
+    most = round(SECONDS / store.feature_config.stft_hop_seconds)
+    examples = iter_window_scores(side.ensemble, list(shown["fname"]))
     places = len(str(len(side.clips)))
     for (clip, row), (seconds, scores) in zip(shown.iterrows(), examples, strict=True):
         yield Illustration(
             row["number"],
             folder / f"{side.key}{row['number']:0{places}}",
-            store.recipe,
-            store.clip(store.rows[row["fname"]])[:most],
+            store.feature_config,
+            store.frames_of(store.rows[row["fname"]])[:most],
             _strip(side, clip, seconds, scores),
             sources.get(row["fname"]),
         )
@@ -251,11 +251,11 @@ def _planned(folder: Path, side: Side, sources: Mapping[str, Path]) -> Iterator[
 
 def _strip(side: Side, clip: int, seconds: np.ndarray, scores: np.ndarray) -> Strip:
     """The top three of a clip over time, by their ranks, and the label if it is not among them."""
-    truth = side.evaluation.truth[clip]
+    y_true = side.evaluation.y_true[clip]
     top = top_classes(side.evaluation.scores[clip : clip + 1])[0]
-    names = [f"{rank} ✓" if truth[index] else f"{rank}" for rank, index in enumerate(top, 1)]
+    names = [f"{rank} ✓" if y_true[index] else f"{rank}" for rank, index in enumerate(top, 1)]
     classes = list(top)
-    if not truth[top].any():
+    if not y_true[top].any():
         classes.append(side.hardest_labels[clip])
         names.append("✓")
     return Strip(names, seconds, scores[:, classes].T)
@@ -266,6 +266,6 @@ def _of_store(side: Side, number: int) -> dict[str, Any]:
     store = side.ensemble.members[0].store
     row = store.rows[side.clips["fname"].iloc[number - 1]]
     return {
-        "seconds": float(store.lengths[row] * store.recipe.stft_hop_seconds),
-        "problem": store.problems[row],
+        "seconds": float(store.lengths[row] * store.feature_config.stft_hop_seconds),
+        "problem": store.errors[row],
     }

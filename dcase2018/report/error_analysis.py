@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from dcase2018.data.labels import verified
+from dcase2018.data.labels import verified_mask
 from dcase2018.evaluation.confidence_intervals import intervals
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.metrics import top_classes
@@ -51,8 +51,8 @@ def confusion(evaluation: Evaluation) -> np.ndarray:
 def cells(evaluation: Evaluation) -> list[tuple[int, int, int]]:
     """Where each clip counts in the confusion matrix: (row, column, clip)."""
     answers = top_classes(evaluation.scores, 1)[:, 0]
-    rows, clips = np.nonzero(evaluation.truth.T)
-    right = evaluation.truth[clips, answers[clips]]
+    rows, clips = np.nonzero(evaluation.y_true.T)
+    right = evaluation.y_true[clips, answers[clips]]
     counted = ~right | (rows == answers[clips])
     return [
         (int(row), int(answers[clip]), int(clip))
@@ -62,23 +62,23 @@ def cells(evaluation: Evaluation) -> list[tuple[int, int, int]]:
 
 def hardest_labels(evaluation: Evaluation) -> np.ndarray:
     """The class of each clip: that of its labels which scored least, int, (clips,)."""
-    return np.where(evaluation.truth, evaluation.scores, np.inf).argmin(axis=1)
+    return np.where(evaluation.y_true, evaluation.scores, np.inf).argmin(axis=1)
 
 
 def clip_table(evaluation: Evaluation) -> pd.DataFrame:
     """What `Evaluation.clips` says, and what orders the clips.
 
     Columns are added: `number`, from 1, before the others; `verified` where the labels tell it (1 or 0);
-    `label_score`, of the label that scored least; `margin`, by which that is above the best of the other
+    `given_label_score`, of the label that scored least; `margin`, by which that is above the best of the other
     classes; and `shown`, the kinds that the clip is shown for, parted by commas.
     """
     table = evaluation.clips
     table.insert(0, "number", np.arange(1, len(table) + 1))
     if "manually_verified" in evaluation.labels:
-        table["verified"] = verified(evaluation.labels).astype(int)
-    table["label_score"] = evaluation.scores[np.arange(len(table)), hardest_labels(evaluation)]
-    others = np.where(evaluation.truth, -np.inf, evaluation.scores).max(axis=1)
-    table["margin"] = table["label_score"] - np.where(np.isfinite(others), others, 0)
+        table["verified"] = verified_mask(evaluation.labels).astype(int)
+    table["given_label_score"] = evaluation.scores[np.arange(len(table)), hardest_labels(evaluation)]
+    others = np.where(evaluation.y_true, -np.inf, evaluation.scores).max(axis=1)
+    table["margin"] = table["given_label_score"] - np.where(np.isfinite(others), others, 0)
     shown = choose(table, hardest_labels(evaluation))
     table["shown"] = [", ".join(shown.get(clip, [])) for clip in range(len(table))]
     return table

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dcase2018.runs.run import Run
-from dcase2018.utils.atomic import published
+from dcase2018.utils.atomic import atomic_path
 from dcase2018.utils.errors import InputError
 
 PANELS = {"loss": "training loss", "val_map3": "validation MAP@3", "learning_rate": "learning rate"}
@@ -44,6 +44,6 @@ def plot_history(run: Run) -> Path:
     figure.align_ylabels()
     figure.suptitle(f"{run.path.name}: {run.model}")
     target = run.path / "history.png"
-    with published(target) as partial:
+    with atomic_path(target) as partial:
         figure.savefig(partial, format="png", dpi=120)
     return target

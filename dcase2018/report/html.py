@@ -113,8 +113,11 @@ class SideView:
 
     def origin_of(self, run: Mapping[str, Any]) -> dict[str, object]:
         """What a run was made by and from."""
-        facts = {name: run[name] for name in ("seed", "training_data", "validation_data", "init_from")}
-        for name, value in run["made"].items():  # which is for people, and may be anything
+        facts = {
+            name: run[name]
+            for name in ("seed", "training_fingerprint", "validation_fingerprint", "pretrained_fingerprint")
+        }
+        for name, value in run["provenance"].items():  # which is for people, and may be anything
             several = isinstance(value, dict)
             facts[name] = ", ".join(f"{key} {value[key]}" for key in value) if several else value
         return {name.replace("_", " "): value for name, value in facts.items() if value not in (None, "")}

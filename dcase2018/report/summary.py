@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dcase2018.data.labels import label_lists
-from dcase2018.evaluation.calibration import calibration_error, reliability
+from dcase2018.data.labels import labels_per_clip
+from dcase2018.evaluation.calibration import calibration_error, reliability_table
 from dcase2018.evaluation.evaluate import OVERALL, Evaluation
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.report.error_analysis import cells, class_table, clip_table, confusion, hardest_labels
 from dcase2018.report.published_results import published_scores
-from dcase2018.runs.provenance import origin
+from dcase2018.runs.provenance import collect_provenance
 from dcase2018.runs.run import Run
 
 FORMAT = 1
@@ -50,8 +50,8 @@ class Side:
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
-        """See `scoring.reliability`."""
-        return reliability(self.evaluation.scores, self.evaluation.truth)
+        """See `reliability_table`."""
+        return reliability_table(self.evaluation.scores, self.evaluation.y_true)
 
     @cached_property
     def confusion(self) -> pd.DataFrame:
@@ -97,10 +97,10 @@ class Side:
             "confusion": self.confusion.to_numpy().tolist(),
             "cells": [[row, column, int(answers[clip])] for row, column, clip in cells(evaluation)],
             "clips": rows(self.clips),
-            "labels": label_lists(evaluation.labels),
+            "labels": labels_per_clip(evaluation.labels),
             "class_of_clip": self.hardest_labels.tolist(),
             "shown": list(shown),
-            "calibration_error": calibration_error(evaluation.scores, evaluation.truth),
+            "calibration_error": calibration_error(evaluation.scores, evaluation.y_true),
             "reliability": rows(self.reliability),
             "runs": [self._run(member.run) for member in self.ensemble.members],
         }
@@ -109,7 +109,7 @@ class Side:
         """What a run says of itself, and its history."""
         history = self.histories.get(str(run.path))
         values = dataclasses.asdict(run) | {"path": str(run.path)}
-        del values["classes"], values["class_clips"]
+        del values["classes"], values["class_counts"]
         return values | {"history": [] if history is None else rows(history)}
 
 
@@ -130,9 +130,9 @@ def account(
     first = sides[0].evaluation
     return {
         "dcase2018_report": FORMAT,
-        "made": origin(),
+        "made": collect_provenance(),
         "classes": list(first.classes),
-        "parts": list(first.parts),
+        "parts": list(first.by_usage),
         "published_baseline": published_scores(first.labels),
         "seconds_shown": seconds,
         "audible": audible,

@@ -23,15 +23,15 @@ from dcase2018.report.charts import learning_curves, reliability_diagram
 from dcase2018.report.clip_media import SECONDS, audio_files, illustrate
 from dcase2018.report.html import render
 from dcase2018.report.summary import Side, account, tables
-from dcase2018.utils.atomic import AnyPath, ensure_writable, published_folder
-from dcase2018.utils.config import read_object
+from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
+from dcase2018.utils.config import read_json_object
 from dcase2018.utils.errors import InputError
 
 PAGE, NUMBERS, CLIPS = "index.html", "report.json", "clips"
 
 
 def report(
-    ensemble: Ensemble, labels: pd.DataFrame, out: AnyPath, audio: AnyPath | None = None, jobs: int = -1
+    ensemble: Ensemble, labels: pd.DataFrame, out: StrPath, audio: StrPath | None = None, jobs: int = -1
 ) -> Path:
     """Report what an ensemble says of labelled clips.
 
@@ -56,13 +56,13 @@ def report(
     InputError
         If `out` holds something that is no report, a clip is not in `audio`, or see `predict`.
     Dcase2018Error, OSError
-        See `predict` and `published_folder`.
+        See `predict` and `atomic_directory`.
     """
     check_report(out, labels, audio)
     return report_sides([(ensemble, evaluate(ensemble, labels))], out, audio, jobs)
 
 
-def check_report(out: AnyPath, labels: pd.DataFrame, audio: AnyPath | None = None) -> None:
+def check_report(out: StrPath, labels: pd.DataFrame, audio: StrPath | None = None) -> None:
     """See to it, before the work, that a report can be written, and that its clips are in `audio`.
 
     Raises
@@ -83,7 +83,7 @@ def check_report(out: AnyPath, labels: pd.DataFrame, audio: AnyPath | None = Non
 def _check_standing(out: Path) -> None:
     """Refuse a folder that is no report, or has more in it than a report: it would be lost."""
     try:
-        held = read_object(out / NUMBERS)
+        held = read_json_object(out / NUMBERS)
         parts = {PAGE, NUMBERS, CLIPS, *held["files"]}
     except (OSError, InputError, KeyError, TypeError):
         raise InputError(f"{out} exists and is no report; name another folder") from None
@@ -103,8 +103,8 @@ def name_of(ensemble: Ensemble) -> str:
 
 def report_sides(
     evaluated: Sequence[tuple[Ensemble, Evaluation]],
-    out: AnyPath,
-    audio: AnyPath | None = None,
+    out: StrPath,
+    audio: StrPath | None = None,
     jobs: int = -1,
 ) -> Path:
     """Report one ensemble, or two beside each other, with what they say of the same labelled clips.
@@ -119,11 +119,11 @@ def report_sides(
     return _write_report(sides, Path(out), audio, jobs)
 
 
-def _write_report(sides: Sequence[Side], out: Path, audio: AnyPath | None, jobs: int) -> Path:
+def _write_report(sides: Sequence[Side], out: Path, audio: StrPath | None, jobs: int) -> Path:
     """Write a report, whole or not at all."""
     names = list(sides[0].evaluation.labels["fname"])
     sources = audio_files(Path(audio), names) if audio is not None else {}
-    with published_folder(out, durable=False, replacing=True) as folder:
+    with atomic_directory(out, fsync=False, overwrite=True) as folder:
         (folder / CLIPS).mkdir()
         shown = [illustrate(folder / CLIPS, side, sources, jobs) for side in sides]
         numbers = account(sides, shown, SECONDS, audio is not None)

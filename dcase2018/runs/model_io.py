@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcase2018.utils.atomic import published
+from dcase2018.utils.atomic import atomic_path
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def save_model(model: "keras.Model", path: Path) -> None:
     """Write a network as a `.keras` file, whole or not at all."""
-    with published(path) as partial:
+    with atomic_path(path) as partial:
         model.save(partial)
 
 
-def is_whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Whether a `.keras` file is there, with all that was written to it: it is an archive with checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -37,7 +37,7 @@ def load_model(path: Path, compiled: bool) -> "keras.Model":
     """
     import keras
 
-    if not is_whole(path):
+    if not is_complete(path):
         raise InputError(
             f"{path} is refused: it is damaged; the dcase2018 fit that wrote it goes on from a checkpoint"
         )

@@ -11,7 +11,7 @@ LIBRARIES = ("dcase2018", "keras", "tensorflow", "jax", "torch", "numpy", "h5py"
 
 
 @cache
-def origin() -> dict[str, object]:
+def collect_provenance() -> dict[str, object]:
     """Tell it, as a run keeps it; the same for all runs of a process."""
     return {
         "command": shlex.join(sys.argv),

@@ -9,7 +9,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 
-class Events:
+class TensorBoardWriter:
     """A file of events that goes on after `step`: TensorBoard drops what earlier files have beyond it."""
 
     def __init__(self, folder: Path, step: int) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated, NotRequired, TypedDict
 
 from dcase2018.utils.atomic import open_text
-from dcase2018.utils.config import Amount, Count, Rule, from_dict, read_object
+from dcase2018.utils.config import Constraint, NonNegativeFloat, NonNegativeInt, from_dict, read_json_object
 from dcase2018.utils.errors import Dcase2018Error, InputError
 
 FILE = "state.json"
 
-Seed = Annotated[int, Rule("a word of a random state", least=0, most=2**32 - 1)]
+Seed = Annotated[int, Constraint("a word of a random state", ge=0, le=2**32 - 1)]
 
 
 @dataclass(frozen=True)
-class Limits:
+class StoppingCriteria:
     """What ends a training before its last epoch.
 
     Attributes
@@ -35,18 +35,18 @@ class Limits:
     patience: int | None = None
 
 
-class Row(TypedDict):
+class EpochLog(TypedDict):
     """What the history has of an epoch; `val_map3` where clips are scored on the way."""
 
-    epoch: Count
-    step: Count
+    epoch: NonNegativeInt
+    step: NonNegativeInt
     loss: float
-    learning_rate: Amount
-    val_map3: NotRequired[Annotated[float, Rule("MAP@3", least=0, most=1)]]
-    seconds: Amount
+    learning_rate: NonNegativeFloat
+    val_map3: NotRequired[Annotated[float, Constraint("MAP@3", ge=0, le=1)]]
+    seconds: NonNegativeFloat
 
 
-def read_history(path: Path) -> list[Row]:
+def read_history(path: Path) -> list[EpochLog]:
     """Read a history.csv.
 
     Raises
@@ -54,14 +54,14 @@ def read_history(path: Path) -> list[Row]:
     InputError
         If it is damaged, naming the line.
     """
-    rows: list[Row] = []
+    rows: list[EpochLog] = []
     with open_text(path) as file:
         lines = csv.reader(file)
         try:
             header = next(lines, [])
             for fields in lines:
                 named = zip(header, fields, strict=True)
-                rows.append(from_dict(Row, {name: _number(text) for name, text in named if text}))
+                rows.append(from_dict(EpochLog, {name: _number(text) for name, text in named if text}))
         except (ValueError, csv.Error, InputError) as error:
             raise InputError(f"{path} is damaged: line {lines.line_num}: {error}") from None
     return rows
@@ -72,33 +72,33 @@ def _number(text: str) -> int | float:
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a training stands after `step` steps.
 
     Attributes
     ----------
     seconds
         Time spent so far.
-    loss_sum, loss_steps
+    loss_sum, n_losses
         Of the losses since the last epoch's end.
     history
         A row for each epoch that is complete (see `Run`).
-    lasting
+    permanent_checkpoints
         Checkpoints kept for good: step, and the seconds at which it was made.
-    seeds
+    rng_states
         States of the network's random layers, which a `.keras` file leaves out.
     """
 
-    step: Count = 0
-    seconds: Amount = 0.0
+    step: NonNegativeInt = 0
+    seconds: NonNegativeFloat = 0.0
     loss_sum: float = 0.0
-    loss_steps: Count = 0
-    history: list[Row] = field(default_factory=list)
-    lasting: dict[Count, Amount] = field(default_factory=dict)
-    seeds: list[list[Seed]] = field(default_factory=list)
+    n_losses: NonNegativeInt = 0
+    history: list[EpochLog] = field(default_factory=list)
+    permanent_checkpoints: dict[NonNegativeInt, NonNegativeFloat] = field(default_factory=dict)
+    rng_states: list[list[Seed]] = field(default_factory=list)
 
     @classmethod
-    def load(cls, folder: Path, step: int) -> "State":
+    def load(cls, folder: Path, step: int) -> "TrainingState":
         """Read the state of the checkpoint after `step` steps.
 
         Raises
@@ -108,7 +108,7 @@ class State:
         """
         path = folder / FILE
         try:
-            state = from_dict(cls, read_object(path))
+            state = from_dict(cls, read_json_object(path))
             if state.step != step:
                 raise InputError(f"step must be {step}, not {state.step}")
             return state
@@ -118,7 +118,7 @@ class State:
             ) from None
 
     @classmethod
-    def told(cls, history: list[Row]) -> "State":
+    def from_history(cls, history: list[EpochLog]) -> "TrainingState":
         """What a history tells of where a training stands."""
         if not history:
             return cls()
@@ -129,12 +129,12 @@ class State:
         (folder / FILE).write_text(json.dumps(dataclasses.asdict(self)) + "\n", "utf-8")
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> EpochLog | None:
         """Row of the first epoch with the best validation score; None without one."""
         scored = [row for row in self.history if "val_map3" in row]
         return max(scored, key=lambda row: row["val_map3"], default=None)
 
-    def end(self, total_steps: int, limits: Limits) -> str:
+    def stop_reason(self, total_steps: int, limits: StoppingCriteria) -> str:
         """Say why training is over; "" if it is not."""
         if self.step >= total_steps:
             return f"all {len(self.history)} epochs are done"

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dcase2018.inference.audio_tagger import Listener
-from dcase2018.inference.event_detection import Event, Joining, find_events
-from dcase2018.inference.window_scores import Timeline
+from dcase2018.inference.audio_tagger import AudioTagger
+from dcase2018.inference.event_detection import Event, EventConfig, detect_events
+from dcase2018.inference.window_scores import WindowScores
 from dcase2018.server.waveform_preview import overview
 
 Tell = Callable[[float], object]
@@ -17,10 +17,10 @@ COLUMNS = 1200  # of scores over time that a page is given, at most
 LANES = 8  # classes that it is given over time
 EVENTS = 2000  # and events
 
-JOINING = Joining()  # what makes an event, as `tag` has it by default
+JOINING = EventConfig()  # what makes an event, as `tag` has it by default
 
 
-def tagged(listener: Listener, path: Path, tell: Tell) -> dict[str, Any]:
+def tagged(listener: AudioTagger, path: Path, tell: Tell) -> dict[str, Any]:
     """Say of a recording what `tag` says.
 
     Returns
@@ -32,22 +32,22 @@ def tagged(listener: Listener, path: Path, tell: Tell) -> dict[str, Any]:
 
     Raises
     ------
-    BadClipError, OSError
-        As `Listener` has it.
+    AudioReadError, OSError
+        As `AudioTagger` has it.
     """
     scores = listener.scores(path, lambda share: tell(share / 2))
-    line = listener.timeline(path, tell=lambda share: tell(share / 2))
+    line = listener.window_scores(path, tell=lambda share: tell(share / 2))
     timeline = {
         "starts": _rounded(line.starts, 3),
         "ends": _rounded(line.ends, 3),
         "scores": {label: _rounded(of, 6) for label, of in zip(listener.classes, line.scores.T, strict=True)},
-        "quiet": line.quiet.tolist(),
-        "events": _events(find_events(line, listener.classes, JOINING)),
+        "quiet": line.is_silent.tolist(),
+        "events": _events(detect_events(line, listener.classes, JOINING)),
     }
     return {"seconds": line.seconds, "scores": _by_class(listener, scores), "timeline": timeline}
 
 
-def shown(listeners: Sequence[Listener], path: Path, tell: Tell) -> Iterator[dict[str, Any]]:
+def shown(listeners: Sequence[AudioTagger], path: Path, tell: Tell) -> Iterator[dict[str, Any]]:
     """Say what a page shows of a recording, bit by bit: how it looks, and what each of some runs says of it.
 
     Yields
@@ -59,8 +59,8 @@ def shown(listeners: Sequence[Listener], path: Path, tell: Tell) -> Iterator[dic
 
     Raises
     ------
-    BadClipError, OSError
-        As `Listener` has it.
+    AudioReadError, OSError
+        As `AudioTagger` has it.
     """
     yield {"overview": overview(path)}
 
@@ -70,18 +70,18 @@ def shown(listeners: Sequence[Listener], path: Path, tell: Tell) -> Iterator[dic
     for run, listener in enumerate(listeners):
         yield {"run": run, "scores": _by_class(listener, listener.scores(path, share))}
     for run, listener in enumerate(listeners):
-        yield {"run": run} | _over_time(listener, listener.timeline(path, tell=share))
+        yield {"run": run} | _over_time(listener, listener.window_scores(path, tell=share))
 
 
-def _over_time(listener: Listener, line: Timeline) -> dict[str, Any]:
-    events = find_events(line, listener.classes, JOINING)
-    scores = np.where(line.quiet[:, None], 0, line.scores)
+def _over_time(listener: AudioTagger, line: WindowScores) -> dict[str, Any]:
+    events = detect_events(line, listener.classes, JOINING)
+    scores = np.where(line.is_silent[:, None], 0, line.scores)
     firsts = np.unique(np.linspace(0, len(line), min(len(line), COLUMNS), endpoint=False).astype(int))
     parts = np.maximum.reduceat(scores, firsts) if len(line) else scores
     best = np.argsort(-scores.max(axis=0, initial=0), kind="stable")[:LANES]
     lanes = [{"label": listener.classes[number], "scores": _rounded(parts[:, number], 3)} for number in best]
     return {
-        "edges": _rounded(line.edges[[*firsts, len(line)]], 3),
+        "edges": _rounded(line.boundaries[[*firsts, len(line)]], 3),
         "lanes": lanes,
         "events": _events(events[:EVENTS]),
         "more_events": max(0, len(events) - EVENTS),
@@ -92,8 +92,8 @@ def _over_time(listener: Listener, line: Timeline) -> dict[str, Any]:
 def _events(events: Sequence[Event]) -> list[dict[str, Any]]:
     return [
         {
-            "start": round(event.start, 3),
-            "end": round(event.end, 3),
+            "start": round(event.onset, 3),
+            "end": round(event.offset, 3),
             "label": event.label,
             "score": round(event.score, 6),
         }
@@ -101,7 +101,7 @@ def _events(events: Sequence[Event]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_class(listener: Listener, scores: np.ndarray) -> dict[str, float]:
+def _by_class(listener: AudioTagger, scores: np.ndarray) -> dict[str, float]:
     return dict(zip(listener.classes, scores.tolist(), strict=True))
 
 

@@ -15,10 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dcase2018.server.application import make_application
 from dcase2018.server.middleware import is_loopback
 from dcase2018.server.pool import Pool
-from dcase2018.server.uploads import Desk, Limits
-from dcase2018.utils.atomic import AnyPath
+from dcase2018.server.uploads import Desk, UploadLimits
+from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.signals import StoppedError, Wish, wish_to_end
+from dcase2018.utils.signals import Interrupted, StopFlag, catch_stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ CONNECTIONS = 256
 
 
 def serve(
-    runs: Sequence[AnyPath],
+    runs: Sequence[StrPath],
     host: str = "127.0.0.1",
     port: int = 8000,
     jobs: int = 1,
-    limits: Limits | None = None,
+    limits: UploadLimits | None = None,
     tell: Callable[[str], object] = print,
 ) -> None:
     """Serve a page to try runs with, each a tagger of its own, until a signal comes.
@@ -53,32 +53,32 @@ def serve(
         If the address cannot be served at, or one is no run.
     Dcase2018Error
         If a process that listens cannot be started.
-    StoppedError
+    Interrupted
         In the end: it is the only one.
     """
     pool = Pool([[str(run)] for run in runs], jobs)
-    app = make_application(pool, Desk(limits or Limits()), names_of(runs), host)
+    app = make_application(pool, Desk(limits or UploadLimits()), names_of(runs), host)
 
     async def work() -> None:
         try:
             log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
-            if await _unless_wished(wish, pool.start()):
+            if await _unless_wished(stop_flag, pool.start()):
                 if not is_loopback(host):
                     log.warning("everybody who reaches this machine can use it: it asks for no password")
                 tell(address(host, listening.getsockname()[1]))
-                await Server(app, pool, wish).serve(sockets=[listening])
+                await Server(app, pool, stop_flag).serve(sockets=[listening])
         finally:
             await pool.close()
 
-    with wish_to_end() as wish, _bound(host, port) as listening:
+    with catch_stop_signals() as stop_flag, _bound(host, port) as listening:
         asyncio.run(work())
-    raise StoppedError(wish.number, "stopped")
+    raise Interrupted(stop_flag.signum, "stopped")
 
 
-async def _unless_wished(wish: Wish, work: Coroutine[Any, Any, None]) -> bool:
+async def _unless_wished(stop_flag: StopFlag, work: Coroutine[Any, Any, None]) -> bool:
     """Wait for work until a signal comes; say whether it was done."""
     task = asyncio.create_task(work)
-    while not task.done() and not wish.number:
+    while not task.done() and not stop_flag.signum:
         await asyncio.wait([task], timeout=0.1)
     if task.done():
         task.result()
@@ -109,7 +109,7 @@ def address(host: str, port: int) -> str:
     return f"http://{name}:{port}/"
 
 
-def names_of(runs: Sequence[AnyPath]) -> list[str]:
+def names_of(runs: Sequence[StrPath]) -> list[str]:
     """Names of runs: those of their folders, or their paths if two folders have one name."""
     names = [Path(run).resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
@@ -118,7 +118,7 @@ def names_of(runs: Sequence[AnyPath]) -> list[str]:
 class Server(uvicorn.Server):
     """Ends when a signal was noted, and what listens with it."""
 
-    def __init__(self, app: Any, pool: Pool, wish: Wish) -> None:
+    def __init__(self, app: Any, pool: Pool, stop_flag: StopFlag) -> None:
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what clients do wrong is told to them
         super().__init__(
             uvicorn.Config(
@@ -134,13 +134,13 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
             )
         )
-        self.pool, self.wish = pool, wish
+        self.pool, self.stop_flag = pool, stop_flag
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         return contextlib.nullcontext()
 
     async def on_tick(self, counter: int) -> bool:
-        return await super().on_tick(counter) or bool(self.wish.number)
+        return await super().on_tick(counter) or bool(self.stop_flag.signum)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self.pool.close()

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 
 @dataclass(frozen=True)
-class Limits:
+class UploadLimits:
     """What is taken at most.
 
     Attributes
@@ -39,7 +39,7 @@ class Limits:
 class Desk:
     """Takes recordings in."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: UploadLimits) -> None:
         self.limits = limits
         self.requests, self.held = 0, 0
 
@@ -115,7 +115,7 @@ async def _write(file: IO[bytes], chunk: bytes) -> None:
         raise HTTPException(507, f"the recording cannot be held here: {error.strerror}") from None
 
 
-def _check_headers(request: Request, limits: Limits) -> None:
+def _check_headers(request: Request, limits: UploadLimits) -> None:
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/"):
         raise HTTPException(415, "a form was sent; send the audio file itself as the body")
@@ -125,7 +125,7 @@ def _check_headers(request: Request, limits: Limits) -> None:
         raise _too_large(limits)
 
 
-def _too_large(limits: Limits) -> HTTPException:
+def _too_large(limits: UploadLimits) -> HTTPException:
     return HTTPException(
         413, f"the file is too large; up to {limits.upload_bytes / 1e6:.0f} MB are taken here"
     )

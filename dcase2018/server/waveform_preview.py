@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from dcase2018.data.audio import Clip
-from dcase2018.features.config import Recipe
+from dcase2018.data.audio import AudioReader
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 
 COLUMNS = 1200  # at most
-RECIPE = Recipe(mel_bands=96, mel_min_hz=40, mel_max_hz=16000, mel_log_offset=1e-5)
+RECIPE = FeatureConfig(mel_bands=96, mel_min_hz=40, mel_max_hz=16000, mel_log_offset=1e-5)
 DEPTH = np.log(10 ** (70 / 20))  # what is 70 dB below the loudest is black
 TICKS = (250, 1000, 2000, 4000, 8000)  # Hz
 
@@ -33,17 +33,17 @@ def overview(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    BadClipError
+    AudioReadError
         If it cannot be decoded to its end, or its samples are not finite.
     OSError
         If it cannot be read.
     """
     front_end = FrontEnd(RECIPE)
-    with Clip(path, RECIPE.sample_rate) as clip:
-        levels = front_end.levels(clip)
+    with AudioReader(path, RECIPE.sample_rate) as clip:
+        levels = front_end.peak_envelope(clip)
         columns = max(1, min(COLUMNS, len(levels)))
         peaks = _pooled([levels[:, None]], len(levels), columns)[:, 0]
-        mels = _pooled(front_end.over_time(clip), len(levels), columns, RECIPE.mel_bands)
+        mels = _pooled(front_end.iter_raw_frames(clip), len(levels), columns, RECIPE.mel_bands)
         seconds = clip.seconds
     return {
         "seconds": seconds,
@@ -70,10 +70,10 @@ def _data_url(mels: np.ndarray) -> str:
     """Draw log mels, (columns, bands); columns at the end that have no frame of their own stay dark."""
     from matplotlib.image import imsave
 
-    loudest = max(mels.max(initial=RECIPE.silence), RECIPE.silence + DEPTH)
+    loudest = max(mels.max(initial=RECIPE.silence_value), RECIPE.silence_value + DEPTH)
     picture = io.BytesIO()
     imsave(
-        picture, np.maximum(mels, RECIPE.silence).T, vmin=loudest - DEPTH, vmax=loudest, cmap="magma",
+        picture, np.maximum(mels, RECIPE.silence_value).T, vmin=loudest - DEPTH, vmax=loudest, cmap="magma",
         origin="lower", format="webp", pil_kwargs={"quality": 85},
     )  # fmt: skip
     return f"data:image/webp;base64,{base64.b64encode(picture.getvalue()).decode()}"

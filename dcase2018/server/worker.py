@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from dcase2018.data.audio import BadClipError, Clip
-from dcase2018.inference.audio_tagger import Listener
+from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.inference.audio_tagger import AudioTagger
 from dcase2018.server.protocol import DONE, END, LONGEST_HOURS, PART, PROBLEM, packed
 from dcase2018.server.responses import shown, tagged
 from dcase2018.utils.errors import Dcase2018Error
-from dcase2018.utils.parallel import end_with
+from dcase2018.utils.parallel import exit_when_parent_dies
 
 TELL_EVERY = 0.2  # seconds
 
@@ -36,7 +36,7 @@ class Worker:
 
     def __init__(self, asked: IO[bytes], answers: IO[bytes]) -> None:
         self.asked, self.answers = asked, answers
-        self.listeners: Sequence[Listener] = ()
+        self.listeners: Sequence[AudioTagger] = ()
         self.done, self.told = 0.0, 0.0
 
     def run(self) -> None:
@@ -56,7 +56,7 @@ class Worker:
             self._send(PROBLEM, _problem(error))
 
     def _open(self, runs: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-        self.listeners = [Listener.open(paths) for paths in runs]  # all of it before the wait for Keras
+        self.listeners = [AudioTagger.open(paths) for paths in runs]  # all of it before the wait for Keras
         for listener in self.listeners:
             _ = listener.ears
             yield {"classes": list(listener.classes)}
@@ -90,10 +90,10 @@ def check_length(path: Path) -> None:
     ------
     RefusedError
         If it is.
-    BadClipError, OSError
+    AudioReadError, OSError
         If it cannot be read.
     """
-    with Clip(path, 44100) as clip:
+    with AudioReader(path, 44100) as clip:
         if clip.seconds > LONGEST_HOURS * 3600:
             hours = clip.seconds / 3600
             raise RefusedError(413, f"it lasts {hours:.1f} hours; up to {LONGEST_HOURS} hours are heard here")
@@ -101,7 +101,7 @@ def check_length(path: Path) -> None:
 
 def _problem(error: Exception) -> dict[str, Any]:
     """What is answered in place of a recording's scores."""
-    if isinstance(error, BadClipError):
+    if isinstance(error, AudioReadError):
         return {"status": 422, "error": f"this file cannot be heard: {error}"}
     if isinstance(error, RefusedError):
         return {"status": error.status, "error": str(error)}
@@ -114,7 +114,7 @@ def _problem(error: Exception) -> dict[str, Any]:
 
 def main() -> None:
     """Be the process."""
-    end_with(os.getppid())
+    exit_when_parent_dies(os.getppid())
     with suppress(OSError):  # where memory ends, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
     answers = os.fdopen(os.dup(1), "wb")

@@ -11,19 +11,19 @@ import keras
 import numpy as np
 import pandas as pd
 
-from dcase2018.batching.dataset import LabelledClips
+from dcase2018.batching.dataset import LabeledDataset
 from dcase2018.data.labels import write_table
 from dcase2018.evaluation.metrics import average_precision
-from dcase2018.inference.predictor import Tagger
+from dcase2018.inference.predictor import StorePredictor
 from dcase2018.runs.model_io import save_model
 from dcase2018.runs.run import Run
-from dcase2018.runs.tensorboard import Events
-from dcase2018.runs.training_state import Limits, Row, State
+from dcase2018.runs.tensorboard import TensorBoardWriter
+from dcase2018.runs.training_state import EpochLog, StoppingCriteria, TrainingState
 from dcase2018.training.experiment import Experiment
-from dcase2018.utils.atomic import published_folder
+from dcase2018.utils.atomic import atomic_directory
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
-from dcase2018.utils.signals import Wish
+from dcase2018.utils.signals import StopFlag
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +32,29 @@ CHECKPOINTS_KEPT = 30
 LASTING_SECONDS = 15 * 60  # from one checkpoint that is kept for good to the next
 
 
-class Trainer(keras.callbacks.Callback):
+class TrainingCallback(keras.callbacks.Callback):
     """What happens between two steps: counting, telling, scoring, keeping, and stopping."""
 
     def __init__(
         self,
         experiment: Experiment,
-        state: State,
+        state: TrainingState,
         scoring: keras.Model,
-        limits: Limits,
-        checkpoint_steps: int,
-        wish: Wish,
-        after_epoch: Callable[[Row], None] | None,
+        limits: StoppingCriteria,
+        save_every: int,
+        stop_flag: StopFlag,
+        after_epoch: Callable[[EpochLog], None] | None,
     ) -> None:
         super().__init__()
         self.experiment, self.run, self.state = experiment, experiment.run, state
         self.scoring = scoring  # the layers that learn, with the activation behind them
-        self.limits, self.checkpoint_steps = limits, checkpoint_steps
-        self.wish, self.after_epoch = wish, after_epoch
+        self.limits, self.save_every = limits, save_every
+        self.stop_flag, self.after_epoch = stop_flag, after_epoch
         self.seconds_before = state.seconds
         self.next_epoch_end = experiment.epoch_end(len(state.history) + 1)
 
-    def __enter__(self) -> "Trainer":
-        self.events = Events(self.run.path / "events", self.state.step)
+    def __enter__(self) -> "TrainingCallback":
+        self.events = TensorBoardWriter(self.run.path / "events", self.state.step)
         self.progress = Progress("fit", self.experiment.total_steps, "steps", done=self.state.step)
         return self
 
@@ -65,7 +65,7 @@ class Trainer(keras.callbacks.Callback):
     @property
     def over(self) -> str:
         """Why training is over; "" if it is not."""
-        return self.state.end(self.experiment.total_steps, self.limits)
+        return self.state.stop_reason(self.experiment.total_steps, self.limits)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         state = self.state
@@ -74,13 +74,13 @@ class Trainer(keras.callbacks.Callback):
         self._check(math.isfinite(loss), f"the loss became {loss}")
         state.step += 1
         state.loss_sum += loss
-        state.loss_steps += 1
+        state.n_losses += 1
         state.seconds = self.seconds_before + self.progress.elapsed
         self._tell(loss)
         while 0 < self.next_epoch_end <= state.step:  # several, where a batch is longer than an epoch
             self._end_epoch()
-        stop = bool(self.wish.number or self.over)
-        if stop or state.step == self.epoch_start or state.step % self.checkpoint_steps == 0:
+        stop = bool(self.stop_flag.signum or self.over)
+        if stop or state.step == self.epoch_start or state.step % self.save_every == 0:
             self._checkpoint()
         if stop:
             self.model.stop_training = True
@@ -108,10 +108,10 @@ class Trainer(keras.callbacks.Callback):
     def _end_epoch(self) -> None:
         """Add a row to the history; the row before it says the same if both epochs end with one step."""
         state = self.state
-        row = self._row() if state.loss_steps else state.history[-1]
-        row = cast(Row, {**row, "epoch": len(state.history) + 1})
+        row = self._row() if state.n_losses else state.history[-1]
+        row = cast(EpochLog, {**row, "epoch": len(state.history) + 1})
         state.history.append(row)
-        state.loss_sum, state.loss_steps = 0.0, 0
+        state.loss_sum, state.n_losses = 0.0, 0
         self.next_epoch_end = self.experiment.epoch_end(len(state.history) + 1)
         if state.best is row:
             save_model(self.scoring, self.run.path / "best.keras")
@@ -123,7 +123,7 @@ class Trainer(keras.callbacks.Callback):
     def _row(self) -> dict[str, float]:
         """Score the network, and say how the steps since the last epoch went."""
         state = self.state
-        loss, rate = state.loss_sum / state.loss_steps, self._learning_rate()
+        loss, rate = state.loss_sum / state.n_losses, self._learning_rate()
         row = {"epoch": 0, "step": state.step, "loss": loss, "learning_rate": rate}
         if self.experiment.validation:
             row["val_map3"] = score(self.run, self.scoring, self.experiment.validation)
@@ -136,19 +136,19 @@ class Trainer(keras.callbacks.Callback):
         state, run = self.state, self.run
         sound = all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in self.model.weights)
         self._check(sound, "weights became NaN or infinite")
-        if state.seconds - max(state.lasting.values(), default=0) >= LASTING_SECONDS:
-            state.lasting[state.step] = state.seconds
-        state.seeds = [keras.ops.convert_to_numpy(seed).tolist() for seed in random_states(self.model)]
+        if state.seconds - max(state.permanent_checkpoints.values(), default=0) >= LASTING_SECONDS:
+            state.permanent_checkpoints[state.step] = state.seconds
+        state.rng_states = [keras.ops.convert_to_numpy(seed).tolist() for seed in random_states(self.model)]
         (run.path / "checkpoints").mkdir(exist_ok=True)
-        with published_folder(run.checkpoint(state.step)) as folder:
+        with atomic_directory(run.checkpoint_dir(state.step)) as folder:
             self.model.save(folder / "model.keras")
             state.save(folder)
         if state.history:
             write_table(run.path / "history.csv", pd.DataFrame(state.history))
         self.events.flush()
-        passing = [step for step in run.checkpoints if step not in state.lasting]
+        passing = [step for step in run.checkpoints if step not in state.permanent_checkpoints]
         for step in passing[:-CHECKPOINTS_KEPT]:
-            _remove(run.checkpoint(step))
+            _remove(run.checkpoint_dir(step))
 
     def _check(self, sound: bool, what: str) -> None:
         if sound:
@@ -166,10 +166,10 @@ def random_states(model: keras.Model) -> list[keras.Variable]:
     return [variable for variable in model.variables if id(variable) not in others]
 
 
-def score(run: Run, model: keras.Model, clips: LabelledClips) -> float:
+def score(run: Run, model: keras.Model, clips: LabeledDataset) -> float:
     """MAP@3 of a network on labelled clips."""
-    scores = Tagger(run, model, clips.store).scores(clips.rows)
-    return float(average_precision(scores, clips.truth).mean())
+    scores = StorePredictor(run, model, clips.store).scores(clips.rows)
+    return float(average_precision(scores, clips.y_true).mean())
 
 
 def _remove(checkpoint: Path) -> None:

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.batching.dataset import LabelledClips
-from dcase2018.data.labels import class_names, class_truth, verified, write_table
+from dcase2018.batching.dataset import LabeledDataset
+from dcase2018.data.labels import class_names, multi_hot, verified_mask, write_table
 from dcase2018.evaluation.metrics import average_precision
 from dcase2018.features.store import Store
-from dcase2018.inference.predictor import Tagger
+from dcase2018.inference.predictor import StorePredictor
 from dcase2018.models.hparams import Preset
-from dcase2018.runs.run import OUT_OF_FOLD, clear_run
-from dcase2018.runs.training_state import Limits
+from dcase2018.runs.run import OUT_OF_FOLD_CSV, clear_run
+from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.parallel import Here, results
+from dcase2018.utils.parallel import InlineExecutor, run_tasks
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Fold:
     """The training of one fold's network, and all clips that it does not learn from."""
 
     experiment: Experiment
-    held_out: LabelledClips
+    held_out: LabeledDataset
 
 
 def plan_folds(
@@ -50,7 +50,7 @@ def plan_folds(
     Parameters
     ----------
     number
-        Fold of each clip, from 0 (see `dcase2018.corpus.folds` and `named_folds`), int, (clips,).
+        Fold of each clip, from 0 (see `dcase2018.corpus.folds` and `folds_from_column`), int, (clips,).
 
     Raises
     ------
@@ -61,16 +61,16 @@ def plan_folds(
     planned = []
     for fold in range(max(number) + 1):
         held_out, learned = labels[number == fold], labels[number != fold]
-        checked = held_out[verified(held_out)]
-        experiment = Experiment.plan(
+        checked = held_out[verified_mask(held_out)]
+        experiment = Experiment.create(
             path / f"fold-{fold + 1}",
             preset, store, learned, checked if len(checked) else None, classes, seed,
         )  # fmt: skip
-        planned.append(Fold(experiment, LabelledClips.find(store, held_out, classes)))
+        planned.append(Fold(experiment, LabeledDataset.from_labels(store, held_out, classes)))
     return planned
 
 
-def make_way(path: Path, planned: Sequence[Fold], force: bool) -> None:
+def remove_stale_folds(path: Path, planned: Sequence[Fold], force: bool) -> None:
     """Remove what a folder has of other folds, which would join the ensemble.
 
     Raises
@@ -90,44 +90,44 @@ def make_way(path: Path, planned: Sequence[Fold], force: bool) -> None:
         (other / "run.json").unlink()
         if not any(other.iterdir()):
             other.rmdir()
-    begun = [fold.experiment.run.is_begun(force) for fold in planned]
+    begun = [fold.experiment.run.matches_existing(force) for fold in planned]
     if not all(begun):
-        (path / OUT_OF_FOLD).unlink(missing_ok=True)
+        (path / OUT_OF_FOLD_CSV).unlink(missing_ok=True)
 
 
 def fit_folds(
     chosen: Iterable[Fold],
-    limits: Limits,
-    checkpoint_steps: int,
+    limits: StoppingCriteria,
+    save_every: int,
     force: bool,
     workers: int,
-    places: Sequence[Executor] = (Here(),),
+    executors: Sequence[Executor] = (InlineExecutor(),),
 ) -> None:
     """Train the networks of some folds, as many at a time as there are places.
 
     The networks do not depend on the places. See `dcase2018.training.fit.fit` for the rest.
     """
-    tasks = (partial(_train, fold.experiment, limits, checkpoint_steps, force, workers) for fold in chosen)
-    for path, over in results(tasks, places):
+    tasks = (partial(_train, fold.experiment, limits, save_every, force, workers) for fold in chosen)
+    for path, over in run_tasks(tasks, executors):
         log.info("%s: %s", path, over)
 
 
 def _train(
-    experiment: Experiment, limits: Limits, checkpoint_steps: int, force: bool, workers: int
+    experiment: Experiment, limits: StoppingCriteria, save_every: int, force: bool, workers: int
 ) -> tuple[Path, str]:
     from dcase2018.training.fit import fit  # Keras is loaded where a network learns, and nowhere else
 
-    return experiment.run.path, fit(experiment, limits, checkpoint_steps, force, workers=workers)
+    return experiment.run.path, fit(experiment, limits, save_every, force, workers=workers)
 
 
-def keep_out_of_fold(path: Path, planned: Sequence[Fold], places: Sequence[Executor]) -> float | None:
-    """Keep the scores of `out_of_fold` in the folder of folds, and tell that of `verified_score`."""
-    table = out_of_fold(planned, places)
-    write_table(path / OUT_OF_FOLD, table)
-    return verified_score(table)
+def save_out_of_fold(path: Path, planned: Sequence[Fold], executors: Sequence[Executor]) -> float | None:
+    """Keep the scores of `out_of_fold` in the folder of folds, and tell that of `verified_map3`."""
+    table = out_of_fold(planned, executors)
+    write_table(path / OUT_OF_FOLD_CSV, table)
+    return verified_map3(table)
 
 
-def out_of_fold(chosen: Sequence[Fold], places: Sequence[Executor] = (Here(),)) -> pd.DataFrame:
+def out_of_fold(chosen: Sequence[Fold], executors: Sequence[Executor] = (InlineExecutor(),)) -> pd.DataFrame:
     """Score every clip by the network of its fold.
 
     Returns
@@ -136,19 +136,19 @@ def out_of_fold(chosen: Sequence[Fold], places: Sequence[Executor] = (Here(),)) 
         A row a clip, sorted by `fname`: its columns are `fname`, `labels` (parted by commas), `verified`,
         and a class each.
     """
-    parts = results((partial(_score, fold) for fold in chosen), places)
+    parts = run_tasks((partial(_score, fold) for fold in chosen), executors)
     return pd.concat(parts, ignore_index=True).sort_values("fname", ignore_index=True)
 
 
 def _score(fold: Fold) -> pd.DataFrame:
     run, clips = fold.experiment.run, fold.held_out
-    return Tagger(run, run.load_model(), clips.store).table(clips)
+    return StorePredictor(run, run.load_for_inference(), clips.store).table(clips)
 
 
-def verified_score(table: pd.DataFrame) -> float | None:
+def verified_map3(table: pd.DataFrame) -> float | None:
     """MAP@3 of the verified clips in a table of `out_of_fold`; None without any."""
     rows = table[table["verified"]]
     if not len(rows):
         return None
     classes = list(table.columns[3:])
-    return float(average_precision(rows[classes].to_numpy(float), class_truth(rows, classes)).mean())
+    return float(average_precision(rows[classes].to_numpy(float), multi_hot(rows, classes)).mean())

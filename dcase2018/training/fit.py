@@ -15,31 +15,42 @@ import keras
 import numpy as np
 
 from dcase2018.batching.augmentation import Augmentation
-from dcase2018.batching.dataset import LabelledClips
-from dcase2018.batching.loader import Batches
-from dcase2018.evaluation.calibration import Calibration, calibration_error, cool, fit_temperature
-from dcase2018.inference.predictor import Tagger
-from dcase2018.models.architectures import build, load_yamnet, scorer, step_bytes, take_over
+from dcase2018.batching.dataset import LabeledDataset
+from dcase2018.batching.loader import BatchLoader
+from dcase2018.evaluation.calibration import (
+    Calibration,
+    apply_temperature,
+    calibration_error,
+    fit_temperature,
+)
+from dcase2018.inference.predictor import StorePredictor
+from dcase2018.models.architectures import (
+    build,
+    estimate_step_memory,
+    load_yamnet,
+    transfer_weights,
+    with_activation,
+)
 from dcase2018.models.losses import compile_model
 from dcase2018.runs.model_io import load_model, save_model
 from dcase2018.runs.run import Run
-from dcase2018.runs.training_state import Limits, Row, State
-from dcase2018.training.callbacks import Trainer, random_states
-from dcase2018.training.experiment import Experiment, Initial
-from dcase2018.training.label_refinement import held_true
-from dcase2018.utils.atomic import published
+from dcase2018.runs.training_state import EpochLog, StoppingCriteria, TrainingState
+from dcase2018.training.callbacks import TrainingCallback, random_states
+from dcase2018.training.experiment import Experiment, InitialWeights
+from dcase2018.training.label_refinement import refined_targets
+from dcase2018.utils.atomic import atomic_path
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.signals import StoppedError, wish_to_end
+from dcase2018.utils.signals import Interrupted, catch_stop_signals
 
 log = logging.getLogger(__name__)
 
 
 def fit(
     experiment: Experiment,
-    limits: Limits | None = None,
-    checkpoint_steps: int = 250,
+    limits: StoppingCriteria | None = None,
+    save_every: int = 250,
     force: bool = False,
-    after_epoch: Callable[[Row], None] | None = None,
+    after_epoch: Callable[[EpochLog], None] | None = None,
     workers: int = 1,
 ) -> str:
     """Train the network of an experiment and write its run; go on where an earlier call stopped.
@@ -49,7 +60,7 @@ def fit(
     Parameters
     ----------
     experiment
-        See `Experiment.plan`.
+        See `Experiment.create`.
     limits
         What ends the training before its last epoch.
     checkpoint_steps
@@ -73,56 +84,56 @@ def fit(
     Dcase2018Error
         If the loss becomes NaN or infinite, or another process is training this run; the checkpoints
         are kept.
-    StoppedError
+    Interrupted
         If a signal came; the step was finished and the state is kept.
     """
-    limits = limits or Limits()
+    limits = limits or StoppingCriteria()
     run = experiment.run
-    over = experiment.over(limits, force)
+    over = experiment.stop_reason(limits, force)
     if over:
         return over
-    with run.taken(force), wish_to_end() as wish:
+    with run.lock(force), catch_stop_signals() as stop_flag:
         state = run.state()
         model = _model(experiment, state)
-        scoring = scorer(model, run.hparams.classifier)
-        trainer = Trainer(experiment, state, scoring, limits, checkpoint_steps, wish, after_epoch)
+        scoring = with_activation(model, run.hparams.classifier)
+        trainer = TrainingCallback(experiment, state, scoring, limits, save_every, stop_flag, after_epoch)
         if not trainer.over:
             _learn(experiment, model, trainer, workers)
         if not trainer.over:
             message = f"stopped after step {state.step}; run the same command again to go on"
-            raise StoppedError(wish.number, message)
+            raise Interrupted(stop_flag.signum, message)
         _publish(experiment, scoring, limits)
     return trainer.over
 
 
-def _model(experiment: Experiment, state: State) -> keras.Model:
+def _model(experiment: Experiment, state: TrainingState) -> keras.Model:
     """Build the network that learns, or load it as the last checkpoint has it."""
     run = experiment.run
     share_work_among_devices()
     keras.utils.set_random_seed(run.seed)
     if state.step:
         log.info("%s: going on after step %d", run.path, state.step)
-        model = run.read_network(run.checkpoint(state.step) / "model.keras", compiled=True)
-        for variable, seed in zip(random_states(model), state.seeds, strict=True):
+        model = run.load_checkpoint(run.checkpoint_dir(state.step) / "model.keras", compiled=True)
+        for variable, seed in zip(random_states(model), state.rng_states, strict=True):
             variable.assign(np.array(seed, np.uint32))
         return model
-    made = run.made | {"backend": keras.backend.backend()}
-    dataclasses.replace(run, made=made).save()
-    statistics = experiment.training.statistics() if run.hparams.standardize == "bands" else None
+    made = run.provenance | {"backend": keras.backend.backend()}
+    dataclasses.replace(run, provenance=made).save()
+    statistics = experiment.training.feature_stats() if run.hparams.normalization == "per_band" else None
     model = build(run.model, run.example_shape, len(run.classes), run.hparams, statistics)
     if experiment.initial:
         _begin_with(model, run, experiment.initial)
-    if run.hparams.freeze == "features":
+    if run.hparams.freeze == "backbone":
         for layer in model.layers[:-1]:
             layer.trainable = False
     compile_model(model, run.hparams, experiment.epoch_steps, experiment.total_steps)
     return model
 
 
-def _begin_with(model: keras.Model, run: Run, initial: Initial) -> None:
+def _begin_with(model: keras.Model, run: Run, initial: InitialWeights) -> None:
     path = initial.path
     source = load_yamnet(path) if path.suffix == ".h5" else load_model(path, compiled=False)
-    taken = take_over(model, source, classifier=list(run.classes) == list(initial.classes))
+    taken = transfer_weights(model, source, classifier=list(run.classes) == list(initial.classes))
     if not taken:
         raise InputError(f"{path} has no layer that fits the network; give the --model that it is of")
     log.info("%d layers begin as those of %s: %s", len(taken), path, ", ".join(taken))
@@ -134,28 +145,28 @@ def share_work_among_devices() -> None:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
-def _learn(experiment: Experiment, model: keras.Model, trainer: Trainer, workers: int) -> None:
+def _learn(experiment: Experiment, model: keras.Model, trainer: TrainingCallback, workers: int) -> None:
     """Take the steps that are left: a call of Keras' `fit` from doubt to doubt; `Trainer` marks epochs."""
     run = experiment.run
-    _tell_of_memory(step_bytes(model, experiment.batch_size), experiment.batch_size)
+    _tell_of_memory(estimate_step_memory(model, experiment.batch_size), experiment.batch_size)
     log.info(
         "%s: %d clips, %d examples, %.0f steps an epoch, %d weights",
         run.path, len(experiment.training), len(experiment.examples), experiment.epoch_steps,
         model.count_params(),
     )  # fmt: skip
     with trainer:
-        for end in [*experiment.doubts, experiment.total_steps]:
+        for end in [*experiment.refinement_steps, experiment.total_steps]:
             step = trainer.state.step
-            if step >= end or trainer.over or trainer.wish.number:
+            if step >= end or trainer.over or trainer.stop_flag.signum:
                 continue
-            batches = Batches(
+            batches = BatchLoader(
                 experiment.examples,
                 experiment.epochs,
-                Augmentation(run.hparams, run.recipe),
-                experiment.targets(held_true(experiment, trainer.scoring, step)),
+                Augmentation(run.hparams, run.feature_config),
+                experiment.targets(refined_targets(experiment, trainer.scoring, step)),
                 experiment.weights,
                 experiment.batch_size,
-                first=step,
+                start_batch=step,
                 workers=workers,
             )
             model.fit(batches, steps_per_epoch=end - step, shuffle=False, verbose=0, callbacks=[trainer])
@@ -172,7 +183,7 @@ def _tell_of_memory(needed: int, examples: int) -> None:
         )  # fmt: skip
 
 
-def _publish(experiment: Experiment, model: keras.Model, limits: Limits) -> None:
+def _publish(experiment: Experiment, model: keras.Model, limits: StoppingCriteria) -> None:
     """Write the trained network, and its calibration by the verified validation clips, if there are any.
 
     It is that of the best epoch, if training waited for a better one.
@@ -183,20 +194,20 @@ def _publish(experiment: Experiment, model: keras.Model, limits: Limits) -> None
     clips = experiment.validation
     if clips and clips.verified.any():  # a wrong label makes a network look too sure
         network = load_model(best, compiled=False) if waited else model
-        _calibrate(run, network, clips.those(clips.verified))
+        _calibrate(run, network, clips.select(clips.verified))
     if not waited:
         save_model(model, run.path / "model.keras")
         return
-    with published(run.path / "model.keras") as partial:
+    with atomic_path(run.path / "model.keras") as partial:
         shutil.copyfile(best, partial)
 
 
-def _calibrate(run: Run, model: keras.Model, clips: LabelledClips) -> None:
+def _calibrate(run: Run, model: keras.Model, clips: LabeledDataset) -> None:
     """Find the temperature of a network by clips that it has not learned, and keep it."""
-    scores = Tagger(run, model, clips.store).scores(clips.rows)
+    scores = StorePredictor(run, model, clips.store).scores(clips.rows)
     exclusive = run.hparams.classifier == "softmax"
-    temperature = fit_temperature(scores, clips.truth, exclusive)
-    cooled = cool(scores, temperature, exclusive)
-    errors = [calibration_error(each, clips.truth) for each in (scores, cooled)]
+    temperature = fit_temperature(scores, clips.y_true, exclusive)
+    cooled = apply_temperature(scores, temperature, exclusive)
+    errors = [calibration_error(each, clips.y_true) for each in (scores, cooled)]
     Calibration(temperature, len(clips), *errors).save(run.path)
     log.info("calibration: temperature %.2f, expected calibration error %.4f -> %.4f", temperature, *errors)

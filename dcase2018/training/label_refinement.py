@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from dcase2018.data.labels import write_table
-from dcase2018.inference.predictor import Tagger
-from dcase2018.label_quality.noise_model import read_scores, weigh
+from dcase2018.inference.predictor import StorePredictor
+from dcase2018.label_quality.noise_model import estimate_posterior, read_out_of_fold
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import InputError
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 AGAIN = "without it the training cannot go on as it began; begin anew with --force"
 
 
-def held_true(experiment: Experiment, scoring: keras.Model, step: int) -> np.ndarray:
+def refined_targets(experiment: Experiment, scoring: keras.Model, step: int) -> np.ndarray:
     """What is held to be true of each clip from a step on: float (clips, classes).
 
     It is the labels until the first doubt; then, of an unverified clip, how likely each class is. What the
@@ -40,20 +40,20 @@ def held_true(experiment: Experiment, scoring: keras.Model, step: int) -> np.nda
         If a file of what was heard is gone or damaged.
     """
     clips, run = experiment.training, experiment.run
-    past = [doubt for doubt in experiment.doubts if doubt <= step]
+    past = [doubt for doubt in experiment.refinement_steps if doubt <= step]
     if not past:
-        return clips.truth
-    file = run.heard(past[-1])
+        return clips.y_true
+    file = run.refinement_scores_path(past[-1])
     if step == past[-1]:
         log.info("doubts after step %d: listening to the training clips ...", step)
-        write_table(file, Tagger(run, scoring, clips.store).table(clips).drop_duplicates("fname"))
-    _, truth, error = weigh(_read(file, experiment), clips.truth, clips.verified)
-    moved = ~clips.verified & (truth.argmax(axis=1) != clips.truth.argmax(axis=1))
+        write_table(file, StorePredictor(run, scoring, clips.store).table(clips).drop_duplicates("fname"))
+    _, y_true, error = estimate_posterior(_read(file, experiment), clips.y_true, clips.verified)
+    moved = ~clips.verified & (y_true.argmax(axis=1) != clips.y_true.argmax(axis=1))
     log.info(
         "doubts after step %d: about %.0f %% of unverified labels are wrong, and %d clips held for others",
         past[-1], 100 * error, moved.sum(),
     )  # fmt: skip
-    return truth
+    return y_true
 
 
 def _read(file: Path, experiment: Experiment) -> np.ndarray:
@@ -61,7 +61,7 @@ def _read(file: Path, experiment: Experiment) -> np.ndarray:
     clips = experiment.training
     fnames = [clips.store.fnames[row] for row in clips.rows]
     try:
-        said = read_scores(file).reindex(index=fnames, columns=clips.classes)
+        said = read_out_of_fold(file).reindex(index=fnames, columns=clips.classes)
     except InputError as error:
         raise InputError(f"{error}; {AGAIN}") from None
     if said.isna().any(axis=None):

@@ -15,14 +15,14 @@ import optuna
 import sqlalchemy
 
 from dcase2018.models.hparams import HParams
-from dcase2018.runs.training_state import Limits, Row
+from dcase2018.runs.training_state import EpochLog, StoppingCriteria
 from dcase2018.training.experiment import Experiment
-from dcase2018.utils.atomic import only_writer
-from dcase2018.utils.config import knobs, parse
+from dcase2018.utils.atomic import exclusive_lock
+from dcase2018.utils.config import parse_value, setting_fields
 from dcase2018.utils.errors import Dcase2018Error, InputError
-from dcase2018.utils.parallel import Here, Places, results
+from dcase2018.utils.parallel import Executors, InlineExecutor, run_tasks
 from dcase2018.utils.progress import Progress
-from dcase2018.utils.signals import StoppedError
+from dcase2018.utils.signals import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,15 @@ FILE = "study.db"
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 RUNNING, FAIL = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
 
-HERE = nullcontext([Here()])
+HERE = nullcontext([InlineExecutor()])
 Plan = Callable[[Path, HParams], Experiment]
 Range = tuple[Any, Any] | list[str]  # from low to high, or one of these, as text
 
-KNOWN = {field.name: field for field, _ in knobs(HParams)}
+KNOWN = {field.name: field for field, _ in setting_fields(HParams)}
 
 
 def parse_search(text: str) -> dict[str, Range]:
-    """Read what to search: `lr=1e-4:1e-2,dropout=0:0.5,score_mean=arithmetic|geometric`.
+    """Read what to search: `lr=1e-4:1e-2,dropout=0:0.5,clip_pooling=mean|geometric`.
 
     Raises
     ------
@@ -49,19 +49,19 @@ def parse_search(text: str) -> dict[str, Range]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, equals, values = item.partition("=")
         if name not in KNOWN:
-            raise InputError(f"--search {name!r} is unknown; known here: {', '.join(KNOWN)}")
+            raise InputError(f"--search-space {name!r} is unknown; known here: {', '.join(KNOWN)}")
         if not equals:
-            raise InputError(f"--search {item!r} is not name=low:high or name=this|that")
+            raise InputError(f"--search-space {item!r} is not name=low:high or name=this|that")
         is_range = ":" in values
         texts = values.split(":", 1) if is_range else values.split("|")
-        read = [parse(KNOWN[name], value) for value in texts]
+        read = [parse_value(KNOWN[name], value) for value in texts]
         for value in read:
             dataclasses.replace(HParams(), **{name: value})  # refuses what is not allowed
         if is_range and not read[0] < read[1]:
-            raise InputError(f"--search {item!r}: {texts[0]} is not below {texts[1]}")
+            raise InputError(f"--search-space {item!r}: {texts[0]} is not below {texts[1]}")
         space[name] = (read[0], read[1]) if is_range else texts
     if not space:
-        raise InputError("--search names nothing to search; try lr=1e-4:1e-2")
+        raise InputError("--search-space names nothing to search; try lr=1e-4:1e-2")
     return space
 
 
@@ -70,7 +70,7 @@ def suggest(trial: optuna.Trial, space: dict[str, Range], start: HParams) -> HPa
     chosen: dict[str, object] = {}
     for name, values in space.items():
         if isinstance(values, list):
-            chosen[name] = parse(KNOWN[name], trial.suggest_categorical(name, values))
+            chosen[name] = parse_value(KNOWN[name], trial.suggest_categorical(name, values))
             continue
         low, high = values
         draw = trial.suggest_int if isinstance(low, int) else trial.suggest_float
@@ -84,9 +84,9 @@ def tune(
     start: HParams,
     plan: Plan,
     trials: int,
-    limits: Limits,
+    limits: StoppingCriteria,
     seed: int = 0,
-    places: Places = HERE,
+    executors: Executors = HERE,
 ) -> tuple[float, str]:
     """Search until `trials` trainings are done, those of earlier calls included.
 
@@ -101,7 +101,7 @@ def tune(
     plan
         Plans the training of a trial, with validation clips.
     places
-        Where trainings run (see `find_places`), found when the study is open. With several, what is drawn
+        Where trainings run (see `make_executors`), found when the study is open. With several, what is drawn
         depends on which ends first.
 
     Returns
@@ -117,7 +117,7 @@ def tune(
         If another process is at this study.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder, folder / FILE):
+    with exclusive_lock(folder, folder / FILE):
         study = _open_study(folder / FILE, seed)
         _compare(study, folder, plan(folder / "trial", start), space)
         earlier = len(study.get_trials(states=[COMPLETE, PRUNED]))  # one that was interrupted is made up for
@@ -125,7 +125,7 @@ def tune(
         def draw(trial: optuna.Trial) -> Experiment:
             return plan(folder / f"trial-{trial.number}", suggest(trial, space, start))
 
-        with places as found, Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
+        with executors as found, Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
             for last in _tried(study, trials - earlier, draw, limits, found):
                 log.info("trial %d: %s, %s", last.number, last.state.name.lower(), _as_hparams(last.params))
                 progress.update(1)
@@ -138,8 +138,8 @@ def _tried(
     study: optuna.Study,
     count: int,
     draw: Callable[[optuna.Trial], Experiment],
-    limits: Limits,
-    places: Sequence[Executor],
+    limits: StoppingCriteria,
+    executors: Sequence[Executor],
 ) -> Iterator[optuna.trial.FrozenTrial]:
     """Try so many more; this process alone reads and writes the study.
 
@@ -156,7 +156,7 @@ def _tried(
             yield functools.partial(_train, trial.number, draw(trial), others, limits)
 
     try:
-        for outcome in results(tasks(), places):
+        for outcome in run_tasks(tasks(), executors):
             trial = asked.pop(outcome.number)
             for epoch, score in outcome.scores.items():
                 trial.report(score, epoch)
@@ -200,7 +200,7 @@ def _compare(study: optuna.Study, folder: Path, start: Experiment, space: dict[s
         "hparams": json.dumps({name: value for name, value in fixed.items() if name not in space}),
         "epochs": run.epochs,
         "seed": run.seed,
-        "data": f"{run.training_data} {run.validation_data}",
+        "data": f"{run.training_fingerprint} {run.validation_fingerprint}",
     }
     theirs = study.user_attrs or mine
     odd = [name for name in mine if mine[name] != theirs.get(name)]
@@ -232,7 +232,7 @@ class Outcome:
 
 
 def _train(
-    number: int, experiment: Experiment, others: Sequence[optuna.trial.FrozenTrial], limits: Limits
+    number: int, experiment: Experiment, others: Sequence[optuna.trial.FrozenTrial], limits: StoppingCriteria
 ) -> Outcome:
     """Train the network of a trial, for as long as it keeps up with the others."""
     from dcase2018.training.fit import fit  # Keras is loaded where a network learns, and nowhere else
@@ -240,7 +240,7 @@ def _train(
     trial = _compared_with(others)
     scores: dict[int, float] = {}
 
-    def report(row: Row) -> None:
+    def report(row: EpochLog) -> None:
         scores[row["epoch"]] = row["val_map3"]
         trial.report(row["val_map3"], row["epoch"])
         if trial.should_prune():
@@ -248,7 +248,7 @@ def _train(
 
     try:
         fit(experiment, limits, after_epoch=report)
-    except StoppedError:
+    except Interrupted:
         raise
     except optuna.TrialPruned:
         return Outcome(number, scores)

@@ -16,11 +16,11 @@ from typing import IO, Any
 
 from dcase2018.utils.errors import Dcase2018Error
 
-AnyPath = str | os.PathLike[str]  # what a library's user may give for a path
+StrPath = str | os.PathLike[str]  # what a library's user may give for a path
 
 
 @contextmanager
-def published(path: Path, durable: bool = True) -> Iterator[Path]:
+def atomic_path(path: Path, fsync: bool = True) -> Iterator[Path]:
     """Yield the path to write a file or a folder to; on leaving without an error it becomes `path`.
 
     What is not `durable` survives the death of the program, but perhaps not that of the machine. A link is
@@ -35,7 +35,7 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
-        if durable:
+        if fsync:
             for written in (*partial.rglob("*"), partial):
                 sync(written)
         partial.replace(path)
@@ -44,12 +44,12 @@ def published(path: Path, durable: bool = True) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno and not error.filename:
             error.filename = str(path)  # such as where the disk is full
         raise
-    if durable:
+    if fsync:
         sync(path.parent)
 
 
 @contextmanager
-def published_folder(path: Path, durable: bool = True, replacing: bool = False) -> Iterator[Path]:
+def atomic_directory(path: Path, fsync: bool = True, overwrite: bool = False) -> Iterator[Path]:
     """Yield a new folder to fill; on leaving without an error it becomes `path` (see `published`).
 
     Parameters
@@ -63,16 +63,16 @@ def published_folder(path: Path, durable: bool = True, replacing: bool = False) 
     OSError
         If it cannot be written, or `path` is there already and not empty, and nothing is to be replaced.
     """
-    with published(path, durable) as partial:
+    with atomic_path(path, fsync) as partial:
         name = partial.name.removeprefix(".partial-")
         target, aside = partial.with_name(name), partial.with_name(f".replaced-{name}")
         remove(partial)  # of a writer that was killed
         partial.mkdir(parents=True)
         yield partial
-        if replacing and target.exists():
+        if overwrite and target.exists():
             remove(aside)
             target.rename(aside)
-    if replacing:
+    if overwrite:
         remove(aside)
 
 
@@ -85,7 +85,7 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def only_writer(folder: Path, result: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path, result: Path) -> Iterator[None]:
     """Keep other processes from writing into a folder in which `result` is being made.
 
     Raises
@@ -104,7 +104,7 @@ def only_writer(folder: Path, result: Path) -> Iterator[None]:
 
 
 @contextmanager
-def kept_on_the_way(result: Path, kind: str) -> Iterator[Path]:
+def work_directory(result: Path, kind: str) -> Iterator[Path]:
     """Hold a hidden folder beside a result, `.NAME.KIND`, for what is finished on the way to it.
 
     It is removed when the result is there; if that fails, what lies in it stays for the next to make it.
@@ -118,7 +118,7 @@ def kept_on_the_way(result: Path, kind: str) -> Iterator[Path]:
     """
     folder = result.absolute().with_name(f".{result.name}.{kind}")  # for other processes too
     ensure_writable(folder)
-    with only_writer(folder, result):
+    with exclusive_lock(folder, result):
         done = False
         try:
             yield folder
@@ -134,7 +134,7 @@ def open_text(path: Path, mode: str = "r") -> IO[str]:
 
 
 @contextmanager
-def published_text(path: Path) -> Iterator[IO[str]]:
+def open_atomic(path: Path) -> Iterator[IO[str]]:
     """Open a text file for writing that is published on leaving; its folder is made if need be.
 
     Raises
@@ -143,15 +143,15 @@ def published_text(path: Path) -> Iterator[IO[str]]:
         If it cannot be written; `path` is then what it was.
     """
     ensure_writable(path.parent)
-    with published(path) as partial, open_text(partial, "w") as file:
+    with atomic_path(path) as partial, open_text(partial, "w") as file:
         yield file
 
 
-def publish_json(path: Path, values: Any) -> None:
-    """Write values as JSON; raises what `published_text` raises."""
+def write_json(path: Path, values: Any) -> None:
+    """Write values as JSON; raises what `open_atomic` raises."""
     import json  # here, for what writes no JSON starts without it
 
-    with published_text(path) as file:
+    with open_atomic(path) as file:
         file.write(json.dumps(values, indent=2) + "\n")
 
 

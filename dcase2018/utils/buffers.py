@@ -9,7 +9,7 @@ import numpy as np
 _of_thread = threading.local()
 
 
-def scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def reusable_buffer(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Lend an array of any values, which is this thread's until it asks for the next one of this dtype."""
     size = math.prod(shape)
     held = getattr(_of_thread, dtype.name, None)

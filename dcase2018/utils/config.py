@@ -18,13 +18,13 @@ Settings = TypeVar("Settings")
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class Constraint:
     """What a value may be: a number within bounds, or one of `choices`."""
 
-    meaning: str
-    above: float | None = None
-    least: float | None = None
-    most: float | None = None
+    help: str
+    gt: float | None = None
+    ge: float | None = None
+    le: float | None = None
     choices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -32,36 +32,36 @@ class Rule:
             return "one of " + ", ".join(self.choices)
         bounds = [
             f"{sign} {bound:g}"
-            for sign, bound in ((">", self.above), (">=", self.least), ("<=", self.most))
+            for sign, bound in ((">", self.gt), (">=", self.ge), ("<=", self.le))
             if bound is not None
         ]
         return " and ".join(bounds)
 
-    def allows(self, value: Any) -> bool:
+    def is_valid(self, value: Any) -> bool:
         if self.choices:
             return value in self.choices
         return (
             -math.inf < value < math.inf
-            and (self.above is None or value > self.above)
-            and (self.least is None or value >= self.least)
-            and (self.most is None or value <= self.most)
+            and (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.le is None or value <= self.le)
         )
 
 
-def knob(default: Any, meaning: str, **rule: Any) -> Any:
+def setting(default: Any, help: str, **rule: Any) -> Any:
     """Declare a field: its default, what it means, and the bounds of `Rule`."""
-    return dataclasses.field(default=default, metadata={"rule": Rule(meaning, **rule)})
+    return dataclasses.field(default=default, metadata={"rule": Constraint(help, **rule)})
 
 
-def check(settings: Any) -> None:
+def validate(settings: Any) -> None:
     """Raise `InputError` for the first field whose value its rule forbids."""
-    for field, rule in knobs(type(settings)):
+    for field, rule in setting_fields(type(settings)):
         value = getattr(settings, field.name)
-        if not rule.allows(value):
+        if not rule.is_valid(value):
             raise InputError(f"{field.name}={value} is not allowed: it must be {rule}")
 
 
-def override(settings: Settings, text: str, elsewhere: Mapping[str, str] | None = None) -> Settings:
+def apply_overrides(settings: Settings, text: str, elsewhere: Mapping[str, str] | None = None) -> Settings:
     """Return `settings` with the values of `text`, a list such as `batch_size=32,lr=0.01`.
 
     Parameters
@@ -76,7 +76,7 @@ def override(settings: Settings, text: str, elsewhere: Mapping[str, str] | None 
         number or out of range.
     """
     changes: dict[str, Any] = {}
-    known = {field.name: field for field, _ in knobs(type(settings))}
+    known = {field.name: field for field, _ in setting_fields(type(settings))}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in item.partition("="))
         if not equals:
@@ -87,11 +87,11 @@ def override(settings: Settings, text: str, elsewhere: Mapping[str, str] | None 
             raise InputError(f"--hparams {name!r} is unknown; known here: {', '.join(known)}")
         if name in changes:
             raise InputError(f"--hparams {name} is given twice")
-        changes[name] = parse(known[name], value)
+        changes[name] = parse_value(known[name], value)
     return dataclasses.replace(settings, **changes)  # type: ignore[type-var]
 
 
-def parse(field: dataclasses.Field[Any], value: str) -> Any:
+def parse_value(field: dataclasses.Field[Any], value: str) -> Any:
     """Read a value of a field from text.
 
     Raises
@@ -108,21 +108,21 @@ def parse(field: dataclasses.Field[Any], value: str) -> Any:
         raise InputError(f"{field.name}={value} is no {number}: it must be {rule}") from None
 
 
-def differences(mine: Any, theirs: Any) -> list[str]:
+def diff(mine: Any, theirs: Any) -> list[str]:
     """Say which fields differ, as `name=mine, not theirs`."""
     return [
         f"{field.name}={getattr(mine, field.name)}, not {getattr(theirs, field.name)}"
-        for field, _ in knobs(type(mine))
+        for field, _ in setting_fields(type(mine))
         if getattr(mine, field.name) != getattr(theirs, field.name)
     ]
 
 
-def describe(kind: type[Any]) -> list[tuple[str, str]]:
+def help_rows(kind: type[Any]) -> list[tuple[str, str]]:
     """Give a row `name = default`, `meaning (bounds)` for each field, for help texts."""
-    return [(f"{field.name}={field.default}", f"{rule.meaning}; {rule}") for field, rule in knobs(kind)]
+    return [(f"{field.name}={field.default}", f"{rule.help}; {rule}") for field, rule in setting_fields(kind)]
 
 
-def knobs(kind: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Rule]]:
+def setting_fields(kind: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Constraint]]:
     """Walk the fields of a settings class with their rules."""
     for field in dataclasses.fields(kind):
         yield field, field.metadata["rule"]
@@ -130,13 +130,13 @@ def knobs(kind: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Rule]]:
 
 Record = TypeVar("Record")
 
-Count = Annotated[int, Rule("how many", least=0)]
-Amount = Annotated[float, Rule("how much", least=0)]
+NonNegativeInt = Annotated[int, Constraint("how many", ge=0)]
+NonNegativeFloat = Annotated[float, Constraint("how much", ge=0)]
 
 PLAIN = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text")}
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """Read the object that a JSON file holds.
 
     Raises
@@ -190,7 +190,7 @@ def _read(kind: Any, value: Any, name: str) -> Any:
         return _read(inner[0], value, name)
     if origin is Annotated:
         number, rule = _read(inner[0], value, name), inner[1]
-        if not rule.allows(number):
+        if not rule.is_valid(number):
             raise InputError(f"{name} must be {rule}, not {number}")
         return number
     if origin in (list, Sequence):

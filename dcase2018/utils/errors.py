@@ -21,7 +21,7 @@ class InputError(Dcase2018Error):
     exit_code = 2
 
 
-def some(names: Sequence[str]) -> str:
+def shorten_list(names: Sequence[str]) -> str:
     """Name the first few, for a message, and tell how many more there are."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more

@@ -25,7 +25,7 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from dcase2018.utils.errors import Dcase2018Error, InputError
-from dcase2018.utils.signals import StoppedError, Wish, ended_in_order, wish_to_end
+from dcase2018.utils.signals import Interrupted, StopFlag, catch_stop_signals, sigterm_as_exception
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -34,7 +34,7 @@ PARENT_EVERY = 1.0  # seconds between two looks of a worker at its parent
 
 
 @contextmanager
-def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel]:
+def parallel_pool(jobs: int, dask_address: str | None = None) -> Iterator[joblib.Parallel]:
     """Start `jobs` processes (-1: one a core), or use the cluster at `scheduler`.
 
     Results come in the order in which they are done. A process ends soon after the one that started it.
@@ -47,20 +47,22 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[joblib.Parallel
         If the system ends a process, or the cluster does not answer.
     """
     settings = {"return_as": "generator_unordered"}
-    if scheduler is None:
+    if dask_address is None:
         try:
-            yield joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),), **settings)
+            yield joblib.Parallel(
+                jobs, initializer=exit_when_parent_dies, initargs=(os.getpid(),), **settings
+            )
         except TerminatedWorkerError:
             raise Dcase2018Error(
                 "the system ended a worker process, which it does when memory runs out; try fewer --jobs"
             ) from None
         return
-    with cluster(scheduler), joblib.parallel_config("dask"):
+    with dask_client(dask_address), joblib.parallel_config("dask"):
         yield joblib.Parallel(-1, **settings)
 
 
 @contextmanager
-def cluster(scheduler: str) -> "Iterator[Client]":
+def dask_client(dask_address: str) -> "Iterator[Client]":
     """Connect to a Dask cluster; raises what `workers` raises of one.
 
     What it has not begun on leaving is dropped.
@@ -68,20 +70,18 @@ def cluster(scheduler: str) -> "Iterator[Client]":
     try:
         from dask.distributed import Client
     except ImportError:
-        raise InputError("--scheduler needs Dask; pip install 'dcase2018[cluster]'") from None
+        raise InputError("--dask needs Dask; pip install 'dcase2018[cluster]'") from None
     try:
-        client = Client(scheduler)
+        client = Client(dask_address)
     except (ValueError, TypeError) as error:
-        raise InputError(
-            f"--scheduler {scheduler} is no address ({error}), such as tcp://head:8786"
-        ) from None
+        raise InputError(f"--dask {dask_address} is no address ({error}), such as tcp://head:8786") from None
     except OSError as error:
-        raise Dcase2018Error(f"--scheduler {scheduler} does not answer ({error})") from None
+        raise Dcase2018Error(f"--dask {dask_address} does not answer ({error})") from None
     with client:
         yield client
 
 
-def end_with(parent: int) -> None:
+def exit_when_parent_dies(parent: int) -> None:
     """Have this process end when `parent` has, which it would otherwise wait for, idle, for minutes."""
 
     def watch() -> None:
@@ -97,7 +97,7 @@ T = TypeVar("T")
 CODE = "from dcase2018.utils.parallel import answer; answer()"
 
 
-def run_apart(folder: Path, task: Callable[[], T]) -> T:
+def run_in_subprocess(folder: Path, task: Callable[[], T]) -> T:
     """Run a task that can be pickled; return what it returns, and raise what it raises.
 
     Parameters
@@ -128,7 +128,7 @@ def run_apart(folder: Path, task: Callable[[], T]) -> T:
 
 def answer() -> None:
     """Read a task from standard input, and write to standard output what came of it."""
-    end_with(int(sys.argv[1]))
+    exit_when_parent_dies(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the task prints is no answer
     value: Any = None
@@ -169,13 +169,13 @@ def _driver_count() -> int:
 log = logging.getLogger(__name__)
 
 Prepare = Callable[[str], None]
-Places = AbstractContextManager[Sequence[Executor]]
+Executors = AbstractContextManager[Sequence[Executor]]
 
 STOPPED = "stopped; what was finished is kept, and the same command goes on"
 LOST = "the system ended a process, which it does when memory runs out; the same command goes on"
 
 
-class Here(Executor):
+class InlineExecutor(Executor):
     """This process and thread: what is submitted is done at once, and raises here."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -184,13 +184,13 @@ class Here(Executor):
         return done
 
 
-def results(tasks: Iterable[Callable[[], T]], places: Sequence[Executor]) -> Iterator[T]:
+def run_tasks(tasks: Iterable[Callable[[], T]], executors: Sequence[Executor]) -> Iterator[T]:
     """Run each task in the next place that is free, and give what they return as they end.
 
     A task is taken from `tasks` when a place is free and all that has ended was given, so that it may depend
     on that.
     """
-    waiting, free = iter(tasks), list(places)
+    waiting, free = iter(tasks), list(executors)
     busy: dict[Future[T], Executor] = {}
     while True:
         for place, task in zip(free, waiting):  # noqa: B905
@@ -203,7 +203,7 @@ def results(tasks: Iterable[Callable[[], T]], places: Sequence[Executor]) -> Ite
             yield future.result()
 
 
-def find_places(most: int, prepare: Prepare, scheduler: str | None = None) -> Places:
+def make_executors(most: int, prepare: Prepare, dask_address: str | None = None) -> Executors:
     """Find places for `most` tasks at a time: a cluster's workers, this machine's accelerators, or here.
 
     Parameters
@@ -220,11 +220,11 @@ def find_places(most: int, prepare: Prepare, scheduler: str | None = None) -> Pl
         If a cluster is asked for and Dask is not installed, or the address is none.
     Dcase2018Error
         If a process was ended by the system, or the cluster does not answer or lost a task.
-    StoppedError
+    Interrupted
         If a signal came. Tasks of this machine were told, and have ended; those of a cluster go on.
     """
-    if scheduler is not None:
-        return _on_cluster(scheduler)
+    if dask_address is not None:
+        return _on_cluster(dask_address)
     names = accelerators()[:most] if most > 1 else []
     return _on_accelerators(names, prepare) if len(names) > 1 else _here(prepare)
 
@@ -232,7 +232,7 @@ def find_places(most: int, prepare: Prepare, scheduler: str | None = None) -> Pl
 @contextmanager
 def _here(prepare: Prepare) -> Iterator[Sequence[Executor]]:
     prepare("")
-    yield [Here()]
+    yield [InlineExecutor()]
 
 
 class _Worker(Executor):
@@ -242,36 +242,36 @@ class _Worker(Executor):
         self.worker = worker
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        return self.worker.submit(run_apart, Path.cwd(), partial(fn, *args, **kwargs))
+        return self.worker.submit(run_in_subprocess, Path.cwd(), partial(fn, *args, **kwargs))
 
 
 @contextmanager
-def _on_cluster(scheduler: str) -> Iterator[Sequence[Executor]]:
+def _on_cluster(dask_address: str) -> Iterator[Sequence[Executor]]:
     """Take each worker for a place; another one may help out where one was lost."""
-    with ended_in_order(), cluster(scheduler) as client:
+    with sigterm_as_exception(), dask_client(dask_address) as client:
         from dask.distributed import KilledWorker
 
         if not client.nthreads():
-            log.info("waiting for a worker of the cluster at %s ...", scheduler)
+            log.info("waiting for a worker of the cluster at %s ...", dask_address)
             client.wait_for_workers(1)
         near = {"pure": False, "allow_other_workers": True}
         try:
             yield [_Worker(client.get_executor(workers=[at], **near)) for at in client.nthreads()]
         except (KilledWorker, CancelledError) as error:
-            raise Dcase2018Error(f"the cluster at {scheduler} lost a task ({error})") from None
+            raise Dcase2018Error(f"the cluster at {dask_address} lost a task ({error})") from None
 
 
 class _Process(ProcessPoolExecutor):
     """A process for one accelerator, which takes no more tasks when a signal has come."""
 
-    def __init__(self, name: str, wish: Wish) -> None:
+    def __init__(self, name: str, stop_flag: StopFlag) -> None:
         start = multiprocessing.get_context("spawn")  # what is forked has locks that nobody opens
         super().__init__(1, start, _begin, (name, os.getpid()))
-        self.wish = wish
+        self.stop_flag = stop_flag
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        if self.wish.number:
-            raise StoppedError(self.wish.number, STOPPED)
+        if self.stop_flag.signum:
+            raise Interrupted(self.stop_flag.signum, STOPPED)
         return super().submit(fn, *args, **kwargs)
 
 
@@ -279,7 +279,7 @@ def _begin(name: str, parent: int) -> None:
     os.environ[VISIBLE] = name
     os.setpgid(0, 0)  # a terminal's Ctrl-C is for the parent alone, which passes it on
     signal.signal(signal.SIGTERM, _leave)
-    end_with(parent)
+    exit_when_parent_dies(parent)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -300,29 +300,29 @@ def _on_accelerators(names: Sequence[str], prepare: Prepare) -> Iterator[Sequenc
         for process in set(multiprocessing.active_children()) - before:
             end(process)
 
-    with ExitStack() as ending, wish_to_end(lambda: tell(BaseProcess.terminate)) as wish:
-        places = [_Process(name, wish) for name in names]
+    with ExitStack() as ending, catch_stop_signals(lambda: tell(BaseProcess.terminate)) as stop_flag:
+        executors = [_Process(name, stop_flag) for name in names]
         ending.callback(tell, BaseProcess.kill)  # what is left when even the wait was broken off
-        ending.callback(_wait, places)
+        ending.callback(_wait, executors)
         try:
-            begun = [place.submit(prepare, name) for place, name in zip(places, names, strict=True)]
+            begun = [place.submit(prepare, name) for place, name in zip(executors, names, strict=True)]
             for each in begun:
                 each.result()
-            yield places
+            yield executors
         except KeyboardInterrupt:
             tell(BaseProcess.kill)
             raise
         except BaseException as error:
             lost = isinstance(error, BrokenProcessPool | SystemExit)
-            if wish.number and (lost or isinstance(error, StoppedError)):
-                raise StoppedError(wish.number, STOPPED) from None
-            if not wish.number:
+            if stop_flag.signum and (lost or isinstance(error, Interrupted)):
+                raise Interrupted(stop_flag.signum, STOPPED) from None
+            if not stop_flag.signum:
                 tell(BaseProcess.terminate)
             if lost:
                 raise Dcase2018Error(LOST) from None
             raise
 
 
-def _wait(places: Sequence[Executor]) -> None:
-    for place in places:
+def _wait(executors: Sequence[Executor]) -> None:
+    for place in executors:
         place.shutdown(cancel_futures=True)

@@ -11,55 +11,55 @@ from dcase2018.utils.errors import Dcase2018Error
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StoppedError(Dcase2018Error):
+class Interrupted(Dcase2018Error):
     """A signal ended the work, and what it had done is kept."""
 
-    def __init__(self, number: int, message: str) -> None:
-        super().__init__(number, message)  # from which another process makes it anew
-        self.exit_code = 128 + number
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(signum, message)  # from which another process makes it anew
+        self.exit_code = 128 + signum
 
     def __str__(self) -> str:
         return str(self.args[1])
 
 
-class Wish:
+class StopFlag:
     """The signal that has come, or 0."""
 
-    number = 0
+    signum = 0
 
 
 @contextmanager
-def wish_to_end(pass_on: Callable[[], None] = lambda: None) -> Iterator[Wish]:
+def catch_stop_signals(pass_on: Callable[[], None] = lambda: None) -> Iterator[StopFlag]:
     """Note the first signal in a `Wish` instead of dying of it; a second one is not held back.
 
     Outside the main thread, where signals do not arrive, nothing is noted. `pass_on` is called when it came.
     """
-    wish = Wish()
+    stop_flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield stop_flag
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
-    def note(number: int, frame: FrameType | None) -> None:
-        wish.number = number
-        signal.signal(number, before[signal.Signals(number)])
+    def note(signum: int, frame: FrameType | None) -> None:
+        stop_flag.signum = signum
+        signal.signal(signum, before[signal.Signals(signum)])
         pass_on()
 
-    for number in SIGNALS:
-        signal.signal(number, note)
+    for signum in SIGNALS:
+        signal.signal(signum, note)
     try:
-        yield wish
+        yield stop_flag
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 @contextmanager
-def ended_in_order() -> Iterator[None]:
-    """Have SIGTERM raise `StoppedError`, as Ctrl-C raises `KeyboardInterrupt`, where nobody else minds it."""
+def sigterm_as_exception() -> Iterator[None]:
+    """Have SIGTERM raise `Interrupted`, as Ctrl-C raises `KeyboardInterrupt`, where nobody else minds it."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise StoppedError(number, "stopped; what was finished is kept, and the same command goes on")
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum, "stopped; what was finished is kept, and the same command goes on")
 
     mine = threading.current_thread() is threading.main_thread()
     if not mine or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:

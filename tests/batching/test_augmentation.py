@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 
-from dcase2018.batching.augmentation import Augmentation, band_shift, equalize, gain, mask, mixup, time_shift
-from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.batching.augmentation import (
+    Augmentation,
+    filter_augment,
+    freq_shift,
+    gain,
+    mask,
+    mixup,
+    time_shift,
+)
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import HParams
 
-RECIPE = Recipe(mel_bands=8)
+RECIPE = FeatureConfig(mel_bands=8)
 
 
 @pytest.fixture
@@ -41,13 +49,13 @@ def test_gain_is_that_of_the_samples(rng: np.random.Generator) -> None:
     decibels = 20 * np.log10(factors)
     assert decibels.min() == pytest.approx(-6, abs=0.2)
     assert decibels.max() == pytest.approx(6, abs=0.2)
-    silence = np.full((3, 5, 8), RECIPE.silence, np.float32)
+    silence = np.full((3, 5, 8), RECIPE.silence_value, np.float32)
     np.testing.assert_allclose(gain(silence, rng, 20, RECIPE), silence, rtol=1e-5)
 
 
 def test_gain_of_samples(rng: np.random.Generator) -> None:
     x = np.random.default_rng(1).normal(0, 0.1, (50, 5, 160)).astype(np.float32)
-    ratio = gain(x, rng, 6, RECIPES["waveform"]) / x
+    ratio = gain(x, rng, 6, FEATURE_CONFIGS["waveform16k"]) / x
     assert np.ptp(ratio, axis=(1, 2)).max() < 1e-5
     assert 0.5 < ratio.min() < 0.6 < 1.8 < ratio.max() < 2
 
@@ -55,7 +63,7 @@ def test_gain_of_samples(rng: np.random.Generator) -> None:
 def test_a_shift_along_the_bands_is_another_pitch(rng: np.random.Generator) -> None:
     x = ramps()
     shifts = set()
-    for example, original in zip(band_shift(x.copy(), rng, 0.25), x, strict=True):
+    for example, original in zip(freq_shift(x.copy(), rng, 0.25), x, strict=True):
         (shift,) = (
             step for step in range(-8, 9)
             if np.array_equal(example, original[:, np.clip(np.arange(8) - step, 0, 7)])
@@ -65,16 +73,16 @@ def test_a_shift_along_the_bands_is_another_pitch(rng: np.random.Generator) -> N
 
 
 def test_equalizing_adds_a_smooth_line_to_the_logarithms(rng: np.random.Generator) -> None:
-    recipe = Recipe(mel_bands=61)
+    feature_config = FeatureConfig(mel_bands=61)
     x = np.random.default_rng(1).normal(3, 1, (400, 5, 61)).astype(np.float32)
-    added = (equalize(x.copy(), rng, 12, recipe).astype(np.float64) - x) * 20 / np.log(10)
+    added = (filter_augment(x.copy(), rng, 12, feature_config).astype(np.float64) - x) * 20 / np.log(10)
     np.testing.assert_allclose(added, np.broadcast_to(added[:, :1], added.shape), atol=1e-4)
     lines = added[:, 0]  # decibels, (examples, bands)
     assert -12 < lines.min() < -11.9 < 11.9 < lines.max() < 12
     bends = np.abs(np.diff(lines, n=2)).max(axis=0)
     assert np.flatnonzero(bends > 1e-3).tolist() == [19, 39]  # at bands 20 and 40
-    silence = np.full((3, 5, 61), recipe.silence, np.float32)
-    changed = equalize(silence.copy(), rng, 12, recipe)
+    silence = np.full((3, 5, 61), feature_config.silence_value, np.float32)
+    changed = filter_augment(silence.copy(), rng, 12, feature_config)
     assert (changed >= silence).all()
 
 
@@ -120,6 +128,6 @@ def test_nothing_is_changed_by_default(rng: np.random.Generator) -> None:
 
 def test_mixtures_may_be_left_out(rng: np.random.Generator) -> None:
     batch = ramps(), np.eye(200, dtype=np.float32), np.ones(200, np.float32)
-    x, targets, _ = Augmentation(HParams(mixup=1, band_mask=0.5), RECIPE)(*batch, rng, mixing=False)
+    x, targets, _ = Augmentation(HParams(mixup_alpha=1, freq_mask=0.5), RECIPE)(*batch, rng, mixing=False)
     assert targets is batch[1]
     assert (x != ramps()).any()

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcase2018.batching.augmentation import Augmentation
-from dcase2018.batching.loader import Batches
-from dcase2018.batching.sampler import Epochs
-from dcase2018.batching.windows import Crops, Windows, count_examples, in_turn
-from dcase2018.features.config import Recipe
-from dcase2018.features.store import Entry, Store, checksum, write_store
+from dcase2018.batching.loader import BatchLoader
+from dcase2018.batching.sampler import EpochSampler
+from dcase2018.batching.windows import AllWindows, RandomCrops, count_examples, iter_batches
+from dcase2018.features.config import FeatureConfig
+from dcase2018.features.store import ClipRecord, Store, checksum, write_store
 from dcase2018.models.hparams import HParams
 
-RECIPE = Recipe(mel_bands=3)
+RECIPE = FeatureConfig(mel_bands=3)
 
 
 def make_store(path: Path, lengths: list[int]) -> Store:
@@ -32,7 +32,7 @@ def make_store(path: Path, lengths: list[int]) -> Store:
         for length, end in zip(lengths, ends, strict=True)
     ]
     entries = [
-        Entry(f"{i}.wav", len(clip), checksum(clip), size=0, mtime_ns=0) for i, clip in enumerate(frames)
+        ClipRecord(f"{i}.wav", len(clip), checksum(clip), size=0, mtime_ns=0) for i, clip in enumerate(frames)
     ]
     write_store(path, RECIPE, entries, frames)
     return Store(path)
@@ -55,19 +55,19 @@ def test_examples_are_the_windows_of_each_clip(
 ) -> None:
     store = make_store(tmp_path_factory.mktemp("windows") / "s.h5", lengths)
     rows = np.flatnonzero(np.arange(len(lengths)) % 3 != 1)  # leave some clips out
-    windows = Windows(store, rows, window, hop)
+    windows = AllWindows(store, rows, window, hop)
     expected, clips = [], []
     for position, row in enumerate(rows):
-        clip = store.clip(row)
+        clip = store.frames_of(row)
         start = 0
         while len(clip) and (start == 0 or start + window <= len(clip)):
             piece = clip[start : start + window]
-            padding = np.full((window - len(piece), 3), RECIPE.silence, np.float32)
+            padding = np.full((window - len(piece), 3), RECIPE.silence_value, np.float32)
             expected.append(np.concatenate([piece, padding]))
             clips.append(position)
             start += hop
-    assert windows.clip.tolist() == clips
-    cut = windows.cut(np.arange(len(windows)))
+    assert windows.clip_index.tolist() == clips
+    cut = windows.gather(np.arange(len(windows)))
     assert cut.dtype == np.float32
     np.testing.assert_array_equal(cut, np.reshape(expected, (-1, window, 3)))
 
@@ -79,23 +79,23 @@ LENGTHS = [100, 10, 0, 250, 73]
 
 def batches_of(
     store: Store, batch_size: int, seed: int = 7, augmentation: Augmentation = PLAIN, **settings: int
-) -> Batches:
-    windows = Windows(store, np.arange(5), 25, 12)
-    epochs = Epochs(9, len(windows), seed)
+) -> BatchLoader:
+    windows = AllWindows(store, np.arange(5), 25, 12)
+    epochs = EpochSampler(9, len(windows), seed)
     targets = np.eye(5, dtype=np.float32)
-    return Batches(windows, epochs, augmentation, targets, WEIGHTS, batch_size, **settings)
+    return BatchLoader(windows, epochs, augmentation, targets, WEIGHTS, batch_size, **settings)
 
 
-def make_batches(path: Path, batch_size: int, **settings: Any) -> Batches:
+def make_batches(path: Path, batch_size: int, **settings: Any) -> BatchLoader:
     return batches_of(make_store(path / "s.h5", LENGTHS), batch_size, **settings)
 
 
 @pytest.fixture(params=[4, 5, 100])  # the 32 examples fill batches of 4, but not of 5 or 100
-def batches(tmp_path: Path, request: pytest.FixtureRequest) -> Batches:
+def batches(tmp_path: Path, request: pytest.FixtureRequest) -> BatchLoader:
     return make_batches(tmp_path, request.param)
 
 
-def stream(batches: Batches, n_batches: int) -> list[tuple[float, int, float]]:
+def stream(batches: BatchLoader, n_batches: int) -> list[tuple[float, int, float]]:
     """What so many batches serve: first frame, clip and weight of each example, in order."""
     items = [batches[item] for item in range(n_batches)]
     return [
@@ -105,15 +105,15 @@ def stream(batches: Batches, n_batches: int) -> list[tuple[float, int, float]]:
     ]
 
 
-def everything(batches: Batches) -> list[tuple[float, int, float]]:
+def everything(batches: BatchLoader) -> list[tuple[float, int, float]]:
     return [
         (float(example[0, 0]), int(clip), float(batches.weights[clip]))
-        for examples, clips in in_turn(batches.examples, 5)
+        for examples, clips in iter_batches(batches.examples, 5)
         for example, clip in zip(examples, clips, strict=True)
     ]
 
 
-def test_every_epoch_serves_each_example_once_with_its_target_and_weight(batches: Batches) -> None:
+def test_every_epoch_serves_each_example_once_with_its_target_and_weight(batches: BatchLoader) -> None:
     n = len(batches.examples)
     assert n == 32
     served = stream(batches, -(-3 * n // batches.batch_size))
@@ -129,7 +129,13 @@ def test_the_order_is_another_for_another_seed(tmp_path: Path) -> None:
 
 
 EVERYTHING = HParams(
-    time_shift=0.5, gain_db=6, band_shift=0.1, filter_db=6, time_mask=0.3, band_mask=0.5, mixup=0.3
+    time_shift=0.5,
+    gain_db=6,
+    freq_shift=0.1,
+    filter_augment_db=6,
+    time_mask=0.3,
+    freq_mask=0.5,
+    mixup_alpha=0.3,
 )
 
 
@@ -145,7 +151,7 @@ def test_an_item_depends_on_its_number_alone(tmp_path: Path, hparams: HParams) -
 
 def test_going_on_serves_what_was_left(tmp_path: Path) -> None:
     whole = stream(make_batches(tmp_path, 5), 20)
-    assert stream(make_batches(tmp_path, 5, first=7), 13) == whole[35:]
+    assert stream(make_batches(tmp_path, 5, start_batch=7), 13) == whole[35:]
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -182,10 +188,10 @@ def test_a_compressed_store_serves_the_same(tmp_path: Path) -> None:
 
 def test_crops_come_from_anywhere_in_a_clip_one_an_epoch(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s.h5", LENGTHS)
-    crops = Crops(store, np.arange(5), 25, "tile")
-    assert crops.clip.tolist() == [0, 1, 3, 4]  # clip 2 has no frames
+    crops = RandomCrops(store, np.arange(5), 25, "wrap")
+    assert crops.clip_index.tolist() == [0, 1, 3, 4]  # clip 2 has no frames
     rng = np.random.default_rng(0)
-    drawn = [crops.cut(np.arange(4), rng)[:, :, 0] for _ in range(300)]
+    drawn = [crops.gather(np.arange(4), rng)[:, :, 0] for _ in range(300)]
     for clip, (first, length) in {0: (0, 100), 2: (110, 250), 3: (360, 73)}.items():
         starts = {int(crop[clip, 0]) for crop in drawn}
         assert min(starts) >= first
@@ -197,13 +203,13 @@ def test_crops_come_from_anywhere_in_a_clip_one_an_epoch(tmp_path: Path) -> None
 
 
 def test_short_clips_are_tiled_in_scoring_too(tmp_path: Path) -> None:
-    windows = Windows(make_store(tmp_path / "s.h5", [10]), np.arange(1), 25, 12, "tile")
-    np.testing.assert_array_equal(windows.cut(np.arange(1))[0, :, 0], np.arange(25) % 10)
+    windows = AllWindows(make_store(tmp_path / "s.h5", [10]), np.arange(1), 25, 12, "wrap")
+    np.testing.assert_array_equal(windows.gather(np.arange(1))[0, :, 0], np.arange(25) % 10)
 
 
 def test_the_last_epochs_are_of_some_examples_only() -> None:
     some = np.array([2, 3, 5])
-    epochs = Epochs(3, 10, seed=0, last=some, last_count=1)
+    epochs = EpochSampler(3, 10, seed=0, final_examples=some, n_final_epochs=1)
     assert epochs.ends.tolist() == [10, 20, 23]
     served = np.concatenate([epochs.batch(number, 4)[0] for number in range(6)])
     assert sorted(served[:10]) == sorted(served[10:20]) == list(range(10))
@@ -213,8 +219,8 @@ def test_the_last_epochs_are_of_some_examples_only() -> None:
 
 
 def test_examples_may_be_drawn_by_odds() -> None:
-    odds = np.repeat([1.0, 3.0], [500, 500])
-    drawn = Epochs(1, 1000, seed=0, odds=odds).order(0)
+    sampling_weights = np.repeat([1.0, 3.0], [500, 500])
+    drawn = EpochSampler(1, 1000, seed=0, sampling_weights=sampling_weights).order(0)
     assert len(drawn) == 1000
     assert (drawn >= 500).mean() == pytest.approx(0.75, abs=0.04)
 
@@ -231,7 +237,7 @@ from dcase2018.models.hparams import HParams
 store = Store(pathlib.Path(sys.argv[1]))
 n = len(store)
 windows = Windows(store, np.arange(n), 25, 12)
-plain = Augmentation(HParams(), store.recipe)
+plain = Augmentation(HParams(), store.feature_config)
 batches = Batches(windows, Epochs(5, len(windows), 0), plain, np.zeros((n, 41), "f4"), np.ones(n, "f4"), 64)
 for item in range(400):
     batches[item]
@@ -245,8 +251,8 @@ def test_memory_does_not_grow_with_the_store(tmp_path: Path) -> None:
     private = []
     for n_clips in (300, 3000):
         clip = np.zeros((500, 64), np.float32)
-        entries = [Entry(f"{i}.wav", 500, checksum(clip), 0, 0) for i in range(n_clips)]
-        write_store(tmp_path / "s.h5", Recipe(), entries, (clip for _ in entries), durable=False)
+        entries = [ClipRecord(f"{i}.wav", 500, checksum(clip), 0, 0) for i in range(n_clips)]
+        write_store(tmp_path / "s.h5", FeatureConfig(), entries, (clip for _ in entries), fsync=False)
         command = [sys.executable, "-c", MEMORY, str(tmp_path / "s.h5")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         private.append(int(done.stdout) / 1024)

@@ -15,11 +15,11 @@ import numpy as np
 from comparison import Corpus, Row, compare
 
 from dcase2018.batching.augmentation import Augmentation
-from dcase2018.batching.loader import Batches
-from dcase2018.batching.sampler import Epochs
-from dcase2018.batching.windows import Crops, Windows
+from dcase2018.batching.loader import BatchLoader
+from dcase2018.batching.sampler import EpochSampler
+from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.cli.keras_setup import keep_freed_memory
-from dcase2018.features.config import RECIPES
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store, write_store
 from dcase2018.models.hparams import PRESETS, HParams
@@ -30,25 +30,29 @@ N_BATCHES = 400
 BATCH = 64
 
 
-def examples_of(store: Store) -> Batches:
-    windows = Windows(store, np.arange(len(store)), 25, 12)
+def examples_of(store: Store) -> BatchLoader:
+    windows = AllWindows(store, np.arange(len(store)), 25, 12)
     return batches_of(store, windows, HParams(batch_size=BATCH))
 
 
-def crops_of(store: Store, workers: int = 1) -> Batches:
+def crops_of(store: Store, workers: int = 1) -> BatchLoader:
     hparams = PRESETS["compact"].hparams
-    crops = Crops(store, np.arange(len(store)), hparams.example_window(store.recipe), hparams.short)
+    crops = RandomCrops(
+        store, np.arange(len(store)), hparams.example_frames(store.feature_config), hparams.pad_mode
+    )
     return batches_of(store, crops, hparams, workers)
 
 
-def batches_of(store: Store, examples: Windows | Crops, hparams: HParams, workers: int = 1) -> Batches:
+def batches_of(
+    store: Store, examples: AllWindows | RandomCrops, hparams: HParams, workers: int = 1
+) -> BatchLoader:
     rows = np.arange(len(store))
     targets = np.eye(41, dtype=np.float32)[rows % 41]
     weights = np.ones(len(rows), np.float32)
-    change = Augmentation(hparams, store.recipe)
+    change = Augmentation(hparams, store.feature_config)
     store.verify()  # which also takes it into the page cache
-    epochs = Epochs(100, len(examples), seed=0)
-    batches = Batches(examples, epochs, change, targets, weights, hparams.batch_size, workers=workers)
+    epochs = EpochSampler(100, len(examples), seed=0)
+    batches = BatchLoader(examples, epochs, change, targets, weights, hparams.batch_size, workers=workers)
     batches[0]
     return batches
 
@@ -68,14 +72,14 @@ def ten_times(store: Store, path: Path) -> Store:
     """A store with every clip ten times."""
     rows = [row for _ in range(10) for row in range(len(store))]
     entries = [dataclasses.replace(store.entry(row), fname=f"{n}.wav") for n, row in enumerate(rows)]
-    write_store(path, store.recipe, entries, (store.clip(row) for row in rows), durable=False)
+    write_store(path, store.feature_config, entries, (store.frames_of(row) for row in rows), fsync=False)
     return Store(path)
 
 
 def measure(corpus: Corpus, rounds: int = 5) -> list[Row]:
     keep_freed_memory()  # as all commands that load Keras do
-    wide = corpus.root / "wide.h5"
-    extract(corpus.audio, wide, RECIPES["wide"])
+    wide = corpus.root / "logmel96.h5"
+    extract(corpus.audio, wide, FEATURE_CONFIGS["logmel96"])
     return [*measure_examples(corpus, rounds), *measure_crops(Store(wide), rounds)]
 
 
@@ -109,14 +113,14 @@ def measure_crops(store: Store, rounds: int) -> list[Row]:
             "Batches": batches.__getitem__,
         }
         wholes = {"served by Keras": lambda: served(1), "by two threads": lambda: served(2)}
-        return compare_ways("crops", ways, batches.batch_size, rounds, wholes)
+        return compare_ways("random_crop", ways, batches.batch_size, rounds, wholes)
 
 
-def one_by_one(frames: h5py.Dataset, batches: Batches, number: int, window: int) -> None:
+def one_by_one(frames: h5py.Dataset, batches: BatchLoader, number: int, window: int) -> None:
     """Read as many frames from as many places."""
     examples, _ = batches.epochs.batch(number, batches.batch_size)
     store = batches.examples.store
-    starts = np.minimum(store.offsets[batches.examples.clip[examples]], len(frames) - window)
+    starts = np.minimum(store.offsets[batches.examples.clip_index[examples]], len(frames) - window)
     np.stack([frames[start : start + window].astype(np.float32) for start in starts])
 
 

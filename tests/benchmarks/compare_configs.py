@@ -3,7 +3,7 @@
     python tests/benchmarks/recipes.py IDEAS.txt OUT --train AUDIO CSV --validation AUDIO CSV
 
 A line of IDEAS.txt is an idea, `name: options of dcase2018 fit`; the first is what the others are compared
-with. Two options are for this command: `--recipe` of the features (if not given, that of the preset), and
+with. Two options are for this command: `--feature_config` of the features (if not given, that of the preset), and
 `--labels`, of another label file. OUT keeps stores, runs (OUT/IDEA/seed-N), scores and the table, and the
 same command goes on where it was. The seeds of an idea come together, so that ideas meet the same machine.
 """
@@ -26,21 +26,21 @@ from typing import Any
 
 import numpy as np
 
-from dcase2018.batching.dataset import LabelledClips
+from dcase2018.batching.dataset import LabeledDataset
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.data.labels import class_names, read_labels
 from dcase2018.evaluation.confidence_intervals import mean_interval, strata
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.significance import compare
-from dcase2018.evaluation.submission import evaluate_scores, read_predictions
-from dcase2018.features.config import RECIPES
+from dcase2018.evaluation.submission import evaluate_scores, read_scores
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import check_classes, open_runs
-from dcase2018.utils.atomic import publish_json, published_text
-from dcase2018.utils.config import read_object
+from dcase2018.utils.atomic import open_atomic, write_json
+from dcase2018.utils.config import read_json_object
 from dcase2018.utils.errors import Dcase2018Error, InputError
-from dcase2018.utils.signals import ended_in_order
+from dcase2018.utils.signals import sigterm_as_exception
 
 log = logging.getLogger("dcase2018.recipes")
 
@@ -54,11 +54,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Idea:
-    """A name, options of `fit`, the recipe of the features, and a label file to learn from."""
+    """A name, options of `fit`, the feature_config of the features, and a label file to learn from."""
 
     name: str
     options: list[str]
-    recipe: str
+    feature_config: str
     labels: Path
 
     @property
@@ -76,7 +76,7 @@ class Trained:
     processor_seconds: float | None
 
     def __str__(self) -> str:
-        return f"MAP@3 {self.evaluation.precision.mean():.4f}, {self.seconds:.0f} s of training"
+        return f"MAP@3 {self.evaluation.ap_at_3.mean():.4f}, {self.seconds:.0f} s of training"
 
 
 def read_ideas(path: Path, labels: Path) -> list[Idea]:
@@ -101,15 +101,15 @@ def read_idea(line: str, labels: Path) -> Idea:
     if not colon:
         raise InputError("there is no colon; an idea is `name: options of dcase2018 fit`")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--recipe", choices=RECIPES)
+    parser.add_argument("--feature_config", choices=FEATURE_CONFIGS)
     parser.add_argument("--labels", type=Path, default=labels)
     parser.add_argument("--preset", default="baseline")  # as for fit
     parser.add_argument("--seed")
     given, others = parser.parse_known_args(shlex.split(options, comments=True))
     if given.seed is not None:
         raise InputError("--seed is not an idea's; all are trained with the same --seeds")
-    recipe = given.recipe or RECIPE_OF.get(given.preset, "wide")
-    return Idea(name.strip(), ["--preset", given.preset, *others], recipe, given.labels)
+    feature_config = given.feature_config or RECIPE_OF.get(given.preset, "logmel96")
+    return Idea(name.strip(), ["--preset", given.preset, *others], feature_config, given.labels)
 
 
 class Comparison:
@@ -121,43 +121,50 @@ class Comparison:
         self.truth = read_labels(validation[1], self.classes)
         self.processes: set[int] = set()  # that train or score now
 
-    def store(self, recipe: str, part: str) -> Path:
-        return self.out / "stores" / f"{recipe}.{part}.h5"
+    def store(self, feature_config: str, part: str) -> Path:
+        return self.out / "stores" / f"{feature_config}.{part}.h5"
 
-    def extract(self, recipe: str, jobs: int) -> None:
-        """Compute what the stores of a recipe lack; clips of another corpus go from them."""
-        train, validation = self.store(recipe, "train"), self.store(recipe, "validation")
-        extract(self.train[0], train, RECIPES[recipe], jobs=jobs, force=True)
-        extract(self.validation[0], validation, RECIPES[recipe], list(self.truth["fname"]), jobs, force=True)
+    def extract(self, feature_config: str, jobs: int) -> None:
+        """Compute what the stores of a feature_config lack; clips of another corpus go from them."""
+        train, validation = self.store(feature_config, "train"), self.store(feature_config, "validation")
+        extract(self.train[0], train, FEATURE_CONFIGS[feature_config], jobs=jobs, force=True)
+        extract(
+            self.validation[0],
+            validation,
+            FEATURE_CONFIGS[feature_config],
+            list(self.truth["fname"]),
+            jobs,
+            force=True,
+        )
 
     def attempt(self, idea: Idea, seed: int) -> Trained:
         """Train, unless that was done, and score; raises `Dcase2018Error` if it does not go."""
         run = self.out / idea.folder / f"seed-{seed}"
         run.parent.mkdir(parents=True, exist_ok=True)
         note = run.with_suffix(".json")
-        known = read_object(note) if note.exists() else {}
+        known = read_json_object(note) if note.exists() else {}
         if known and known["options"] != idea.options:
             raise InputError(f"{run} had other options; give the idea another name, or remove {run.parent}")
         begun = any(run.glob("**/run.json"))
-        store, validation = (self.store(idea.recipe, part) for part in ("train", "validation"))
+        store, validation = (self.store(idea.feature_config, part) for part in ("train", "validation"))
         used = self.call(run, "fit", store, idea.labels, run, *idea.options, "--seed", seed)
         runs = open_runs([run])
         files = [one.path / name for one in runs for name in ("run.json", "model.keras")]
         network = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
         if known.get("network") != network:
             known = {"options": idea.options, "network": network, "processor": None if begun else used}
-            publish_json(note, known)
+            write_json(note, known)
         seconds = sum(one.state().seconds for one in runs)
         return Trained(run, self.score(run, network, validation), seconds, known["processor"])
 
     def score(self, run: Path, network: str, store: Path) -> Evaluation:
         """Score the clips, or read what this very network has said of these very clips."""
-        clips = LabelledClips.find(Store(store), self.truth, self.classes).fingerprint()
+        clips = LabeledDataset.from_labels(Store(store), self.truth, self.classes).fingerprint()
         scores = run.with_name(f"{run.name}.{network}.{clips}.csv")
         if not scores.exists():
             submission = run.with_suffix(".submission.csv")
-            self.call(run, "predict", store, submission, run, "--scores", scores)
-        table = read_predictions(scores)
+            self.call(run, "predict", store, submission, run, "--scores-output", scores)
+        table = read_scores(scores)
         check_classes(list(table.columns), run, self.classes, self.train[1])
         return evaluate_scores(table, self.truth)
 
@@ -179,7 +186,7 @@ class Comparison:
     def attempt_all(self, ideas: Sequence[Idea], seeds: int, jobs: int) -> list[list[Trained | Exception]]:
         """What comes of each seed of each idea: what was trained, or why it did not go."""
         outcomes: dict[tuple[str, int], Trained | Exception] = {}
-        with ended_in_order(), ThreadPoolExecutor(jobs) as pool:
+        with sigterm_as_exception(), ThreadPoolExecutor(jobs) as pool:
             pairs = product(ideas, range(seeds))
             tasks = {pool.submit(self.attempt, idea, seed): (idea.name, seed) for idea, seed in pairs}
             try:
@@ -200,18 +207,23 @@ class Comparison:
 
 def make_row(idea: Idea, outcomes: Sequence[Trained | Exception], first: Sequence[Evaluation]) -> Row:
     """All that is known of an idea, which is compared with what the `first` one gave, if it gave anything."""
-    row: Row = {"idea": idea.name, "options": idea.options, "recipe": idea.recipe, "labels": str(idea.labels)}
+    row: Row = {
+        "idea": idea.name,
+        "options": idea.options,
+        "feature_config": idea.feature_config,
+        "labels": str(idea.labels),
+    }
     trained = [outcome for outcome in outcomes if isinstance(outcome, Trained)]
     errors = [str(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
     if errors:
         return row | {"error": errors[0]}
     side = [one.evaluation for one in trained]
-    precision = np.mean([one.precision for one in side], axis=0)
+    precision = np.mean([one.ap_at_3 for one in side], axis=0)
     used = [one.processor_seconds for one in trained if one.processor_seconds]
     row |= {
         "map3": float(precision.mean()),
         "interval": mean_interval(precision, strata(side[0]), np.random.default_rng(0), 10_000),
-        "seeds": [float(one.precision.mean()) for one in side],
+        "seeds": [float(one.ap_at_3.mean()) for one in side],
         "seconds": float(np.mean([one.seconds for one in trained])),
         "processor_seconds": float(np.mean(used)) if used else None,
     }
@@ -225,17 +237,21 @@ def make_row(idea: Idea, outcomes: Sequence[Trained | Exception], first: Sequenc
 
 def size(run: Path) -> tuple[int, float]:
     """Weights of a run, or of all folds, and its multiplications for a second of audio."""
-    from dcase2018.models.architectures import multiplies
+    from dcase2018.models.architectures import count_macs
 
     weights, products = 0, 0.0
     for one in open_runs([run]):
-        network = one.read_network(one.model_file())
+        network = one.load_checkpoint(one.model_file())
         weights += network.count_params()
-        products += multiplies(network) / one.hparams.score_hop(one.recipe) / one.recipe.stft_hop_seconds
+        products += (
+            count_macs(network)
+            / one.hparams.inference_hop_frames(one.feature_config)
+            / one.feature_config.stft_hop_seconds
+        )
     return weights, products
 
 
-def render(rows: Sequence[Row]) -> str:
+def synthesize_clip(rows: Sequence[Row]) -> str:
     """Lay rows out as a table of Markdown."""
     lines = [HEADER, ["---"] * len(HEADER), *map(cells, rows)]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
@@ -262,16 +278,16 @@ def make_table(given: argparse.Namespace) -> list[Row]:
     """Train and score what is not there, and write the table."""
     ideas = read_ideas(given.ideas, given.train[1])
     comparison = Comparison(given.out, given.train, given.validation)
-    for recipe in dict.fromkeys(idea.recipe for idea in ideas):
-        comparison.extract(recipe, given.jobs)
+    for feature_config in dict.fromkeys(idea.feature_config for idea in ideas):
+        comparison.extract(feature_config, given.jobs)
     outcomes = comparison.attempt_all(ideas, given.seeds, given.jobs)
     load_keras()
     first = [one.evaluation for one in outcomes[0] if isinstance(one, Trained)]
     first = first if len(first) == given.seeds else []
     rows = [make_row(idea, each, first) for idea, each in zip(ideas, outcomes, strict=True)]
-    publish_json(given.out / "table.json", rows)
-    with published_text(given.out / "table.md") as file:
-        file.write(render(rows))
+    write_json(given.out / "table.json", rows)
+    with open_atomic(given.out / "table.md") as file:
+        file.write(synthesize_clip(rows))
     return rows
 
 
@@ -296,7 +312,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("recipes: interrupted; the same command goes on", file=sys.stderr)
         return 130
-    print(render(rows), end="")
+    print(synthesize_clip(rows), end="")
     return int(any("error" in row for row in rows))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from dcase2018.data.synthetic import VOICES, render
+from dcase2018.data.synthetic import CLASS_SOUNDS, synthesize_clip
 
 SECONDS = 3700
 SR = 44100
@@ -36,7 +36,7 @@ class Corpus:
 def make_corpus(root: Path, seconds: float = SECONDS) -> Corpus:
     (root / "clips").mkdir()
     rng = np.random.default_rng(0)
-    voices = np.concatenate([render(voice, rng) for voice in VOICES.values()])
+    voices = np.concatenate([synthesize_clip(voice, rng) for voice in CLASS_SOUNDS.values()])
     total, fnames = 0, []
     while total < seconds * SR:
         n_samples = int(SR * np.clip(np.exp(rng.normal(1.4, 1)), 0.3, 30))

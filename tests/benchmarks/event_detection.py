@@ -22,9 +22,9 @@ import soundfile
 
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.data.labels import read_labels
-from dcase2018.inference.audio_tagger import Listener
-from dcase2018.inference.event_detection import Event, Joining, find_events
-from dcase2018.inference.window_scores import OverTime, Timeline
+from dcase2018.inference.audio_tagger import AudioTagger
+from dcase2018.inference.event_detection import Event, EventConfig, detect_events
+from dcase2018.inference.window_scores import LevelConfig, WindowScores
 
 SR = 44100
 COLLAR = 1.0  # seconds
@@ -79,9 +79,9 @@ def event_f1(found: Sequence[Event], truth: Sequence[Event]) -> tuple[float, flo
     left = list(truth)
     hits = 0
     for event in found:
-        near = [t for t in left if t.label == event.label and abs(t.start - event.start) <= COLLAR]
+        near = [t for t in left if t.label == event.label and abs(t.onset - event.onset) <= COLLAR]
         if near:
-            left.remove(min(near, key=lambda t: abs(t.start - event.start)))
+            left.remove(min(near, key=lambda t: abs(t.onset - event.onset)))
             hits += 1
     precision, recall = hits / max(len(found), 1), hits / len(truth)
     return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
@@ -91,33 +91,35 @@ def segments(events: Sequence[Event], seconds: float) -> list[str]:
     """The class that sounds longest in each second, or none: the louder of two that sound as long."""
     told = []
     for second in range(int(seconds)):
-        shares = [(min(e.end, second + 1) - max(e.start, second), e.score, e.label) for e in events
-                  if e.start < second + 1 and e.end > second]  # fmt: skip
+        shares = [(min(e.offset, second + 1) - max(e.onset, second), e.score, e.label) for e in events
+                  if e.onset < second + 1 and e.offset > second]  # fmt: skip
         best = max(shares, default=(0.0, 0.0, ""))
         told.append(best[2] if best[0] >= 0.25 else "")
     return told
 
 
-def places(line: Timeline, truth: Sequence[Event], classes: Sequence[str]) -> float:
+def places(line: WindowScores, truth: Sequence[Event], classes: Sequence[str]) -> float:
     """Share of clips whose class is the best by the mean of the windows at their places."""
     middles = line.starts + line.window_seconds / 2
     right = 0
     for event in truth:
-        inside = (middles >= event.start) & (middles <= event.end)
+        inside = (middles >= event.onset) & (middles <= event.offset)
         if not inside.any():
-            inside = np.arange(len(line)) == line.at(np.array((event.start + event.end) / 2))
+            inside = np.arange(len(line)) == line.index_at(np.array((event.onset + event.offset) / 2))
         right += classes[line.scores[inside].mean(axis=0).argmax()] == event.label
     return right / len(truth)
 
 
-def measure(listener: Listener, folder: Path, stream: Stream, over_time: OverTime, joining: Joining) -> dict:
+def measure(
+    listener: AudioTagger, folder: Path, stream: Stream, over_time: LevelConfig, joining: EventConfig
+) -> dict:
     seconds = len(stream.samples) / SR
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "stream.wav")
         soundfile.write(path, stream.samples, SR, subtype="PCM_16")
-        line = listener.timeline(path, over_time)
+        line = listener.window_scores(path, over_time)
     scores = np.array([listener.scores(folder / fname) for fname in stream.fnames])
-    found = find_events(line, listener.classes, joining)
+    found = detect_events(line, listener.classes, joining)
     precision, recall, f1 = event_f1(found, stream.truth)
     told, true = segments(found, seconds), segments(stream.truth, seconds)
     right = [
@@ -146,15 +148,15 @@ def main() -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threshold", type=float, default=Joining.threshold)
-    parser.add_argument("--hop", type=float)
+    parser.add_argument("--threshold", type=float, default=EventConfig.threshold)
+    parser.add_argument("--hop-seconds", type=float)
     given = parser.parse_args()
     load_keras()
-    listener = Listener.open([given.run], **({"score_hop_seconds": given.hop} if given.hop else {}))
+    listener = AudioTagger.open([given.run], **({"inference_hop_seconds": given.hop} if given.hop else {}))
     table = read_labels(given.labels, listener.classes)
     labels = dict(zip(table["fname"], table["label"], strict=True))
     stream = compose(given.folder, labels, given.minutes, given.seed)
-    figures = measure(listener, given.folder, stream, OverTime(), Joining(given.threshold))
+    figures = measure(listener, given.folder, stream, LevelConfig(), EventConfig(given.threshold))
     print(json.dumps(figures, indent=2))
 
 

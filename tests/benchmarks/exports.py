@@ -11,10 +11,10 @@ from ai_edge_litert.interpreter import Interpreter
 from comparison import Corpus, Row, compare
 
 from dcase2018.export.conversion import convert
-from dcase2018.features.config import RECIPES
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
-from dcase2018.inference.predictor import Tagger
+from dcase2018.inference.predictor import StorePredictor
 from dcase2018.models.architectures import build
 from dcase2018.models.hparams import PRESETS
 from dcase2018.runs.model_io import save_model
@@ -22,7 +22,7 @@ from dcase2018.runs.run import Run
 from dcase2018.training.experiment import Experiment
 
 N_CLIPS = 12
-EXPORTED = {"baseline": "baseline", "compact": "wide"}  # presets, and their recipes
+EXPORTED = {"baseline": "baseline", "compact": "logmel96"}  # presets, and their recipes
 
 Way = Callable[[np.ndarray], object]
 
@@ -43,9 +43,9 @@ def make_run(corpus: Corpus, preset: str) -> Run:
     """A run of a preset, with a network of random weights."""
     store = corpus.root / f"{preset}.h5"
     names = list(corpus.labels["fname"][:N_CLIPS])
-    extract(corpus.audio, store, RECIPES[EXPORTED[preset]], names=names)
+    extract(corpus.audio, store, FEATURE_CONFIGS[EXPORTED[preset]], names=names)
     labels = corpus.labels[:N_CLIPS]
-    run = Experiment.plan(corpus.root / preset, PRESETS[preset], Store(store), labels).run
+    run = Experiment.create(corpus.root / preset, PRESETS[preset], Store(store), labels).run
     run.path.mkdir()
     run.save()
     model = build(run.model, run.example_shape, len(run.classes), run.hparams)
@@ -65,12 +65,12 @@ def _measure(corpus: Corpus, preset: str, rounds: int) -> list[Row]:
     for format in runners:
         convert(run, None, format, corpus.root / f"{preset}.{format}")
     tools = {format: make(corpus.root / f"{preset}.{format}") for format, make in runners.items()}
-    model = run.load_model()
+    model = run.load_for_inference()
 
     def by_the_program() -> None:
         store = corpus.root / f"{preset} {time.perf_counter()}.h5"
-        extract(corpus.audio, store, run.recipe, names=[path.name for path in clips])
-        Tagger(run, model, Store(store)).scores(np.arange(N_CLIPS))
+        extract(corpus.audio, store, run.feature_config, names=[path.name for path in clips])
+        StorePredictor(run, model, Store(store)).scores(np.arange(N_CLIPS))
 
     ways = {"extract, predict": by_the_program} | {
         format: lambda tool=tool: [tool(samples) for samples in audio] for format, tool in tools.items()

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from comparison import SR, Corpus, Row, compare
 
-from dcase2018.features.config import RECIPES
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 
 
@@ -35,7 +35,7 @@ def decode(audio_dir: Path, store: Path) -> None:
 
 
 def ours(jobs: int) -> Callable[[Path, Path], None]:
-    return lambda audio_dir, store: extract(audio_dir, store, RECIPES["baseline"], jobs=jobs) and None
+    return lambda audio_dir, store: extract(audio_dir, store, FEATURE_CONFIGS["baseline"], jobs=jobs) and None
 
 
 def measure(corpus: Corpus, rounds: int = 3) -> list[Row]:

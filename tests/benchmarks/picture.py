@@ -20,10 +20,10 @@ TARGET = Path(__file__).with_name("tagged.png")
 
 def draw_clip(axes: Axes, store: dc.Store, row: int) -> None:
     """Draw the log mels of a clip, (length, mel_bands), over time in s and frequency in kHz."""
-    recipe, frames = store.recipe, store.clip(row).astype(np.float32)
-    seconds = len(frames) * recipe.stft_hop_seconds
+    feature_config, frames = store.feature_config, store.frames_of(row).astype(np.float32)
+    seconds = len(frames) * feature_config.stft_hop_seconds
     low, high, *at = librosa.hz_to_mel(
-        [recipe.mel_min_hz, recipe.mel_max_hz, *(1000 * khz for khz in KILOHERTZ)], htk=True
+        [feature_config.mel_min_hz, feature_config.mel_max_hz, *(1000 * khz for khz in KILOHERTZ)], htk=True
     )
     axes.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, low, high))
     axes.set_yticks(at, [f"{khz:g}" for khz in KILOHERTZ], fontsize="x-small")

@@ -8,11 +8,11 @@ import soundfile
 from comparison import Corpus, Row, compare, make_corpus
 
 from dcase2018.evaluation.evaluate import evaluate
-from dcase2018.features.config import RECIPES
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.models.architectures import build, scorer
+from dcase2018.models.architectures import build, with_activation
 from dcase2018.models.hparams import PRESETS
 from dcase2018.report.writer import report
 from dcase2018.runs.model_io import save_model
@@ -25,13 +25,13 @@ def measure(_: Corpus, rounds: int = 3) -> list[Row]:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         corpus = make_corpus(root, SECONDS)
-        extract(corpus.audio, corpus.store, RECIPES["wide"])
+        extract(corpus.audio, corpus.store, FEATURE_CONFIGS["logmel96"])
         labels = corpus.labels.assign(label=corpus.labels["label"].str.replace(" ", "_"))
-        run = Experiment.plan(root / "run", PRESETS["compact"], Store(corpus.store), labels).run
+        run = Experiment.create(root / "run", PRESETS["compact"], Store(corpus.store), labels).run
         run.path.mkdir()
         run.save()
         network = build(run.model, run.example_shape, len(run.classes), run.hparams)
-        save_model(scorer(network, run.hparams.classifier), run.path / "model.keras")
+        save_model(with_activation(network, run.hparams.classifier), run.path / "model.keras")
         ensemble = Ensemble.open([run.path], [Store(corpus.store)])
 
         def evaluation() -> None:

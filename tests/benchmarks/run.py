@@ -19,7 +19,7 @@ import report
 import training
 from comparison import make_corpus
 
-from dcase2018.features.config import RECIPES
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 
 PARTS = {
@@ -36,7 +36,7 @@ def main(target: Path, names: list[str]) -> None:
     logging.getLogger("dcase2018").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder))
-        extract(corpus.audio, corpus.store, RECIPES["baseline"])
+        extract(corpus.audio, corpus.store, FEATURE_CONFIGS["baseline"])
         rows = [row for name in names or PARTS for row in PARTS[name].measure(corpus)]
     print(f"{'part':16} {'way':20} {'rate':>10}  {'unit':22} {'ratio':>8}")
     for row in rows:

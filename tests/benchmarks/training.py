@@ -17,7 +17,7 @@ from dcase2018.cli.keras_setup import keep_freed_memory
 from dcase2018.features.store import Store
 from dcase2018.models.architectures import CNN_LAYERS, build
 from dcase2018.models.hparams import PRESETS
-from dcase2018.runs.training_state import Limits, State
+from dcase2018.runs.training_state import StoppingCriteria, TrainingState
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fit import fit
 
@@ -96,9 +96,11 @@ def ours(corpus: Corpus) -> float:
     """Rate of the second half of a run, that has traced and compiled all it needs."""
     keep_freed_memory()  # as the command does
     path = corpus.root / f"run {time.perf_counter()}"
-    experiment = Experiment.plan(path, PRESET, Store(corpus.store), corpus.labels)
-    fit(experiment, Limits(max_steps=2 * STEPS), checkpoint_steps=STEPS)
-    half, whole = (State.load(experiment.run.checkpoint(step), step) for step in (STEPS, 2 * STEPS))
+    experiment = Experiment.create(path, PRESET, Store(corpus.store), corpus.labels)
+    fit(experiment, StoppingCriteria(max_steps=2 * STEPS), save_every=STEPS)
+    half, whole = (
+        TrainingState.load(experiment.run.checkpoint_dir(step), step) for step in (STEPS, 2 * STEPS)
+    )
     return STEPS * 64 / (whole.seconds - half.seconds)
 
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import BASELINE, Toy, noise, refuse, succeed, write_wav
 
 from dcase2018.cli.main import main
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.extraction import extract
 
 COMMANDS = [
@@ -83,7 +83,7 @@ def test_fit_refuses(toy: Toy, tmp_path: Path) -> None:
 
 def test_fit_loses_no_run_and_no_other_folder(toy: Toy, tmp_path: Path) -> None:
     message = refuse(2, "fit", toy.train, toy.labels, toy.run, "--hparams", "batch_size=32")
-    assert f"{toy.run} holds another run (model=cnn, not mlp; training_data=" in message
+    assert f"{toy.run} holds another run (model=cnn, not mlp; training_fingerprint=" in message
     assert "; batch_size=32, not 64; weights_init_stddev=0.001, not 0.05; lr=0.0001, not 0.001)" in message
     assert "name another folder, or replace it with --force" in message
     (tmp_path / "thesis.tex").write_text("years of work")
@@ -106,16 +106,18 @@ def test_predict_refuses_a_sample_with_a_clip_that_the_store_lacks(toy: Toy, tmp
     sample = tmp_path / "sample.csv"
     sample.write_text(toy.sample.read_text() + "zz.wav,Laughter Hi-Hat Flute\n")
     out = tmp_path / "s.csv"
-    assert "clip 'zz.wav' is not in" in refuse(2, "predict", toy.test, out, toy.run, "--sample", sample)
+    assert "clip 'zz.wav' is not in" in refuse(
+        2, "predict", toy.test, out, toy.run, "--sample-submission", sample
+    )
     assert not out.exists()
 
 
 def test_a_store_of_another_recipe_is_refused_with_the_keys_that_differ(toy: Toy, tmp_path: Path) -> None:
     write_wav(tmp_path / "clips" / "a.wav", noise(44100))
     other = tmp_path / "other.h5"
-    extract(tmp_path / "clips", other, Recipe(mel_bands=96))
+    extract(tmp_path / "clips", other, FeatureConfig(mel_bands=96))
     message = refuse(2, "predict", other, tmp_path / "s.csv", toy.run)
-    assert f"was not made by the recipe of the run {toy.run}: mel_bands=96, not 64" in message
+    assert f"was not made by the feature_config of the run {toy.run}: mel_bands=96, not 64" in message
 
 
 def test_what_is_no_run_is_refused(toy: Toy, tmp_path: Path) -> None:
@@ -185,8 +187,8 @@ def test_no_command_overwrites_what_it_reads(toy: Toy, tmp_path: Path) -> None:
         ("class-map", labels, labels),
         ("split", labels, tmp_path),
         ("evaluate", toy.test, labels, toy.run, "--output", labels),
-        ("predict", toy.test, labels, toy.run, "--sample", labels),
-        ("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores", tmp_path / "s.csv"),
+        ("predict", toy.test, labels, toy.run, "--sample-submission", labels),
+        ("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores-output", tmp_path / "s.csv"),
     ):
         assert "is read and would be overwritten; name another file" in refuse(2, *command)
     assert labels.read_bytes() == toy.labels.read_bytes()

@@ -62,8 +62,8 @@ def test_what_a_run_keeps_is_no_output(toy: Toy) -> None:
     for name in ("model.keras", "best.keras", "run.json", "out_of_fold.csv", "checkpoints/s.csv"):
         for command in (
             ("predict", toy.test, toy.run / name, toy.run),
-            ("predict", toy.test, toy.run / "s.csv", toy.run, "--scores", toy.run / name),
-            ("evaluate", toy.test, toy.truth, toy.run, "--clips", toy.run / name),
+            ("predict", toy.test, toy.run / "s.csv", toy.run, "--scores-output", toy.run / name),
+            ("evaluate", toy.test, toy.truth, toy.run, "--clips-output", toy.run / name),
         ):
             assert "is read and would be overwritten; name another file" in refuse(2, *command)
     assert (toy.run / "model.keras").read_bytes() == before

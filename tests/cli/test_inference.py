@@ -10,14 +10,14 @@ import pytest
 from conftest import Toy, dcase, noise, refuse, succeed, write_wav
 
 from dcase2018.cli.main import main
-from dcase2018.inference.event_detection import Joining
+from dcase2018.inference.event_detection import EventConfig
 
 
 @pytest.mark.slow
 def test_tag_says_what_predict_says(toy: Toy, tmp_path: Path) -> None:
     audio = toy.data / "audio_test"
     printed = succeed("tag", toy.run, audio, "--output", tmp_path / "tags.csv").splitlines()
-    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores", tmp_path / "scores.csv")
+    succeed("predict", toy.test, tmp_path / "s.csv", toy.run, "--scores-output", tmp_path / "scores.csv")
     mine, theirs = (pd.read_csv(tmp_path / name, index_col="fname") for name in ("tags.csv", "scores.csv"))
     assert list(mine.columns) == list(theirs.columns)
     assert list(mine.index) == list(theirs.index)
@@ -35,7 +35,7 @@ def test_tag_follows_a_recording_and_sets_bad_ones_aside(toy: Toy, tmp_path: Pat
     shutil.copy(audio / name, tmp_path / "in" / name)
     (tmp_path / "in" / "bad.wav").write_bytes(b"no audio")
     done = dcase(
-        "tag", toy.run, tmp_path / "in", "--timeline", "--threshold", 0.1, "--output", tmp_path / "out",
+        "tag", toy.run, tmp_path / "in", "--detect-events", "--threshold", 0.1, "--output", tmp_path / "out",
         "--format", "audacity", "-j", 2,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
@@ -53,20 +53,26 @@ def test_tag_follows_a_recording_and_sets_bad_ones_aside(toy: Toy, tmp_path: Pat
 def test_tag_refuses_before_the_work(toy: Toy, tmp_path: Path) -> None:
     clip = write_wav(tmp_path / "x.wav", noise(1000))
     for arguments, message in (
-        (["--threshold", 0.3], "--threshold says what an event is, and a clip has none; add --timeline"),
-        (["--gap-seconds", 3], "--gap-seconds says what an event is"),
+        (["--threshold", 0.3], "--threshold says what an event is, and a clip has none; add --detect-events"),
+        (["--merge-gap", 3], "--merge-gap says what an event is"),
         (["--format", "csv"], "--format csv needs a file or a folder to write; add --output"),
         (
             ["--output", tmp_path / "t.txt"],
-            "audacity is a format of events, and a clip has none; add --timeline",
+            "audacity is a format of events, and a clip has none; add --detect-events",
         ),
-        (["--output", tmp_path / "out"], "must end in .csv or .jsonl; a file a recording needs --timeline"),
         (
-            ["--timeline", "--output", clip],
+            ["--output", tmp_path / "out"],
+            "must end in .csv or .jsonl; a file a recording needs --detect-events",
+        ),
+        (
+            ["--detect-events", "--output", clip],
             "x.wav is a file; name a folder, or a file that ends in .csv, .jsonl, .selections.txt, .txt",
         ),
-        (["--timeline", "--threshold", 0.3, "--release", 0.4], "release=0.4 is not allowed: it is at most"),
-        (["--with", tmp_path], "holds no run; dcase2018 fit makes one"),
+        (
+            ["--detect-events", "--threshold", 0.3, "--low-threshold", 0.4],
+            "release=0.4 is not allowed: it is at most",
+        ),
+        (["--ensemble-with", tmp_path], "holds no run; dcase2018 fit makes one"),
         (["--checkpoint", 3], "--checkpoint takes the steps"),
     ):
         said = refuse(2, "tag", toy.run, clip, *arguments)
@@ -78,9 +84,9 @@ def test_tag_refuses_before_the_work(toy: Toy, tmp_path: Path) -> None:
 
 def test_the_help_of_tag_tells_the_defaults_of_events() -> None:
     helps = {param.name: str(getattr(param, "help", "")) for param in main.commands["tag"].params}
-    defaults = {name: p.default for name, p in inspect.signature(Joining).parameters.items()}
-    assert defaults.pop("release") == 0
-    assert "[default: half the threshold]" in helps["release"]
+    defaults = {name: p.default for name, p in inspect.signature(EventConfig).parameters.items()}
+    assert defaults.pop("low_threshold") == 0
+    assert "[default: half the threshold]" in helps["low_threshold"]
     for name, value in defaults.items():
         assert f"[default: {value:g}]" in helps[name]
 
@@ -88,10 +94,10 @@ def test_the_help_of_tag_tells_the_defaults_of_events() -> None:
 @pytest.mark.parametrize("per", [pytest.param("window", marks=pytest.mark.slow), "clip"])
 def test_embed_takes_a_store_or_files(toy: Toy, tmp_path: Path, per: str) -> None:
     audio = toy.data / "audio_test"
-    assert succeed("embed", toy.run, toy.test, tmp_path / "store.csv", "--per", per) == (
+    assert succeed("embed", toy.run, toy.test, tmp_path / "store.csv", "--level", per) == (
         f"{tmp_path / 'store.csv'}: {len(list(audio.iterdir()))} clips\n"
     )
-    succeed("embed", toy.run, audio, tmp_path / "files.csv", "--per", per)
+    succeed("embed", toy.run, audio, tmp_path / "files.csv", "--level", per)
     mine, theirs = (pd.read_csv(tmp_path / name) for name in ("files.csv", "store.csv"))
     pd.testing.assert_frame_equal(mine, theirs, atol=1e-5)
 

@@ -8,20 +8,20 @@ import pytest
 import soundfile
 from conftest import noise, write_wav
 
-from dcase2018.data.audio import BadClipError, Clip
+from dcase2018.data.audio import AudioReader, AudioReadError
 
 SR = 44100
 
 
 def read(path: Path) -> np.ndarray:
     """All samples of a clip, in [-1, 1]."""
-    with Clip(path, SR) as clip:
+    with AudioReader(path, SR) as clip:
         return np.concatenate([np.zeros(0, np.float32), *clip.blocks()]) / np.float32(clip.full_scale)
 
 
 def converted(path: Path) -> bool:
-    with Clip(path, SR) as clip:
-        return clip.converted
+    with AudioReader(path, SR) as clip:
+        return clip.is_resampled_or_downmixed
 
 
 def test_16_bit_mono_is_exact(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_streamed_file_of_unknown_size_is_whole(tmp_path: Path) -> None:
 def test_a_truncated_wav(tmp_path: Path, keep: int) -> None:
     path = write_wav(tmp_path / "a.wav", noise(1000))
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(BadClipError, match=f"truncated: {keep - 44} of 2000 bytes of samples"):
+    with pytest.raises(AudioReadError, match=f"truncated: {keep - 44} of 2000 bytes of samples"):
         read(path)
 
 
@@ -117,7 +117,7 @@ def test_what_is_cut_off_is_noticed_in_every_form(tmp_path: Path, name: str) -> 
     assert len(read(path)) >= len(samples)
     for keep in np.linspace(0.1, 0.99, 12):
         path.write_bytes(whole[: int(keep * len(whole))])
-        with pytest.raises(BadClipError, match=r"truncated"):
+        with pytest.raises(AudioReadError, match=r"truncated"):
             read(path)
 
 
@@ -138,10 +138,10 @@ def test_an_mp3_that_does_not_tell_its_length(tmp_path: Path) -> None:
     path.write_bytes(b"ID3\x04\0\0\0\0\x01\x00" + bytes(128) + content + b"TAG" + bytes(125))
     assert abs(len(read(path)) - found) < 2000
     path.write_bytes(content[:-10])
-    with pytest.raises(BadClipError, match="truncated: its last frame is cut off"):
+    with pytest.raises(AudioReadError, match="truncated: its last frame is cut off"):
         read(path)
     without_header(path, samples, "VARIABLE")
-    with pytest.raises(BadClipError, match="varying bit rate without a header that tells its length"):
+    with pytest.raises(AudioReadError, match="varying bit rate without a header that tells its length"):
         read(path)
 
 
@@ -151,7 +151,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "nowhere.wav").symlink_to("nothing")
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     for name in ("pipe", "folder", "nowhere", "loop"):
-        with pytest.raises(BadClipError, match="unreadable: it is no file"):
+        with pytest.raises(AudioReadError, match="unreadable: it is no file"):
             read(tmp_path / f"{name}.wav")
 
 
@@ -162,14 +162,14 @@ def test_a_chunk_before_the_samples_is_passed_over(tmp_path: Path) -> None:
     path.write_bytes(content[:36] + chunk + content[36:])
     assert len(read(path)) == 1000
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(BadClipError, match="truncated"):
+    with pytest.raises(AudioReadError, match="truncated"):
         read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"\x00" * 100, b"fname,label\n", b"RIFF\0\0\0\0WAVEfmt "])
 def test_what_is_no_audio(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(BadClipError, match="not audio"):
+    with pytest.raises(AudioReadError, match="not audio"):
         read(tmp_path / "a.wav")
 
 
@@ -178,7 +178,7 @@ def test_samples_that_are_not_finite(tmp_path: Path, value: float) -> None:
     samples = noise(1000)
     samples[500] = value
     soundfile.write(tmp_path / "a.wav", samples, SR, subtype="FLOAT")
-    with pytest.raises(BadClipError, match="not finite"):
+    with pytest.raises(AudioReadError, match="not finite"):
         read(tmp_path / "a.wav")
 
 

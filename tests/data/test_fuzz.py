@@ -14,8 +14,8 @@ import pytest
 import soundfile
 from conftest import BASELINE, DATA, noise, write_wav
 
-from dcase2018.data.audio import BadClipError, Clip
-from dcase2018.data.labels import read_labels, read_names
+from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.labels import read_fnames, read_labels
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.utils.errors import InputError
 
@@ -46,9 +46,9 @@ def frames_of(path: Path) -> np.ndarray | None:
     reason = ""
     with at_most(20):
         try:
-            with Clip(path, 44100) as clip:
+            with AudioReader(path, 44100) as clip:
                 frames = FRONT_END(clip)
-        except BadClipError as error:
+        except AudioReadError as error:
             reason = str(error)
     if reason:
         assert reason.split(":")[0] in (
@@ -102,7 +102,7 @@ def test_damaged_headers(base: tuple[str, str, int, int], tmp_path: Path) -> Non
         if frames is not None:
             used += 1
             assert len(frames) > 0, seed  # no clip is taken for an empty one,
-            assert frames.max() > BASELINE.silence + 0.1, seed  # nor for a silent one
+            assert frames.max() > BASELINE.silence_value + 0.1, seed  # nor for a silent one
     assert used < 100
 
 
@@ -172,5 +172,5 @@ def test_damaged_label_files(tmp_path: Path) -> None:
             [field.strip() if i == column else field for i, field in enumerate(row)] for row in rows[1:]
         ]
         assert labels["fname"].is_unique
-        assert read_names(path) == labels["fname"].tolist()
+        assert read_fnames(path) == labels["fname"].tolist()
     assert min(read, refused) > 30

@@ -9,9 +9,9 @@ from conftest import noise, refuse, succeed, write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcase2018.data.files import find_sources
-from dcase2018.data.label_builders import labels_of_folders, labels_of_names, labels_of_table
-from dcase2018.data.labels import class_name, label_errors, read_labels, write_table
+from dcase2018.data.files import list_clips
+from dcase2018.data.label_builders import labels_from_csv, labels_from_filenames, labels_from_folders
+from dcase2018.data.labels import read_labels, sanitize_class_name, validate_label, write_table
 from dcase2018.utils.errors import InputError
 
 # The first rows of the CSVs of ESC-50 and UrbanSound8K, whose columns these are.
@@ -48,7 +48,7 @@ def test_what_is_odd_about_a_folder_is_said(tmp_path: Path, caplog: pytest.LogCa
     (tmp_path / "empty").mkdir()
     (tmp_path / ".cache").mkdir()
     with caplog.at_level(logging.WARNING):
-        assert labels_of_folders(tmp_path)["label"].tolist() == ["a", "a", "b"]
+        assert labels_from_folders(tmp_path)["label"].tolist() == ["a", "a", "b"]
     assert f"{tmp_path / 'empty'} holds no audio, and is no class" in caplog.text
     assert "left out, for they lie in no class's subfolder: 'loose.wav'" in caplog.text
     assert f"{tmp_path / '..c'} is hidden, and is no class; rename it if it is one" in caplog.text
@@ -64,20 +64,20 @@ def test_what_is_odd_about_a_folder_is_said(tmp_path: Path, caplog: pytest.LogCa
 def test_folders_that_are_refused(tmp_path: Path) -> None:
     sound(tmp_path / "one" / "a" / "1.wav")
     with pytest.raises(InputError, match=r"holds one class, 'a'; a tagger needs two or more"):
-        labels_of_folders(tmp_path / "one")
+        labels_from_folders(tmp_path / "one")
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"holds no labelled clip; a tagger needs two or more"):
-        labels_of_folders(tmp_path / "none")
+        labels_from_folders(tmp_path / "none")
     for seed, name in enumerate(("Hi hat/1.wav", "Hi_hat/1.wav")):
         sound(tmp_path / "same" / name, seed)
     with pytest.raises(InputError, match="'Hi hat' and 'Hi_hat' are both the class 'Hi_hat'; rename one"):
-        labels_of_folders(tmp_path / "same")
+        labels_from_folders(tmp_path / "same")
     for seed, name in enumerate(("None/1.wav", "overall/1.wav", "dog/1.wav")):
         sound(tmp_path / "words" / name, seed)
     with pytest.raises(
         InputError, match=r"2 errors: label 'None' is no class\n  label 'overall' is a word of"
     ):
-        labels_of_folders(tmp_path / "words")
+        labels_from_folders(tmp_path / "words")
 
 
 NAMES = st.text(min_size=1, max_size=20)
@@ -86,10 +86,10 @@ NAMES = st.text(min_size=1, max_size=20)
 @settings(deadline=None)
 @given(NAMES)
 def test_a_class_may_have_any_name_that_is_left_when_spaces_and_commas_are_gone(text: str) -> None:
-    name = class_name(text)
-    assert class_name(name) == name
+    name = sanitize_class_name(text)
+    assert sanitize_class_name(name) == name
     assert not set(name) & {" ", ",", "\n", "\u3000"}
-    assert [error for error in label_errors(name) if "space" in error or "comma" in error] == []
+    assert [error for error in validate_label(name) if "space" in error or "comma" in error] == []
 
 
 @pytest.mark.parametrize(
@@ -98,34 +98,34 @@ def test_a_class_may_have_any_name_that_is_left_when_spaces_and_commas_are_gone(
 def test_classes_of_odd_names(tmp_path: Path, name: str) -> None:
     sound(tmp_path / "sounds" / name / "1.wav")
     sound(tmp_path / "sounds" / "other" / "1.wav", 1)
-    write_table(tmp_path / "l.csv", labels_of_folders(tmp_path / "sounds"))
+    write_table(tmp_path / "l.csv", labels_from_folders(tmp_path / "sounds"))
     labels = read_labels(tmp_path / "l.csv")
     assert dict(zip(labels["fname"], labels["label"], strict=True)) == {
         f"{name}/1.wav": name.strip().replace(", ", "_").replace(" ", "_"), "other/1.wav": "other",
     }  # fmt: skip
-    assert find_sources(tmp_path / "sounds", labels["fname"].tolist())[0].path.is_file()
+    assert list_clips(tmp_path / "sounds", labels["fname"].tolist())[0].path.is_file()
 
 
 def test_a_clip_in_two_folders_is_refused(tmp_path: Path) -> None:
     for seed, name in enumerate(("a/1.wav", "a/2.wav", "b/1.wav", "b/3.wav")):
         sound(tmp_path / name, seed)  # both 1.wav are of one size, and differ
-    assert len(labels_of_folders(tmp_path)) == 4
+    assert len(labels_from_folders(tmp_path)) == 4
     shutil.copy(tmp_path / "a" / "2.wav", tmp_path / "b" / "2.wav")
     with pytest.raises(InputError, match=r"1 error: 'a/2\.wav' and 'b/2\.wav' are the same clip; remove one"):
-        labels_of_folders(tmp_path)
+        labels_from_folders(tmp_path)
 
 
 def test_names_by_a_pattern(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("dog_1.wav", "dog_2_b.wav", "part/cat_1.wav", "README.wav"):
         sound(tmp_path / name)
-    labels = labels_of_names(tmp_path, "{label}_{rest}.wav")
+    labels = labels_from_filenames(tmp_path, "{label}_{rest}.wav")
     assert labels.to_numpy().tolist() == [
         ["dog_1.wav", "dog", "1"], ["dog_2_b.wav", "dog", "2_b"], ["part/cat_1.wav", "cat", "1"],
     ]  # fmt: skip
     assert list(labels) == ["fname", "label", "rest"]
     assert "left out, for they do not fit '{label}_{rest}.wav': 'README.wav'" in caplog.text
     with pytest.raises(InputError, match=r"holds one class, 'cat'"):
-        labels_of_names(tmp_path, "part/{label}_{rest}.wav")
+        labels_from_filenames(tmp_path, "part/{label}_{rest}.wav")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
         ({"fname": "take", "label": "category"}, "1 error: line 3: 'A' stands already in line 2"),
     ):
         with pytest.raises(InputError, match=message):
-            labels_of_table(path, columns)
+            labels_from_csv(path, columns)
     out = tmp_path / "l.csv"
     assert "is not NAME=COLUMN" in refuse(2, "labels", path, out, "--columns", "fname")
     assert "names a column twice" in refuse(2, "labels", path, out, "--columns", "fname=a,fname=b")
@@ -202,7 +202,7 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
 def test_a_csv_with_several_labels_a_clip(tmp_path: Path) -> None:
     path = tmp_path / "several.csv"
     path.write_text('id,tags\n1,"dog bark, rain"\n2,rain\n')
-    labels = labels_of_table(path, {"fname": "clips/{id}.wav", "labels": "tags"})
+    labels = labels_from_csv(path, {"fname": "clips/{id}.wav", "labels": "tags"})
     assert labels.to_numpy().tolist() == [["clips/1.wav", "dog_bark,rain", "1"], ["clips/2.wav", "rain", "2"]]
 
 
@@ -214,8 +214,8 @@ def test_from_folders_to_folds_of_a_column(own: Path, tmp_path: Path) -> None:
     folds = ["fold", *(str(1 + int(row.split(",")[2]) % 2) for row in rows[1:])]
     labels.write_text("".join(f"{row},{fold}\n" for row, fold in zip(rows, folds, strict=True)))
     succeed("extract", own, store, "--labels", labels)
-    said = succeed("fit", store, labels, run, "--preset", "quick", "--epochs", 3, "--folds-from", "fold")
+    said = succeed("fit", store, labels, run, "--preset", "quick", "--epochs", 3, "--fold-column", "fold")
     assert float(said.split()[-1]) > 0.9  # of verified clips; by chance 0.61
     assert sorted(path.name for path in run.iterdir()) == ["fold-1", "fold-2", "out_of_fold.csv"]
-    message = refuse(2, "fit", store, labels, tmp_path / "r", "--folds-from", "fold", "--folds", 3)
+    message = refuse(2, "fit", store, labels, tmp_path / "r", "--fold-column", "fold", "--folds", 3)
     assert "give one" in message

@@ -10,12 +10,12 @@ from conftest import CLASSES, DATA, refuse, succeed
 
 from dcase2018.data.labels import (
     class_names,
-    class_truth,
-    label_lists,
+    labels_per_clip,
+    multi_hot,
     read_class_map,
+    read_fnames,
     read_labels,
-    read_names,
-    verified,
+    verified_mask,
     weights,
 )
 from dcase2018.utils.errors import InputError
@@ -47,7 +47,7 @@ def test_real_label_files(name: str, rows: int, first: tuple[str, str]) -> None:
     labels = read_labels(DATA / name, CLASSES)
     assert len(labels) == rows  # the ignored ones are left out
     assert tuple(labels.iloc[0][["fname", "label"]]) == first
-    truth = class_truth(labels, CLASSES)
+    truth = multi_hot(labels, CLASSES)
     assert (truth.sum(axis=1) == 1).all()
     np.testing.assert_array_equal(np.array(CLASSES)[truth.argmax(axis=1)], labels["label"])
 
@@ -55,7 +55,7 @@ def test_real_label_files(name: str, rows: int, first: tuple[str, str]) -> None:
 def test_a_sample_submission_is_no_truth() -> None:
     with pytest.raises(InputError, match=r"200 errors: line 2: label 'Laughter Hi-Hat Flute' is not among"):
         read_labels(DATA / "sample_submission.csv", CLASSES)
-    assert len(read_names(DATA / "sample_submission.csv")) == 200
+    assert len(read_fnames(DATA / "sample_submission.csv")) == 200
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_several_labels_a_clip(tmp_path: Path) -> None:
     text = 'fname,labels,split\n64760,"Bark,Bus",train\nb.flac,Bus,val\nc.d.wav,"Cough, Bark,Bark",train\n'
     labels = read_labels(write(tmp_path / "l.csv", text))
     assert labels["fname"].tolist() == ["64760.wav", "b.flac", "c.d.wav"]
-    assert read_names(tmp_path / "l.csv") == labels["fname"].tolist()
-    assert label_lists(labels) == [["Bark", "Bus"], ["Bus"], ["Cough", "Bark", "Bark"]]
+    assert read_fnames(tmp_path / "l.csv") == labels["fname"].tolist()
+    assert labels_per_clip(labels) == [["Bark", "Bus"], ["Bus"], ["Cough", "Bark", "Bark"]]
     assert class_names(labels) == ["Bark", "Bus", "Cough"]
-    assert class_truth(labels, ["Bus", "Cough", "Bark"]).astype(int).tolist() == [
+    assert multi_hot(labels, ["Bus", "Cough", "Bark"]).astype(int).tolist() == [
         [1, 0, 1],
         [1, 0, 0],
         [0, 1, 1],
@@ -152,7 +152,7 @@ def test_white_space_around_a_label_is_no_part_of_it(tmp_path: Path) -> None:
 
 def test_an_empty_mark_is_not_verified(tmp_path: Path) -> None:
     text = "fname,label,manually_verified\na,Bark,\nb,Bark,1\nc,Bark,0\n"
-    assert verified(read_labels(write(tmp_path / "l.csv", text))).tolist() == [False, True, False]
+    assert verified_mask(read_labels(write(tmp_path / "l.csv", text))).tolist() == [False, True, False]
 
 
 def test_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ def test_repeated_rows_count_as_often_where_that_is_asked_for(
     path = write(tmp_path / "l.csv", "fname,label\na,Bark\nb,Bus\na,Bark\na,Bark\n")
     with pytest.raises(InputError, match=r"2 errors: line 4: 'a' stands already in line 2\n"):
         read_labels(path)
-    assert read_labels(path, repeated=True)["fname"].tolist() == ["a", "b", "a", "a"]
+    assert read_labels(path, allow_duplicates=True)["fname"].tolist() == ["a", "b", "a", "a"]
     assert "l.csv: 2 rows stand there again, and count as often" in caplog.text
     write(path, "fname,label\na,Bark\nb,Bus\na,Bus\n")
     with pytest.raises(InputError, match=r"line 4: 'a' stands already in line 2 with other values$"):
-        read_labels(path, repeated=True)
+        read_labels(path, allow_duplicates=True)
 
 
 def test_odd_names_go_through(tmp_path: Path) -> None:

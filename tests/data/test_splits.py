@@ -9,8 +9,8 @@ from conftest import CLASSES, DATA, refuse, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcase2018.data.labels import class_names, read_labels, read_names
-from dcase2018.data.splits import folds, hold_out, named_folds
+from dcase2018.data.labels import class_names, read_fnames, read_labels
+from dcase2018.data.splits import folds_from_column, stratified_folds, stratified_holdout
 from dcase2018.utils.errors import InputError
 
 TRAIN = DATA / "train.csv"
@@ -31,18 +31,18 @@ def strata(labels: pd.DataFrame) -> pd.Series:
 
 def test_hold_out_of_the_real_training_set() -> None:
     labels = read_labels(TRAIN)
-    held_out = hold_out(labels, 0.1, seed=3)
+    held_out = stratified_holdout(labels, 0.1, seed=3)
     assert abs(held_out.sum() - 947.3) < 1
     shares = pd.crosstab(strata(labels), held_out)
     assert (shares[True] - shares.sum(axis=1) / 10).abs().max() <= 1
     assert class_names(labels[~held_out]) == CLASSES
-    np.testing.assert_array_equal(held_out, hold_out(labels, 0.1, seed=3))
-    assert (held_out != hold_out(labels, 0.1, seed=4)).any()
+    np.testing.assert_array_equal(held_out, stratified_holdout(labels, 0.1, seed=3))
+    assert (held_out != stratified_holdout(labels, 0.1, seed=4)).any()
 
 
 def test_folds_of_the_real_training_set() -> None:
     labels = read_labels(TRAIN)
-    fold = folds(labels, 5, seed=0)
+    fold = stratified_folds(labels, 5, seed=0)
     counts = pd.crosstab(strata(labels), fold)
     assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
     assert set(fold) == set(range(5))
@@ -50,11 +50,11 @@ def test_folds_of_the_real_training_set() -> None:
 
 def test_folds_as_files(tmp_path: Path) -> None:
     succeed("split", TRAIN, tmp_path, "--folds", 4)
-    seen = [name for k in range(1, 5) for name in read_names(tmp_path / f"fold-{k}" / "validation.csv")]
-    assert sorted(seen) == sorted(read_names(TRAIN))
+    seen = [name for k in range(1, 5) for name in read_fnames(tmp_path / f"fold-{k}" / "validation.csv")]
+    assert sorted(seen) == sorted(read_fnames(TRAIN))
     for k in range(1, 5):
-        learnt = set(read_names(tmp_path / f"fold-{k}" / "train.csv"))
-        assert learnt.isdisjoint(read_names(tmp_path / f"fold-{k}" / "validation.csv"))
+        learnt = set(read_fnames(tmp_path / f"fold-{k}" / "train.csv"))
+        assert learnt.isdisjoint(read_fnames(tmp_path / f"fold-{k}" / "validation.csv"))
 
 
 @settings(deadline=None)
@@ -67,17 +67,17 @@ def test_a_split_is_stratified_whatever_the_labels(
     rows: list[tuple[str, str]], fraction: float, seed: int
 ) -> None:
     labels = pd.DataFrame(rows, columns=["label", "manually_verified"], dtype=object)
-    counts = pd.crosstab(strata(labels), hold_out(labels, fraction, seed))
+    counts = pd.crosstab(strata(labels), stratified_holdout(labels, fraction, seed))
     drawn = counts[True] if True in counts else 0 * counts[False]
     assert ((drawn - counts.sum(axis=1) * fraction).abs() <= 1 + 1e-9).all()
-    assert class_names(labels[~hold_out(labels, fraction, seed)]) == class_names(labels)
+    assert class_names(labels[~stratified_holdout(labels, fraction, seed)]) == class_names(labels)
 
 
 def test_a_class_with_one_clip_is_learned(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("fname,label\n" + "".join(f"{i},class{i // 2}\n" for i in range(9)))
     labels = read_labels(tmp_path / "l.csv")
     for seed in range(20):
-        assert not hold_out(labels, 0.5, seed)[8]
+        assert not stratified_holdout(labels, 0.5, seed)[8]
     (tmp_path / "one.csv").write_text("fname,label\na,A\nb,B\n")
     message = refuse(2, "split", tmp_path / "one.csv", tmp_path / "parts")
     assert "--fraction 0.1 of 2 clips holds none out; give a larger one" in message
@@ -86,11 +86,11 @@ def test_a_class_with_one_clip_is_learned(tmp_path: Path) -> None:
 
 def test_folds_that_a_column_names() -> None:
     labels = pd.DataFrame({"fname": list("abcde"), "fold": ["10", "2", "2", "1", "10"]}, dtype=object)
-    assert named_folds(labels, "fold").tolist() == [2, 1, 1, 0, 2]
+    assert folds_from_column(labels, "fold").tolist() == [2, 1, 1, 0, 2]
     for column, values, message in (
-        ("set", "12121", "--folds-from set: the label file has fname, fold"),
+        ("set", "12121", "--fold-column set: the label file has fname, fold"),
         ("fold", ["1", "", "2", "1", "1"], "clip 'b' has no fold"),
         ("fold", "11111", "names one fold, '1'; there must be 2 to 100"),
     ):
         with pytest.raises(InputError, match=message):
-            named_folds(labels.assign(fold=list(values)), column)
+            folds_from_column(labels.assign(fold=list(values)), column)

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from conftest import CLASSES, Toy, refuse
 
-from dcase2018.data.labels import read_labels, read_names
-from dcase2018.data.synthetic import VOICES, render, synthesize
+from dcase2018.data.labels import read_fnames, read_labels
+from dcase2018.data.synthetic import CLASS_SOUNDS, synthesize, synthesize_clip
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -35,7 +35,7 @@ def test_the_layout_is_kaggles(toy: Toy) -> None:
     truth = read_labels(toy.truth, CLASSES)
     assert truth["label"].value_counts().to_dict() == dict.fromkeys(CLASSES, 2)
     assert set(truth["usage"]) == {"Public", "Private"}
-    asked = read_names(toy.sample)
+    asked = read_fnames(toy.sample)
     assert asked == sorted(p.name for p in (toy.data / "audio_test").iterdir())
     assert set(truth["fname"]) < set(asked)
 
@@ -50,9 +50,9 @@ def test_clips_are_of_the_promised_form(toy: Toy) -> None:
     assert empty == 1
 
 
-@pytest.mark.parametrize("label", VOICES)
+@pytest.mark.parametrize("label", CLASS_SOUNDS)
 def test_a_voice_is_heard_and_varies(label: str) -> None:
-    one, two = (render(VOICES[label], np.random.default_rng(seed)) for seed in (1, 2))
+    one, two = (synthesize_clip(CLASS_SOUNDS[label], np.random.default_rng(seed)) for seed in (1, 2))
     for samples in (one, two):
         assert 0.1 < np.abs(samples).max() < 1
     assert len(one) != len(two)

@@ -12,33 +12,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit, softmax
 
-from dcase2018.data.labels import read_labels, verified
+from dcase2018.data.labels import read_labels, verified_mask
 from dcase2018.evaluation.calibration import (
     TEMPERATURES,
+    apply_temperature,
     calibration_error,
-    cool,
     fit_temperature,
-    reliability,
+    reliability_table,
 )
 from dcase2018.evaluation.metrics import ranking
 
 
 def test_confidence_and_accuracy_of_each_bin() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.35, 0.65], [1.0, 0.0], [0.0, 0.0]])
-    truth = np.eye(2, dtype=bool)[[0, 0, 0, 1, 0, 1]]
-    table = reliability(scores, truth, bins=5)
+    y_true = np.eye(2, dtype=bool)[[0, 0, 0, 1, 0, 1]]
+    table = reliability_table(scores, y_true, bins=5)
     np.testing.assert_allclose(table["low"], [0, 0.2, 0.4, 0.6, 0.8])
     np.testing.assert_allclose(table["high"], [0.2, 0.4, 0.6, 0.8, 1])
     assert table["clips"].tolist() == [1, 0, 0, 3, 2]
     np.testing.assert_allclose(table["confidence"], [0, np.nan, np.nan, (0.8 + 0.7 + 0.65) / 3, 0.95])
     np.testing.assert_allclose(table["accuracy"], [0, np.nan, np.nan, 2 / 3, 1])
     expected = (abs(2.15 - 2) + abs(1.9 - 2)) / 6
-    assert calibration_error(scores, truth, bins=5) == pytest.approx(expected)
+    assert calibration_error(scores, y_true, bins=5) == pytest.approx(expected)
 
 
 def test_a_clip_of_several_labels_is_right_with_any() -> None:
     scores = np.array([[0.9, 0.5, 0.1]] * 2)
-    table = reliability(scores, np.array([[1, 1, 0], [0, 1, 1]], bool))
+    table = reliability_table(scores, np.array([[1, 1, 0], [0, 1, 1]], bool))
     assert table["clips"].tolist() == [0] * 8 + [2, 0]
     assert table["accuracy"][8] == 0.5
 
@@ -47,28 +47,28 @@ def test_a_clip_of_several_labels_is_right_with_any() -> None:
 def test_equal_to_a_slow_twin(clips: int, classes: int, bins: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 11, (clips, classes)) / 10
-    truth = rng.random((clips, classes)) < 0.4
+    y_true = rng.random((clips, classes)) < 0.4
     total = 0.0
-    table = reliability(scores, truth, bins)
+    table = reliability_table(scores, y_true, bins)
     for low, high in zip(table["low"], table["high"], strict=True):
         inside = [
             clip
             for clip in range(clips)
             if low < max(scores[clip]) <= high or (low == 0 and max(scores[clip]) == 0)
         ]
-        right = sum(truth[clip][list(scores[clip]).index(max(scores[clip]))] for clip in inside)
+        right = sum(y_true[clip][list(scores[clip]).index(max(scores[clip]))] for clip in inside)
         total += abs(right - sum(max(scores[clip]) for clip in inside))
-    assert calibration_error(scores, truth, bins) == pytest.approx(total / clips)
+    assert calibration_error(scores, y_true, bins) == pytest.approx(total / clips)
     assert table["clips"].sum() == clips
 
 
 def test_scores_that_are_true_have_next_to_no_error() -> None:
     rng = np.random.default_rng(0)
     scores = rng.dirichlet(np.ones(5) / 2, 20_000)
-    truth = np.eye(5, dtype=bool)[[rng.choice(5, p=row) for row in scores]]
-    assert calibration_error(scores, truth) < 0.02
+    y_true = np.eye(5, dtype=bool)[[rng.choice(5, p=row) for row in scores]]
+    assert calibration_error(scores, y_true) < 0.02
     sharper = scores**3 / (scores**3).sum(axis=1, keepdims=True)
-    assert calibration_error(sharper, truth) > 0.1
+    assert calibration_error(sharper, y_true) > 0.1
 
 
 def test_no_clips() -> None:
@@ -98,7 +98,7 @@ def test_scores_that_are_too_sure_or_not_enough_are_mended_on_other_clips(
     )
     temperature = fit_temperature(first, seen, exclusive)
     assert temperature == pytest.approx(gain, rel=0.12)
-    mended = cool(second, temperature, exclusive)
+    mended = apply_temperature(second, temperature, exclusive)
     np.testing.assert_array_equal(ranking(mended), ranking(second))
     before, after = calibration_error(second, unseen), calibration_error(mended, unseen)
     assert after < (before / 3 if gain != 1 else 0.03)
@@ -111,7 +111,7 @@ def test_scores_that_are_too_sure_or_not_enough_are_mended_on_other_clips(
 )
 def test_the_order_stays_at_any_temperature(numbers: list[int], temperature: float, exclusive: bool) -> None:
     scores = np.array([numbers]) / (sum(numbers) if exclusive else 1000)
-    cooled = cool(scores, temperature, exclusive)
+    cooled = apply_temperature(scores, temperature, exclusive)
     np.testing.assert_array_equal(ranking(cooled), ranking(scores))
     assert ((cooled >= 0) & (cooled <= 1)).all()
     if exclusive:
@@ -121,7 +121,7 @@ def test_the_order_stays_at_any_temperature(numbers: list[int], temperature: flo
 def test_a_temperature_of_one_changes_nothing() -> None:
     scores = np.random.default_rng(0).dirichlet(np.ones(5), 10)
     for exclusive in (True, False):
-        np.testing.assert_allclose(cool(scores, 1, exclusive), scores)
+        np.testing.assert_allclose(apply_temperature(scores, 1, exclusive), scores)
 
 
 @pytest.mark.parametrize("clips", [1, 10, 100])
@@ -135,17 +135,17 @@ def test_clips_that_are_all_right_or_all_wrong_give_no_temperature_at_the_bounds
 @pytest.fixture(scope="module")
 def predicted(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predicted")
-    for name, flags in (("raw", ()), ("calibrated", ("--calibrated",))):
-        out = (folder / f"{name}-s.csv", toy.run, "--scores", folder / f"{name}.csv", *flags)
+    for name, flags in (("raw", ()), ("calibrated", ("--calibrate",))):
+        out = (folder / f"{name}-s.csv", toy.run, "--scores-output", folder / f"{name}.csv", *flags)
         succeed("predict", toy.test, *out)
     return folder
 
 
 def test_fit_keeps_a_temperature_that_predict_uses(toy: Toy, predicted: Path) -> None:
     kept = json.loads((toy.run / "calibration.json").read_text())
-    assert kept["clips"] == verified(read_labels(toy.validation)).sum()
+    assert kept["clips"] == verified_mask(read_labels(toy.validation)).sum()
     raw, told = (pd.read_csv(predicted / f"{name}.csv", index_col="fname") for name in ("raw", "calibrated"))
-    cooled = cool(raw.to_numpy(), kept["temperature"], exclusive=True)
+    cooled = apply_temperature(raw.to_numpy(), kept["temperature"], exclusive=True)
     np.testing.assert_allclose(told, cooled, rtol=1e-12)
     assert (predicted / "raw-s.csv").read_bytes() == (predicted / "calibrated-s.csv").read_bytes()
     np.testing.assert_array_equal(ranking(told.to_numpy())[:, :3], ranking(raw.to_numpy())[:, :3])
@@ -155,9 +155,9 @@ def test_what_cannot_be_calibrated(toy: Toy, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(toy.run, run)
     out = ("predict", toy.test, tmp_path / "s.csv")
-    scores = ("--scores", tmp_path / "scores.csv", "--calibrated")
-    assert "--calibrated needs --scores" in refuse(2, *out, run, "--calibrated")
-    assert "no --hop, no --mean" in refuse(2, *out, run, *scores, "--hop", 1)
+    scores = ("--scores-output", tmp_path / "scores.csv", "--calibrate")
+    assert "--calibrate needs --scores-output" in refuse(2, *out, run, "--calibrate")
+    assert "no --hop-seconds, no --pooling" in refuse(2, *out, run, *scores, "--hop-seconds", 1)
     assert "a calibration is of one run" in refuse(2, *out, run, toy.run, *scores)
     assert "leave --checkpoint away" in refuse(2, *out, run, *scores, "--checkpoint", "best")
     file = run / "calibration.json"

@@ -43,8 +43,8 @@ def coverage(chance: np.ndarray, clips: int) -> float:
     """Exact probability that the interval of a class holds its true mean."""
     every = outcomes(clips)
     low, high = np.array([score_interval(np.repeat(VALUES, counts)) for counts in every]).T
-    truth = chance @ VALUES
-    return float(multinomial.pmf(every, clips, chance)[(low <= truth) & (truth <= high)].sum())
+    y_true = chance @ VALUES
+    return float(multinomial.pmf(every, clips, chance)[(low <= y_true) & (y_true <= high)].sum())
 
 
 @pytest.mark.parametrize(("margin", "quality"), QUALITIES.items())
@@ -78,13 +78,13 @@ def test_the_overall_interval_holds_the_quality(classes: int, size: int, margin:
     """Few clips, two in each class, and many: score interval and bootstrap."""
     rng = np.random.default_rng(1)
     chance = np.array([chances(own) for own in np.linspace(margin - 0.5, margin + 0.5, classes)])
-    truth = (chance @ VALUES).mean()
+    y_true = (chance @ VALUES).mean()
     strata = np.repeat(np.arange(classes), size)
     held = 0
     for _ in range(1000):
         values = np.concatenate([np.repeat(VALUES, rng.multinomial(size, each)) for each in chance])
         low, high = mean_interval(values, strata, rng, 1000)
-        held += low <= truth <= high
+        held += low <= y_true <= high
     assert 930 <= held <= 970
 
 
@@ -106,13 +106,13 @@ def evaluation(seed: int, sizes: list[int], margin: float = 2.81, several: bool 
 def test_the_table_holds_the_qualities(margin: float) -> None:
     """1,000 times the scores of a test set, the first class of which has 8 clips."""
     sizes = [8, *range(10, 50)]
-    truth = chances(margin) @ VALUES
+    y_true = chances(margin) @ VALUES
     held = np.zeros(2)
     for seed in range(1000):
         drawn = evaluation(seed, sizes, margin)
         drawn = Evaluation(drawn.labels.drop(columns="usage"), drawn.scores, CLASSES)
         rows = intervals(drawn, resamples=1000).loc[[CLASSES[0], "overall"]]
-        held += ((rows["low"] <= truth) & (truth <= rows["high"])).to_numpy()
+        held += ((rows["low"] <= y_true) & (y_true <= rows["high"])).to_numpy()
     assert (held >= 930).all()
     assert (held <= 970).all()
 

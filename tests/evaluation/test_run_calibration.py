@@ -8,7 +8,7 @@ import pytest
 from dcase2018.evaluation.calibration import Calibration
 from dcase2018.utils.errors import InputError
 
-KEPT = Calibration(temperature=1.25, clips=120, error=0.08, calibrated_error=0.03)
+KEPT = Calibration(temperature=1.25, clips=120, ece_before=0.08, ece_after=0.03)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ({"temperature": "warm"}, "temperature must be a number, not 'warm'"),
         ({"temperature": float("inf")}, "temperature must be a number, not inf"),
         ({"clips": 1.5}, "clips must be a whole number, not 1.5"),
-        ({"error": -0.1}, "error must be >= 0, not -0.1"),
+        ({"ece_before": -0.1}, "error must be >= 0, not -0.1"),
         ({"colour": "red"}, "settings of another version of dcase2018: colour"),
     ],
 )

@@ -51,8 +51,8 @@ def test_a_tagger_against_itself() -> None:
 def test_what_is_told() -> None:
     a, b = taggers(np.random.default_rng(0), 328, 2.5, 3.1)
     told = compare([a], [b])
-    assert told["a"] == a.precision.mean()
-    assert told["b"] == b.precision.mean()
+    assert told["a"] == a.ap_at_3.mean()
+    assert told["b"] == b.ap_at_3.mean()
     assert told["difference"] == pytest.approx(told["b"] - told["a"])
     assert told["interval"][0] < told["difference"] < told["interval"][1]
     assert told["clips"] == sum(part["clips"] for part in told["parts"].values()) == 328
@@ -66,7 +66,7 @@ def test_what_is_told() -> None:
     differences = [row["difference"] for row in classes.values()]
     assert differences == sorted(differences, reverse=True)
 
-    gaps = b.precision - a.precision
+    gaps = b.ap_at_3 - a.ap_at_3
     assert {clip["fname"] for clip in told["changed"]} == set(a.labels["fname"][gaps != 0])
     largest = told["changed"][0]
     clip = a.labels["fname"].tolist().index(largest["fname"])
@@ -110,7 +110,7 @@ def test_p_value_and_interval_are_those_of_scipy() -> None:
     def difference(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.mean(y, axis=axis) - np.mean(x, axis=axis)
 
-    data = (a.precision, b.precision)
+    data = (a.ap_at_3, b.ap_at_3)
     slow = stats.permutation_test(
         data, difference, permutation_type="samples", n_resamples=4000, vectorized=True, rng=rng
     )
@@ -133,7 +133,7 @@ def test_seeds_and_clips_are_told_apart() -> None:
     rng = np.random.default_rng(1)
     a1, a2, a3, b1, b2, b3 = taggers(rng, 1640, 2.5, 2.5, 2.5, 3.1, 3.1, 3.1, shared=0.9)
     told = compare([a1, a2, a3], [b1, b2, b3])
-    assert told["seeds"]["a"] == [one.precision.mean() for one in (a1, a2, a3)]
+    assert told["seeds"]["a"] == [one.ap_at_3.mean() for one in (a1, a2, a3)]
     assert told["difference"] == pytest.approx(np.mean(told["seeds"]["b"]) - np.mean(told["seeds"]["a"]))
     assert told["conclusion"] == "B is better: neither other clips nor other seeds are likely to change that."
     both = told["seeds"]["both"]
@@ -174,10 +174,10 @@ def test_what_may_be_concluded(
 def test_how_often_it_errs(clips: int, better: float) -> None:
     """In 1,000 draws, how often the interval holds the true difference, and p < 0.05 where there is none."""
     rng = np.random.default_rng(7)
-    truth = np.diff([one.precision.mean() for one in taggers(rng, 200_000, 2.8, better)])[0]
-    truth *= better != 2.8
+    y_true = np.diff([one.ap_at_3.mean() for one in taggers(rng, 200_000, 2.8, better)])[0]
+    y_true *= better != 2.8
     told = [compare(*([one] for one in taggers(rng, clips, 2.8, better)), resamples=999) for _ in range(1000)]
-    held = sum(one["interval"][0] <= truth <= one["interval"][1] for one in told)
+    held = sum(one["interval"][0] <= y_true <= one["interval"][1] for one in told)
     assert 930 <= held <= 970
     if better == 2.8:
         assert 30 <= sum(one["p_value"] < 0.05 for one in told) <= 65
@@ -187,11 +187,11 @@ def test_how_often_it_errs(clips: int, better: float) -> None:
 def scored(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy run's scores, and those of another tagger, which knows the truth of every third clip."""
     folder = tmp_path_factory.mktemp("scored")
-    succeed("predict", toy.test, folder / "s.csv", toy.run, "--scores", folder / "run.csv")
+    succeed("predict", toy.test, folder / "s.csv", toy.run, "--scores-output", folder / "run.csv")
     table = pd.read_csv(folder / "run.csv", index_col="fname")
-    truth = read_labels(toy.truth).set_index("fname")["label"]
-    for fname in list(truth.index)[::3]:
-        table.loc[fname, truth[fname]] = 1.0
+    y_true = read_labels(toy.truth).set_index("fname")["label"]
+    for fname in list(y_true.index)[::3]:
+        table.loc[fname, y_true[fname]] = 1.0
     write_scores(folder / "better.csv", table)
     return folder
 
@@ -238,7 +238,7 @@ def test_compare_refuses(toy: Toy, scored: Path, tmp_path: Path) -> None:
     run, better = scored / "run.csv", scored / "better.csv"
     message = refuse(2, "compare", "-", toy.truth, run, toy.run)
     assert "to score a run, give the STORE of the clips instead of -" in message
-    message = refuse(2, "compare", "-", toy.truth, run, better, "--with-a", run)
+    message = refuse(2, "compare", "-", toy.truth, run, better, "--a-seed", run)
     assert "a run that is given twice is no other seed" in message
     message = refuse(2, "compare", "-", toy.truth, run, better, "--output", tmp_path / "c.csv")
     assert "must end in .json" in message

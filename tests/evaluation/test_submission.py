@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from conftest import CLASSES, DATA, Toy, refuse, succeed
 
-from dcase2018.data.labels import read_labels, read_names
+from dcase2018.data.labels import read_fnames, read_labels
 from dcase2018.evaluation.submission import (
     evaluate_scores,
     evaluate_submission,
-    read_predictions,
+    read_scores,
     write_scores,
     write_submission,
 )
@@ -37,10 +37,10 @@ def submission(folder: Path, text: str | bytes) -> Path:
 
 def drawn_scores(seed: int = 0) -> pd.DataFrame:
     """Scores of all 200 clips of the real test set here, as `predict` gives them."""
-    names = read_names(TRUTH)
+    names = read_fnames(TRUTH)
     scores = np.random.default_rng(seed).dirichlet(np.full(41, 0.2), len(names))
-    truth = read_labels(TRUTH)
-    for fname, label in zip(truth["fname"], truth["label"], strict=True):
+    y_true = read_labels(TRUTH)
+    for fname, label in zip(y_true["fname"], y_true["label"], strict=True):
         scores[names.index(fname), CLASSES.index(label)] += 0.2
     return pd.DataFrame(scores, pd.Index(names, name="fname", dtype=object), CLASSES)
 
@@ -49,7 +49,7 @@ def test_a_submission_is_worth_what_its_scores_are_to_the_bit(tmp_path: Path) ->
     scores = drawn_scores()
     write_submission(tmp_path / "s.csv", scores)
     write_scores(tmp_path / "scores.csv", scores)
-    pd.testing.assert_frame_equal(read_predictions(tmp_path / "scores.csv"), scores, check_exact=True)
+    pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.csv"), scores, check_exact=True)
     expected = evaluate_scores(scores, read_labels(TRUTH))
     table = evaluate_submission(tmp_path / "s.csv", TRUTH, CLASSES).table
     pd.testing.assert_frame_equal(table, expected.table, check_exact=True)
@@ -69,7 +69,7 @@ def test_a_submission_is_worth_what_its_scores_are_to_the_bit(tmp_path: Path) ->
 def test_forms_of_a_submission(tmp_path: Path, labels: Path, text: str) -> None:
     """Few labels, rows that do not count or are left out, any order, other line ends, quotes, columns."""
     found = evaluate_submission(submission(tmp_path, text), labels)
-    assert found.precision.tolist() == [1, 1 / 2, 0]
+    assert found.ap_at_3.tolist() == [1, 1 / 2, 0]
     table = found.table
     assert table.loc["overall", ["MAP@3", "Public MAP@3", "Private MAP@3"]].tolist() == [0.5, 1, 0.25]
 
@@ -77,7 +77,7 @@ def test_forms_of_a_submission(tmp_path: Path, labels: Path, text: str) -> None:
 def test_a_class_that_is_not_named_is_not_right(tmp_path: Path, labels: Path) -> None:
     """Were the classes without a name to follow by their order, Cello would be third."""
     text = "fname,label\na.wav,Bus\nb.wav,Cello\nd.wav,Bark Bus\n"
-    assert evaluate_submission(submission(tmp_path, text), labels).precision.tolist() == [0, 0, 0]
+    assert evaluate_submission(submission(tmp_path, text), labels).ap_at_3.tolist() == [0, 0, 0]
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, labels: Path) -> None:
@@ -173,13 +173,16 @@ def test_a_class_map_names_classes_that_no_clip_bears(toy: Toy, tmp_path: Path) 
             "fname,Bark,Bus\na.wav,0.5,x\nb.wav,nan,1\na.wav,0,1\n",
             "3 errors: line 2: the score 'x' of Bus is no",
         ),
-        ("fname,label\na.wav,Bark\n", "has no column a class; dcase2018 predict --scores writes such a file"),
+        (
+            "fname,label\na.wav,Bark\n",
+            "has no column a class; dcase2018 predict --scores-output writes such a file",
+        ),
         ("Bark,Bus\n0.5,0.5\n", "the header must name fname"),
     ],
 )
 def test_what_is_no_file_of_scores(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError) as raised:
-        read_predictions(submission(tmp_path, text))
+        read_scores(submission(tmp_path, text))
     assert message in str(raised.value)
 
 

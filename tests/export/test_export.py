@@ -19,7 +19,7 @@ from conftest import ROOT, Toy, leftovers, noise, refuse, succeed, write_wav
 
 import dcase2018.export.export as exporting
 from dcase2018.export.bundle import FORMATS
-from dcase2018.export.conversion import UnfitError, convert, to_litert, to_onnx
+from dcase2018.export.conversion import SignatureMismatch, convert, to_litert, to_onnx
 from dcase2018.export.export import export
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
@@ -81,7 +81,7 @@ def example(folder: Path, *clips: Path, python: Path | str = sys.executable) -> 
 def test_the_example_prints_the_scores_of_predict(
     exported: Callable[[str], Path], toy: Toy, clips: Path, tmp_path: Path, format: str
 ) -> None:
-    extract(clips, tmp_path / "clips.h5", Run.load(toy.run).recipe)
+    extract(clips, tmp_path / "clips.h5", Run.load(toy.run).feature_config)
     for audio, store in ((toy.data / "audio_test", toy.test), (clips, tmp_path / "clips.h5")):
         expected = predict(Ensemble.open([toy.run], [Store(store)]))
         told = example(exported(format), *sorted(audio.iterdir()))
@@ -96,8 +96,8 @@ def test_the_folder_says_what_it_is(exported: Callable[[str], Path], toy: Toy) -
     about = json.loads((folder / "model.json").read_text())
     assert about["sample_rate"] == 44100
     assert about["classes"] == list(run.classes)
-    assert about["inside"]["recipe"] == dataclasses.asdict(run.recipe)
-    assert about["run"]["training_data"] == run.training_data
+    assert about["inside"]["feature_config"] == dataclasses.asdict(run.feature_config)
+    assert about["run"]["training_fingerprint"] == run.training_fingerprint
     assert len((folder / "example.py").read_text().splitlines()) <= 60
     assert "$" not in (folder / "README.md").read_text()
 
@@ -180,7 +180,9 @@ def test_a_model_that_says_something_else_is_not_published(
     (kernel,) = (weights for weights in weights_of(model.graph) if list(weights.dims) == [256, 41])
     values = onnx.numpy_helper.to_array(kernel)
     kernel.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.01), kernel.name))
-    monkeypatch.setattr(exporting, "convert", lambda run, which, format, target: onnx.save(model, target))
+    monkeypatch.setattr(
+        exporting, "convert", lambda run, checkpoint, format, target: onnx.save(model, target)
+    )
     with pytest.raises(
         Dcase2018Error, match=r"its scores are 0\.\d+ away on '.*\.wav', where 0\.0001 is allowed"
     ):
@@ -267,7 +269,7 @@ def test_a_graph_with_other_inputs_is_refused(tmp_path: Path) -> None:
         return {"scores": tf.while_loop(lambda number, _: number < 3, add, (0, tf.zeros(1000)))[1]}
 
     function = tf.function(scores, input_signature=[tf.TensorSpec([None], tf.float32, name="samples")])
-    with pytest.raises(UnfitError, match=r"inputs .* instead of samples and scores"):
+    with pytest.raises(SignatureMismatch, match=r"inputs .* instead of samples and scores"):
         to_onnx(function, tmp_path / "model.onnx")
     assert leftovers(tmp_path) == []
 

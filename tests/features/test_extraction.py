@@ -12,7 +12,7 @@ import soundfile
 from conftest import BASELINE, leftovers, noise, refuse, succeed, write_wav
 from threadpoolctl import threadpool_limits
 
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.extraction import extract
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import Store
@@ -23,21 +23,21 @@ def content(path: Path) -> dict[str, object]:
     """All that a store says, less what identifies the file system's view of the sources."""
     store = Store(path)
     return {
-        "recipe": store.recipe,
-        "clips": [(store.fnames[row], store.problems[row]) for row in range(len(store))],
-        "frames": [store.clip(row).tobytes() for row in range(len(store))],
+        "feature_config": store.feature_config,
+        "clips": [(store.fnames[row], store.errors[row]) for row in range(len(store))],
+        "frames": [store.frames_of(row).tobytes() for row in range(len(store))],
     }
 
 
 def test_every_clip_has_its_frames_in_order_of_name(clips: Path, store: Store) -> None:
     assert store.fnames == ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
     assert store.lengths.tolist() == [98, 27, 9, 1, 0]
-    assert store.problems == ["", "", "", "", "no samples"]
+    assert store.errors == ["", "", "", "", "no samples"]
     for row, fname in enumerate(store.fnames):
         samples = soundfile.read(clips / fname, dtype="float32")[0]
         with threadpool_limits(1, "blas"):  # as every job has it: more threads sum in another order
-            expected = FrontEnd(BASELINE).samples(samples)
-        np.testing.assert_array_equal(store.clip(row), expected)
+            expected = FrontEnd(BASELINE).frames_of_samples(samples)
+        np.testing.assert_array_equal(store.frames_of(row), expected)
 
 
 def test_nothing_is_left_beside_the_store(clips: Path, store: Store) -> None:
@@ -98,7 +98,7 @@ def test_a_file_that_is_no_store_is_not_said_to_be_removed(clips: Path) -> None:
 def test_a_damaged_clip_is_computed_again(clips: Path, store: Store, tmp_path: Path) -> None:
     shutil.copy(store.path, tmp_path / "whole.h5")
     raw = bytearray(store.path.read_bytes())
-    at = raw.index(store.clip(1).tobytes())
+    at = raw.index(store.frames_of(1).tobytes())
     raw[at + 100] ^= 1
     store.path.write_bytes(raw)
     assert extract(clips, store.path, BASELINE).computed == 1
@@ -109,14 +109,14 @@ def test_verification_names_the_damaged(store: Store) -> None:
     assert succeed("info", store.path, "--verify").endswith("verified all checksums hold\n")
     raw = bytearray(store.path.read_bytes())
     for row in (0, 3):
-        raw[raw.index(store.clip(row).tobytes()) + 5] ^= 128
+        raw[raw.index(store.frames_of(row).tobytes()) + 5] ^= 128
     store.path.write_bytes(raw)
     message = refuse(1, "info", store.path, "--verify")
     assert "is damaged in 2 of 5 clips: 'a.wav', 'd.wav'; run dcase2018 extract again" in message
 
 
-@pytest.mark.parametrize("recipe", ["baseline", "waveform"])
-def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, recipe: str) -> None:
+@pytest.mark.parametrize("feature_config", ["baseline", "waveform16k"])
+def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, feature_config: str) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()
     second = np.stack([noise(48000, 1), noise(48000, 2)], axis=1)
@@ -125,12 +125,12 @@ def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, recipe: str) -> None:
             file.write(second)
     code = (
         "import pathlib, sys; from dcase2018.features.extraction import extract;"
-        "from dcase2018.features.config import RECIPES;"
-        "extract(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), RECIPES[sys.argv[3]]);"
+        "from dcase2018.features.config import FEATURE_CONFIGS;"
+        "extract(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), FEATURE_CONFIGS[sys.argv[3]]);"
         "status = pathlib.Path('/proc/self/status').read_text();"
         "print(status.split('VmHWM:')[1].split()[0])"  # the most kB it ever held
     )
-    command = [sys.executable, "-c", code, folder, tmp_path / "s.h5", recipe]
+    command = [sys.executable, "-c", code, folder, tmp_path / "s.h5", feature_config]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) * 1024 < 500e6
     assert abs(Store(tmp_path / "s.h5").lengths[0] - 60000) < 5
@@ -140,7 +140,7 @@ def test_a_dask_cluster_makes_the_same_store(clips: Path, store: Store, tmp_path
     from dask.distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        succeed("extract", clips, tmp_path / "s.h5", "--scheduler", cluster.scheduler_address)
+        succeed("extract", clips, tmp_path / "s.h5", "--dask", cluster.scheduler_address)
     assert content(tmp_path / "s.h5") == content(store.path)
 
 
@@ -196,8 +196,8 @@ def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Pa
     assert len(store) == 8
     assert (store.lengths > 0).sum() == 4
     assert "problem  cut.wav: truncated" in succeed("info", store.path)
-    assert (tmp_path / "s.problems.csv").read_text().splitlines() == [
-        "fname,problem",
+    assert (tmp_path / "s.failed.csv").read_text().splitlines() == [
+        "fname,error",
         "cut.wav,truncated: 4956 of 88200 bytes of samples",
         "nan.wav,not finite: it holds NaN or infinity",
         "text.wav,not audio: Format not recognised.",
@@ -205,7 +205,7 @@ def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Pa
     for name in ("cut", "nan", "text"):
         (with_bad / f"{name}.wav").unlink()
     extract(with_bad, store.path, BASELINE)
-    assert not (tmp_path / "s.problems.csv").exists()
+    assert not (tmp_path / "s.failed.csv").exists()
 
 
 def test_strict_stops_at_the_first(with_bad: Path, tmp_path: Path) -> None:
@@ -288,4 +288,4 @@ def test_odd_entries_are_set_aside(clips: Path, tmp_path: Path) -> None:
 
 def test_bands_that_hold_nothing_are_refused(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="91 of 512 mel bands are too narrow to hold a bin of the spectrum"):
-        extract(clips, tmp_path / "s.h5", Recipe(mel_bands=512))
+        extract(clips, tmp_path / "s.h5", FeatureConfig(mel_bands=512))

@@ -29,7 +29,7 @@ N_CLIPS = 12
 # Everything by which an extraction changes the disk, and the work between.
 WRITES = [
     (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (h5py.Dataset, "__setitem__"),
-    (writing.Disk, "check"), (publish, "sync"), (shutil, "rmtree"),
+    (writing.DeferredErrorFile, "check"), (publish, "sync"), (shutil, "rmtree"),
 ]  # fmt: skip
 MOMENTS = [*WRITES, (h5py.File, "__init__"), (h5py.File, "close"), (FrontEnd, "__call__")]
 
@@ -103,7 +103,7 @@ def test_killed_at_every_moment(audio: Path, tmp_path: Path) -> None:
         kept = N_CLIPS if target.exists() else committed(folder)
         assert extract(audio, target, BASELINE).computed == N_CLIPS - kept
         assert content(target) == expected
-        assert leftovers(folder) == ["s.h5", "s.problems.csv"]
+        assert leftovers(folder) == ["s.h5", "s.failed.csv"]
     assert 25 <= number < 1000
 
 
@@ -116,7 +116,7 @@ def test_killed_in_parallel_at_any_time(audio: Path, tmp_path: Path) -> None:
     whole = time.monotonic() - started + 1  # to start Python
     expected = content(tmp_path / "undisturbed.h5")
     code = "import sys, pathlib as p, dcase2018.features.extraction as e; e.SHARD_CLIPS = 3\n"
-    code += "e.extract(p.Path(sys.argv[1]), p.Path(sys.argv[2]), e.Recipe(), jobs=2)"
+    code += "e.extract(p.Path(sys.argv[1]), p.Path(sys.argv[2]), e.FeatureConfig(), jobs=2)"
     target = tmp_path / "s.h5"
     for part in range(1, 9):
         process = subprocess.Popen([sys.executable, "-c", code, audio, target], stderr=subprocess.DEVNULL)
@@ -218,7 +218,7 @@ def test_the_disk_is_full_at_every_moment(
         assert not list(folder.glob("**/.partial-*"))
         extract(audio, target, BASELINE)
         assert content(target) == new
-        assert leftovers(folder) == ["s.h5", "s.problems.csv"]
+        assert leftovers(folder) == ["s.h5", "s.failed.csv"]
         if finished:
             break
     assert 15 <= number < 1000

@@ -1,4 +1,4 @@
-"""Frame arithmetic, and what a recipe may be."""
+"""Frame arithmetic, and what a feature_config may be."""
 
 import dataclasses
 import math
@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcase2018.features.config import Recipe
-from dcase2018.utils.config import differences, from_dict
+from dcase2018.features.config import FeatureConfig
+from dcase2018.utils.config import diff, from_dict
 from dcase2018.utils.errors import InputError
 
 
 def test_the_baseline_has_the_numbers_of_the_reference() -> None:
-    recipe = Recipe()
-    assert (recipe.window_length, recipe.hop_length, recipe.n_fft) == (1102, 441, 2048)
-    assert recipe.silence == math.log(0.001)
+    feature_config = FeatureConfig()
+    assert (feature_config.win_length, feature_config.hop_length, feature_config.n_fft) == (1102, 441, 2048)
+    assert feature_config.silence_value == math.log(0.001)
 
 
 @pytest.mark.parametrize(
     ("n_samples", "n_frames"), [(0, 0), (1, 1), (1102, 1), (1542, 1), (1543, 2), (44100, 98)]
 )
 def test_frames_of_a_clip(n_samples: int, n_frames: int) -> None:
-    assert Recipe().n_frames(n_samples) == n_frames
+    assert FeatureConfig().n_frames(n_samples) == n_frames
 
 
 @given(
@@ -35,31 +35,31 @@ def test_frames_of_a_clip(n_samples: int, n_frames: int) -> None:
 def test_the_last_window_fits_and_another_would_not(
     sample_rate: int, window: float, hop: float, n_samples: int
 ) -> None:
-    recipe = Recipe(
+    feature_config = FeatureConfig(
         sample_rate=sample_rate,
         stft_window_seconds=max(window, hop),
         stft_hop_seconds=hop,
         mel_max_hz=4000,
     )
-    n = recipe.n_frames(n_samples)
-    assert recipe.n_fft // 2 < recipe.window_length <= recipe.n_fft
-    if n_samples >= recipe.window_length:
-        end = (n - 1) * recipe.hop_length + recipe.window_length
-        assert end <= n_samples < end + recipe.hop_length
+    n = feature_config.n_frames(n_samples)
+    assert feature_config.n_fft // 2 < feature_config.win_length <= feature_config.n_fft
+    if n_samples >= feature_config.win_length:
+        end = (n - 1) * feature_config.hop_length + feature_config.win_length
+        assert end <= n_samples < end + feature_config.hop_length
     else:
         assert n == (n_samples > 0)
 
 
 @given(
     st.builds(
-        Recipe,
+        FeatureConfig,
         mel_bands=st.integers(1, 1024),
         mel_min_hz=st.floats(0, 1000),
         mel_log_offset=st.floats(1e-9, 1),
     )
 )
-def test_a_recipe_goes_round_through_a_dict(recipe: Recipe) -> None:
-    assert from_dict(Recipe, dataclasses.asdict(recipe)) == recipe
+def test_a_recipe_goes_round_through_a_dict(feature_config: FeatureConfig) -> None:
+    assert from_dict(FeatureConfig, dataclasses.asdict(feature_config)) == feature_config
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_a_recipe_goes_round_through_a_dict(recipe: Recipe) -> None:
 )
 def test_impossible_recipes_are_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        Recipe(**values)  # type: ignore[arg-type]
+        FeatureConfig(**values)  # type: ignore[arg-type]
 
 
 def test_differences_name_both_values() -> None:
-    assert differences(Recipe(mel_bands=96), Recipe()) == ["mel_bands=96, not 64"]
+    assert diff(FeatureConfig(mel_bands=96), FeatureConfig()) == ["mel_bands=96, not 64"]
 
 
 def test_a_dict_of_another_version_is_refused() -> None:
-    values = dataclasses.asdict(Recipe()) | {"colour": "red"}
+    values = dataclasses.asdict(FeatureConfig()) | {"colour": "red"}
     with pytest.raises(InputError, match="another version of dcase2018: colour"):
-        from_dict(Recipe, values)
+        from_dict(FeatureConfig, values)

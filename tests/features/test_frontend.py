@@ -8,19 +8,19 @@ from conftest import BASELINE, noise, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcase2018.data.audio import Clip
-from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.data.audio import AudioReader
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.extraction import extract
 from dcase2018.features.frontend import FrontEnd, framed
 from dcase2018.features.store import Store
 
-RAW = Recipe(feature="waveform")
+RAW = FeatureConfig(feature="waveform")
 HOP = RAW.hop_length
 
 
-def frames(path: Path, recipe: Recipe) -> np.ndarray:
-    with Clip(path, recipe.sample_rate) as clip:
-        return FrontEnd(recipe)(clip)
+def frames(path: Path, feature_config: FeatureConfig) -> np.ndarray:
+    with AudioReader(path, feature_config.sample_rate) as clip:
+        return FrontEnd(feature_config)(clip)
 
 
 def with_silence(n_before: int, n_after: int, level: float = 0.1) -> np.ndarray:
@@ -41,13 +41,15 @@ def test_windows_do_not_depend_on_the_blocks(sizes: list[int], length: int, hop:
     assert found == expected
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", FEATURE_CONFIGS)
 def test_blocks_do_not_change_the_frames(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_wav(tmp_path / "a.wav", with_silence(5000, 3000))
-    whole = frames(path, RECIPES[name])
+    whole = frames(path, FEATURE_CONFIGS[name])
     monkeypatch.setattr("dcase2018.data.audio.BLOCK", 1000)
     # Smaller blocks go through the resampler and the matrix product in other groups.
-    np.testing.assert_allclose(frames(path, RECIPES[name]), whole, atol=2e-3 if name == "waveform" else 1e-5)
+    np.testing.assert_allclose(
+        frames(path, FEATURE_CONFIGS[name]), whole, atol=2e-3 if name == "waveform16k" else 1e-5
+    )
 
 
 def test_waveform_rows_are_the_samples(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_waveform_rows_are_the_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 0), (0, 7), (20, 20)])
 def test_silent_ends_are_trimmed(tmp_path: Path, before: int, after: int) -> None:
     path = write_wav(tmp_path / "a.wav", with_silence(before * HOP, after * HOP))
-    plain, trimmed = frames(path, RAW), frames(path, Recipe(feature="waveform", trim_db=40))
+    plain, trimmed = frames(path, RAW), frames(path, FeatureConfig(feature="waveform", trim_db=40))
     assert len(plain) == before + 10 + after
     np.testing.assert_array_equal(trimmed, plain[before : before + 10])
 
@@ -69,23 +71,25 @@ def test_silent_ends_are_trimmed(tmp_path: Path, before: int, after: int) -> Non
 def test_silence_in_the_middle_stays(tmp_path: Path) -> None:
     samples = np.concatenate([noise(HOP), np.zeros(5 * HOP, np.float32), noise(HOP)])
     path = write_wav(tmp_path / "a.wav", samples)
-    assert len(frames(path, Recipe(feature="waveform", trim_db=40))) == 7
+    assert len(frames(path, FeatureConfig(feature="waveform", trim_db=40))) == 7
 
 
-@pytest.mark.parametrize("name", ["wide", "waveform"])
+@pytest.mark.parametrize("name", ["logmel96", "waveform16k"])
 @pytest.mark.parametrize("n_samples", [10, 300, 44100])
 def test_silence_is_left_whole_and_silent(tmp_path: Path, name: str, n_samples: int) -> None:
-    recipe = RECIPES[name]
+    feature_config = FEATURE_CONFIGS[name]
     path = write_wav(tmp_path / "a.wav", np.zeros(n_samples, np.float32))
-    found = frames(path, recipe)
-    assert len(found) == max(1, recipe.n_frames(round(n_samples * recipe.sample_rate / 44100)))
-    np.testing.assert_allclose(found, recipe.silence, rtol=1e-3)
+    found = frames(path, feature_config)
+    assert len(found) == max(
+        1, feature_config.n_frames(round(n_samples * feature_config.sample_rate / 44100))
+    )
+    np.testing.assert_allclose(found, feature_config.silence_value, rtol=1e-3)
 
 
 def test_a_single_click_is_never_trimmed_away(tmp_path: Path) -> None:
     samples = np.zeros(44100, np.float32)
     samples[20000] = 0.5
-    found = frames(write_wav(tmp_path / "a.wav", samples), Recipe(feature="waveform", trim_db=1))
+    found = frames(write_wav(tmp_path / "a.wav", samples), FeatureConfig(feature="waveform", trim_db=1))
     assert found.shape == (1, HOP)
     assert found.max() == 0.5
 
@@ -94,32 +98,32 @@ def test_a_single_click_is_never_trimmed_away(tmp_path: Path) -> None:
 def test_a_clip_is_scaled_to_a_peak_of_one(tmp_path: Path, subtype: str) -> None:
     samples = noise(4410, level=0.01)
     path = write_wav(tmp_path / "a.wav", samples, subtype=subtype)
-    found = frames(path, Recipe(feature="waveform", normalize="peak"))
+    found = frames(path, FeatureConfig(feature="waveform", normalize="peak"))
     assert np.abs(found).max() == 1
     np.testing.assert_allclose(found.ravel(), samples[:4410] / np.abs(samples).max(), atol=2e-3)
 
 
 def test_the_level_does_not_matter_to_a_scaled_clip(tmp_path: Path) -> None:
-    recipe = Recipe(normalize="peak")
+    feature_config = FeatureConfig(normalize="peak")
     samples = noise(44100, level=0.2)
-    quiet = frames(write_wav(tmp_path / "q.wav", samples / 50, subtype="FLOAT"), recipe)
-    loud = frames(write_wav(tmp_path / "l.wav", samples, subtype="FLOAT"), recipe)
+    quiet = frames(write_wav(tmp_path / "q.wav", samples / 50, subtype="FLOAT"), feature_config)
+    loud = frames(write_wav(tmp_path / "l.wav", samples, subtype="FLOAT"), feature_config)
     np.testing.assert_allclose(quiet, loud, atol=1e-4)
 
 
 def test_half_precision_is_kept_in_the_store(clips: Path, tmp_path: Path) -> None:
-    extract(clips, tmp_path / "half.h5", Recipe(dtype="float16"))
+    extract(clips, tmp_path / "half.h5", FeatureConfig(storage_dtype="float16"))
     extract(clips, tmp_path / "full.h5", BASELINE)
     half, full = Store(tmp_path / "half.h5"), Store(tmp_path / "full.h5")
     assert half.frames.dtype == np.float16
     np.testing.assert_array_equal(half.frames, full.frames.astype(np.float16))
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", FEATURE_CONFIGS)
 def test_every_recipe_makes_a_store(name: str, clips: Path, tmp_path: Path) -> None:
-    extract(clips, tmp_path / "s.h5", RECIPES[name])
+    extract(clips, tmp_path / "s.h5", FEATURE_CONFIGS[name])
     store = Store(tmp_path / "s.h5")
-    assert store.recipe == RECIPES[name]
-    assert store.frames.shape[1] == RECIPES[name].width
-    assert all(store.is_sound(row) for row in range(len(store)))
+    assert store.feature_config == FEATURE_CONFIGS[name]
+    assert store.frames.shape[1] == FEATURE_CONFIGS[name].n_features
+    assert all(store.checksum_ok(row) for row in range(len(store)))
     assert np.isfinite(store.frames).all()

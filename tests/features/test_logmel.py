@@ -8,16 +8,16 @@ import pytest
 import tensorflow as tf
 from conftest import BASELINE, noise
 
-from dcase2018.features.config import Recipe
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.logmel import hann_window, mel_weights
+from dcase2018.features.logmel import hann_window, mel_filterbank
 
 SR = 44100
 LENGTHS = [1102, 1103, 1542, 1543, SR, 30 * SR]
 
 
-def log_mel(samples: np.ndarray, recipe: Recipe) -> np.ndarray:
-    return FrontEnd(recipe).samples(samples)
+def log_mel(samples: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
+    return FrontEnd(feature_config).frames_of_samples(samples)
 
 
 def oracle(samples: np.ndarray) -> np.ndarray:
@@ -72,9 +72,9 @@ def test_the_window_is_that_of_the_reference_to_the_bit(length: int) -> None:
 
 def test_a_clip_leaves_nothing_behind_for_the_next() -> None:
     front_end = FrontEnd(BASELINE)
-    first = front_end.samples(noise(3000, seed=1))
-    front_end.samples(noise(SR, seed=2))
-    np.testing.assert_array_equal(front_end.samples(noise(3000, seed=1)), first)
+    first = front_end.frames_of_samples(noise(3000, seed=1))
+    front_end.frames_of_samples(noise(SR, seed=2))
+    np.testing.assert_array_equal(front_end.frames_of_samples(noise(3000, seed=1)), first)
 
 
 def test_silence_is_the_logarithm_of_the_offset() -> None:
@@ -95,8 +95,8 @@ def test_a_tone_above_the_range_is_not_heard() -> None:
 
 def test_twice_the_amplitude_adds_ln_2() -> None:
     samples = noise(SR, level=0.25)
-    recipe = Recipe(mel_log_offset=1e-9)
-    difference = log_mel(2 * samples, recipe) - log_mel(samples, recipe)
+    feature_config = FeatureConfig(mel_log_offset=1e-9)
+    difference = log_mel(2 * samples, feature_config) - log_mel(samples, feature_config)
     np.testing.assert_allclose(difference, math.log(2), atol=1e-4)
 
 
@@ -117,7 +117,7 @@ def test_no_samples_give_no_frames() -> None:
 
 
 def test_neighbouring_triangles_sum_to_one_between_the_outer_peaks() -> None:
-    weights = mel_weights(BASELINE)
+    weights = mel_filterbank(BASELINE)
     bins = np.flatnonzero((weights[:, 0] == 0) & (weights[:, -1] == 0) & weights.any(axis=1))
     assert len(bins) > 300
     np.testing.assert_allclose(weights[bins].sum(axis=1), 1, atol=1e-6)
@@ -125,7 +125,7 @@ def test_neighbouring_triangles_sum_to_one_between_the_outer_peaks() -> None:
 
 
 def test_a_front_end_travels_between_processes() -> None:
-    front_end = FrontEnd(Recipe(mel_bands=32))
+    front_end = FrontEnd(FeatureConfig(mel_bands=32))
     samples = noise(SR)
     copy = pickle.loads(pickle.dumps(front_end))
-    np.testing.assert_array_equal(copy.samples(samples), front_end.samples(samples))
+    np.testing.assert_array_equal(copy.samples(samples), front_end.frames_of_samples(samples))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import BASELINE
 
-from dcase2018.features.config import Recipe
-from dcase2018.features.store import Entry, Store, checksum, write_store
+from dcase2018.features.config import FeatureConfig
+from dcase2018.features.store import ClipRecord, Store, checksum, write_store
 from dcase2018.utils.errors import Dcase2018Error, InputError
 
 
@@ -19,7 +19,7 @@ def sample_store(path: Path, lengths: tuple[int, ...] = (3, 0, 2)) -> list[np.nd
     rng = np.random.default_rng(0)
     frames = [rng.standard_normal((length, 64)).astype(np.float32) for length in lengths]
     entries = [
-        Entry(f"clip {i} é.wav", len(clip), checksum(clip), 10 * i, 20 * i, "" if len(clip) else "none")
+        ClipRecord(f"clip {i} é.wav", len(clip), checksum(clip), 10 * i, 20 * i, "" if len(clip) else "none")
         for i, clip in enumerate(frames)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,18 +30,18 @@ def sample_store(path: Path, lengths: tuple[int, ...] = (3, 0, 2)) -> list[np.nd
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     frames = sample_store(tmp_path / "s.h5")
     store = Store(tmp_path / "s.h5")
-    assert store.recipe == BASELINE
+    assert store.feature_config == BASELINE
     assert store.fnames == [f"clip {i} é.wav" for i in range(3)]
-    assert store.problems == ["", "none", ""]
+    assert store.errors == ["", "none", ""]
     for row, clip in enumerate(frames):
-        np.testing.assert_array_equal(store.clip(row), clip)
-        assert store.is_sound(row)
-    assert store.entry(2) == Entry("clip 2 é.wav", 2, checksum(frames[2]), 20, 40)
+        np.testing.assert_array_equal(store.frames_of(row), clip)
+        assert store.checksum_ok(row)
+    assert store.entry(2) == ClipRecord("clip 2 é.wav", 2, checksum(frames[2]), 20, 40)
 
 
 def test_a_store_of_empty_clips(tmp_path: Path) -> None:
     sample_store(tmp_path / "s.h5", (0, 0))
-    assert Store(tmp_path / "s.h5").clip(1).shape == (0, 64)
+    assert Store(tmp_path / "s.h5").frames_of(1).shape == (0, 64)
 
 
 def test_a_store_travels_between_processes(tmp_path: Path) -> None:
@@ -61,16 +61,16 @@ def test_frames_are_read_only(tmp_path: Path) -> None:
 def test_names_are_found_or_named(tmp_path: Path) -> None:
     sample_store(tmp_path / "s.h5")
     store = Store(tmp_path / "s.h5")
-    assert store.find(store.fnames[::-1]).tolist() == [2, 1, 0]
+    assert store.rows_of(store.fnames[::-1]).tolist() == [2, 1, 0]
     with pytest.raises(InputError, match=r"clip 'x.wav' and 1 more are not in .*; run dcase2018 extract"):
-        store.find(["x.wav", store.fnames[0], "y.wav"])
+        store.rows_of(["x.wav", store.fnames[0], "y.wav"])
 
 
 def test_another_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
     sample_store(tmp_path / "s.h5")
-    other = Recipe(mel_bands=96, mel_max_hz=16000)
+    other = FeatureConfig(mel_bands=96, mel_max_hz=16000)
     with pytest.raises(InputError, match=r"mel_bands=64, not 96; mel_max_hz=7500.0, not 16000"):
-        Store(tmp_path / "s.h5").check_recipe(other, "a test")
+        Store(tmp_path / "s.h5").check_config(other, "a test")
 
 
 def test_a_failed_write_leaves_the_old_store(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_failed_write_leaves_the_old_store(tmp_path: Path) -> None:
     sample_store(path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="4 frames were given for an index of 5"):
-        write_store(path, BASELINE, [Entry("a", 5, 0, 0, 0)], [np.zeros((4, 64), np.float32)])
+        write_store(path, BASELINE, [ClipRecord("a", 5, 0, 0, 0)], [np.zeros((4, 64), np.float32)])
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -112,7 +112,7 @@ def test_a_store_of_format_1_is_read(tmp_path: Path) -> None:
     frames = sample_store(tmp_path / "s.h5")
     old, new = Store(without_seal(tmp_path / "s.h5", tmp_path / "old.h5")), Store(tmp_path / "s.h5")
     assert [old.entry(row) for row in range(3)] == [new.entry(row) for row in range(3)]
-    assert (old.format, new.format, old.recipe) == (1, 2, new.recipe)
+    assert (old.format, new.format, old.feature_config) == (1, 2, new.feature_config)
     np.testing.assert_array_equal(old.clip(2), frames[2])
 
 
@@ -165,19 +165,19 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "s.h5", "r+") as file:
         file["frames"][4, 7] += 1e-6
     store = Store(tmp_path / "s.h5")
-    assert [store.is_sound(row) for row in range(3)] == [True, True, False]
-    assert store.find(store.fnames[:2]).tolist() == [0, 1]
+    assert [store.checksum_ok(row) for row in range(3)] == [True, True, False]
+    assert store.rows_of(store.fnames[:2]).tolist() == [0, 1]
     with pytest.raises(Dcase2018Error, match=r"damaged in 1 of 1 clips: 'clip 2 é.wav'"):
-        store.find(store.fnames)
+        store.rows_of(store.fnames)
 
 
 def test_a_clip_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample_store(tmp_path / "s.h5")
     store = Store(tmp_path / "s.h5")
-    store.find(store.fnames[:2])
+    store.rows_of(store.fnames[:2])
     checked: list[int] = []
-    monkeypatch.setattr(Store, "is_sound", lambda self, row: checked.append(row) or True)
-    store.find(store.fnames)
+    monkeypatch.setattr(Store, "checksum_ok", lambda self, row: checked.append(row) or True)
+    store.rows_of(store.fnames)
     pickle.loads(pickle.dumps(store)).find(store.fnames)
     assert checked == [2]
 

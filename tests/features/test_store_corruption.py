@@ -19,7 +19,7 @@ STRIDE = 17  # of the bytes beyond the seal: a child each for all of them takes 
 
 def told(store: Store) -> list[object]:
     """All that a store says outside its frames."""
-    return [store.recipe, store.writer, *(store.entry(row) for row in range(len(store)))]
+    return [store.feature_config, store.writer, *(store.entry(row) for row in range(len(store)))]
 
 
 def outcome(path: Path, expected: list[object]) -> int:

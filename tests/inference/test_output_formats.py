@@ -13,23 +13,23 @@ from crowsetta.formats.seq.audseq import AudSeq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcase2018.data.files import Source
+from dcase2018.data.files import AudioFile
 from dcase2018.inference.event_detection import Event
-from dcase2018.inference.output_formats import FORMATS, Heard, quoted
-from dcase2018.inference.window_scores import Timeline
+from dcase2018.inference.output_formats import FORMATS, TaggingResult, quoted
+from dcase2018.inference.window_scores import WindowScores
 
 CLASSES = ["Bark", 'a "b", c', "white noise"]
 EVENTS = [Event(0.5, 1.25, "Bark", 0.91), Event(1.0, 12.3456, "white noise", 0.5), Event(3, 4, 'a "b", c', 1)]
 
 
-def heard(fname: str = "x.wav") -> Heard:
+def heard(fname: str = "x.wav") -> TaggingResult:
     scores = np.array([[0.1, 0.2, 0.7], [0.25, 0.5, 0.25]], np.float32)
-    line = Timeline(np.array([0.0, 0.8]), scores, np.zeros(2, bool), 1.6, 2.2)
-    source = Source(fname, Path("/recordings", fname), 100, 1)
-    return Heard(source, CLASSES, line, EVENTS, (40.0, 16000.0))
+    line = WindowScores(np.array([0.0, 0.8]), scores, np.zeros(2, bool), 1.6, 2.2)
+    source = AudioFile(fname, Path("/recordings", fname), 100, 1)
+    return TaggingResult(source, CLASSES, line, EVENTS, (40.0, 16000.0))
 
 
-def written(name: str, *recordings: Heard, over_time: bool = True) -> str:
+def written(name: str, *recordings: TaggingResult, over_time: bool = True) -> str:
     lines = [*FORMATS[name].header(CLASSES, over_time)]
     for one in recordings:
         lines += FORMATS[name].lines(one)
@@ -41,7 +41,11 @@ def test_crowsetta_reads_what_audacity_reads(tmp_path: Path) -> None:
     path.write_text(written("audacity", heard()))
     segments = AudSeq.from_file(path).to_seq().segments
     assert [(s.onset_s, s.offset_s, s.label) for s in segments] == [
-        (pytest.approx(event.start, abs=1e-3), pytest.approx(event.end, abs=1e-3), event.label)  # it rounds
+        (
+            pytest.approx(event.onset, abs=1e-3),
+            pytest.approx(event.offset, abs=1e-3),
+            event.label,
+        )  # it rounds
         for event in EVENTS
     ]
 
@@ -51,7 +55,7 @@ def test_crowsetta_reads_what_raven_reads(tmp_path: Path) -> None:
     path.write_text(written("raven", heard()))
     boxes = Raven.from_file(path, annot_col="Annotation").to_bbox()
     assert [(box.onset, box.offset, box.label) for box in boxes] == [
-        (pytest.approx(event.start), pytest.approx(event.end), event.label) for event in EVENTS
+        (pytest.approx(event.onset), pytest.approx(event.offset), event.label) for event in EVENTS
     ]
     assert {(box.low_freq, box.high_freq) for box in boxes} == {(40, 16000)}
 

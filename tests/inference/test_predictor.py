@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from conftest import BASELINE
 
-from dcase2018.features.store import Entry, Store, checksum, write_store
-from dcase2018.inference.predictor import EXAMPLES_AT_ONCE, Tagger, scores_over_time
+from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.inference.predictor import INFERENCE_BATCH, StorePredictor, iter_window_scores
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import Dcase2018Error
@@ -26,36 +26,36 @@ class Echo:
         return np.stack([examples[:, 0, 0], 1 - examples[:, 0, 0]], axis=1)
 
 
-def make_tagger(path: Path, lengths: list[int], **hparams: object) -> tuple[Tagger, Echo]:
+def make_tagger(path: Path, lengths: list[int], **hparams: object) -> tuple[StorePredictor, Echo]:
     rng = np.random.default_rng(0)
     frames = [rng.random((length, 64), np.float32) for length in lengths]
-    entries = [Entry(f"{i}.wav", len(clip), checksum(clip), 0, 0) for i, clip in enumerate(frames)]
-    write_store(path / "s.h5", BASELINE, entries, frames, durable=False)
+    entries = [ClipRecord(f"{i}.wav", len(clip), checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(path / "s.h5", BASELINE, entries, frames, fsync=False)
     store = Store(path / "s.h5")
     columns = {"fname": store.fnames, "label": [f"class {i % 2}" for i in range(len(lengths))]}
     preset = Preset("mlp", HParams(**hparams), 1)
-    run = Experiment.plan(path / "run", preset, store, pd.DataFrame(columns, dtype=object)).run
+    run = Experiment.create(path / "run", preset, store, pd.DataFrame(columns, dtype=object)).run
     echo = Echo()
-    return Tagger(run, echo, store), echo
+    return StorePredictor(run, echo, store), echo
 
 
-@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
+@pytest.mark.parametrize("mean", ["mean", "geometric_mean"])
 def test_clips_are_scored_by_the_mean_of_their_examples(tmp_path: Path, mean: str) -> None:
     lengths = [98, 10, 0, 3000, 25, 700, 0, 30]
-    tagger, echo = make_tagger(tmp_path, lengths, score_mean=mean)
+    tagger, echo = make_tagger(tmp_path, lengths, clip_pooling=mean)
     rows = np.arange(len(lengths))[::-1]
     for row, score in zip(rows, tagger.scores(rows), strict=True):
         if not lengths[row]:
             np.testing.assert_allclose(score, tagger.run.prior)
             continue
-        firsts = tagger.store.clip(row)[: max(1, lengths[row] - 24) : 12, 0].astype(float)
+        firsts = tagger.store.frames_of(row)[: max(1, lengths[row] - 24) : 12, 0].astype(float)
         each = np.stack([firsts, 1 - firsts], axis=1)
         expected = each.mean(axis=0)
-        if mean == "geometric":
+        if mean == "geometric_mean":
             expected = np.exp(np.log(each).mean(axis=0))
             expected /= expected.sum()
         np.testing.assert_allclose(score, expected, rtol=1e-5)
-    assert all(size == EXAMPLES_AT_ONCE for size in echo.batches[:-1])
+    assert all(size == INFERENCE_BATCH for size in echo.batches[:-1])
 
 
 def test_a_long_clip_takes_no_more_memory(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_scores_over_time_are_those_of_the_examples(tmp_path: Path) -> None:
     for row, mean, (middles, scores) in zip(rows, tagger.scores(rows), over_time, strict=True):
         starts = np.arange(0, max(1, lengths[row] - 24), 12) if lengths[row] else np.zeros(0)
         np.testing.assert_array_equal(middles, starts + 12.5)
-        np.testing.assert_array_equal(scores[:, 0], tagger.store.clip(row)[starts.astype(int), 0])
+        np.testing.assert_array_equal(scores[:, 0], tagger.store.frames_of(row)[starts.astype(int), 0])
         if len(scores):
             np.testing.assert_allclose(scores.mean(axis=0), mean, rtol=1e-5)
 
@@ -95,8 +95,8 @@ def test_members_of_other_examples_are_averaged_over_time(
     (tmp_path / "other").mkdir()
     one, _ = make_tagger(tmp_path, [98, 0, 30, 40])
     other, _ = make_tagger(tmp_path / "other", [98, 0, 30, 40], example_hop_seconds=0.05)
-    monkeypatch.setattr("dcase2018.inference.predictor.load_taggers", lambda _: [one, other])
-    clips = list(scores_over_time(None, one.store.fnames))
+    monkeypatch.setattr("dcase2018.inference.predictor.load_predictors", lambda _: [one, other])
+    clips = list(iter_window_scores(None, one.store.fnames))
     rows = np.arange(4)
     for (seconds, scores), own, more in zip(clips, one.over_time(rows), other.over_time(rows), strict=True):
         np.testing.assert_allclose(seconds, own[0] * 0.01)

@@ -35,8 +35,8 @@ def peak_memory(folder: Path, *args: object) -> float:
     return int((folder / "peak.txt").read_text()) / 1024
 
 
-@pytest.mark.parametrize("options", [(), ("--timeline", "--output")])
-@pytest.mark.parametrize("kind", ["baseline", "wide"])
+@pytest.mark.parametrize("options", [(), ("--detect-events", "--output")])
+@pytest.mark.parametrize("kind", ["baseline", "logmel96"])
 def test_memory_is_bounded(runs: dict[str, Path], tmp_path: Path, kind: str, options: Sequence[str]) -> None:
     peaks = []
     for minutes in (10, 70):
@@ -58,7 +58,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_killed_at_any_time_it_goes_on(runs: dict[str, Path], tmp_path: Path, output: str) -> None:
     for number in range(30):
         write_wav(tmp_path / "in" / f"{number:02d}.wav", noise(44100 * 30, number) * np.float32(0.5))
-    command = [sys.executable, "-m", "dcase2018", "tag", runs["baseline"], tmp_path / "in", "--timeline"]
+    command = [sys.executable, "-m", "dcase2018", "tag", runs["baseline"], tmp_path / "in", "--detect-events"]
 
     def run(folder: Path) -> subprocess.Popen[bytes]:
         folder.mkdir(exist_ok=True)

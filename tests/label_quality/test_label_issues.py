@@ -10,26 +10,26 @@ from conftest import BASELINE, refuse, succeed
 from noisy_labels import corpus, write
 from sklearn.metrics import average_precision_score
 
-from dcase2018.features.store import Entry, Store, checksum, write_store
-from dcase2018.label_quality.label_issues import suspects
+from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.label_quality.label_issues import find_label_issues
 from dcase2018.utils.errors import InputError
 
 
 def test_planted_errors_come_first() -> None:
     labels, scores, truth = corpus()
-    ranked = suspects(labels, scores)
+    ranked = find_label_issues(labels, scores)
     unverified = labels[labels["manually_verified"] == "0"]
     assert sorted(ranked["fname"]) == sorted(unverified["fname"])
     assert ranked["rank"].tolist() == list(range(1, len(ranked) + 1))
-    assert ranked["suspicion"].is_monotonic_decreasing
-    assert ranked["suspicion"].between(0, 1).all()
-    truth_of = dict(zip(labels["fname"], truth, strict=True))
-    wrong = ranked["label"] != ranked["fname"].map(truth_of)
+    assert ranked["issue_probability"].is_monotonic_decreasing
+    assert ranked["issue_probability"].between(0, 1).all()
+    posterior_of = dict(zip(labels["fname"], truth, strict=True))
+    wrong = ranked["label"] != ranked["fname"].map(posterior_of)
     assert wrong[:100].mean() > 0.95
-    own = average_precision_score(wrong, -ranked["label_score"])
-    assert average_precision_score(wrong, ranked["suspicion"]) > max(0.95, own)
-    assert ranked["suspicion"].sum() == pytest.approx(wrong.sum(), rel=0.1)
-    shuffled = suspects(labels.sample(frac=1, random_state=0), scores.sample(frac=1, random_state=1))
+    own = average_precision_score(wrong, -ranked["given_label_score"])
+    assert average_precision_score(wrong, ranked["issue_probability"]) > max(0.95, own)
+    assert ranked["issue_probability"].sum() == pytest.approx(wrong.sum(), rel=0.1)
+    shuffled = find_label_issues(labels.sample(frac=1, random_state=0), scores.sample(frac=1, random_state=1))
     pd.testing.assert_frame_equal(shuffled, ranked, atol=1e-6)
 
 
@@ -44,23 +44,25 @@ def judged(
         {"fname": fnames, "label": given, "manually_verified": ["0"] + ["1"] * n}, dtype=object
     )
     values = [scores, *([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]] * (n // 2))]
-    ranked = suspects(labels, pd.DataFrame(values, fnames, ["Bark", "Flute", "Oboe"]), embeddings, store)
+    ranked = find_label_issues(
+        labels, pd.DataFrame(values, fnames, ["Bark", "Flute", "Oboe"]), embeddings, store
+    )
     assert list(ranked["fname"]) == ["x.wav"]
     return ranked.iloc[0]
 
 
 def test_each_reason_has_its_words_and_proposes_what_it_can() -> None:
     agreed = judged([0.95, 0.04, 0.01])
-    assert (agreed["reason"], agreed["proposed"]) == ("heard as labelled", "")
-    assert agreed["suspicion"] < 0.1
-    assert np.isnan(agreed["proposed_score"])
+    assert (agreed["reason"], agreed["predicted_label"]) == ("heard as labelled", "")
+    assert agreed["issue_probability"] < 0.1
+    assert np.isnan(agreed["predicted_label_score"])
     other = judged([0.04, 0.95, 0.01])
-    assert (other["reason"], other["proposed"]) == ("heard as Flute", "Flute")
-    assert (other["label_score"], other["proposed_score"]) == (0.04, 0.95)
-    assert other["suspicion"] > 0.9
+    assert (other["reason"], other["predicted_label"]) == ("heard as Flute", "Flute")
+    assert (other["given_label_score"], other["predicted_label_score"]) == (0.04, 0.95)
+    assert other["issue_probability"] > 0.9
     none = judged([0.3, 0.35, 0.35])
-    assert (none["reason"], none["proposed"]) == ("like no class", "")
-    assert agreed["suspicion"] < none["suspicion"] < other["suspicion"]
+    assert (none["reason"], none["predicted_label"]) == ("like no class", "")
+    assert agreed["issue_probability"] < none["issue_probability"] < other["issue_probability"]
 
 
 def test_labels_of_the_same_sound_tell_of_each_other() -> None:
@@ -71,12 +73,15 @@ def test_labels_of_the_same_sound_tell_of_each_other() -> None:
     assert alone.equals(judged([0.5, 0.49, 0.01]))
     vectors[0] = vectors[2] + 0.01  # 1.wav is a Flute
     twin = judged([0.5, 0.49, 0.01], pd.DataFrame(vectors, fnames))
-    assert (twin["reason"], twin["proposed"]) == ("same sound as 1.wav, verified Flute", "Flute")
-    assert twin["suspicion"] > 0.98
+    assert (twin["reason"], twin["predicted_label"]) == ("same sound as 1.wav, verified Flute", "Flute")
+    assert twin["issue_probability"] > 0.98
     vectors[0] = vectors[1] - 0.01  # 0.wav is a Bark
-    assert judged([0.5, 0.49, 0.01], pd.DataFrame(vectors, fnames))["suspicion"] < alone["suspicion"] / 10
+    assert (
+        judged([0.5, 0.49, 0.01], pd.DataFrame(vectors, fnames))["issue_probability"]
+        < alone["issue_probability"] / 10
+    )
     missing = judged([0.5, 0.49, 0.01], pd.DataFrame(vectors[1:], fnames[1:]))
-    assert missing["suspicion"] == alone["suspicion"]
+    assert missing["issue_probability"] == alone["issue_probability"]
     with pytest.raises(InputError, match=r"no labelled clip has an embedding, such as 'x\.wav'"):
         judged([0.5, 0.49, 0.01], pd.DataFrame(vectors[:1], ["y.wav"]))
 
@@ -85,8 +90,8 @@ def test_labels_of_the_same_sound_tell_of_each_other() -> None:
     ("frames", "is_silent"),
     [
         (np.zeros((0, 64)), True),
-        (np.full((5, 64), BASELINE.silence), True),
-        (np.full((1, 64), BASELINE.silence), True),
+        (np.full((5, 64), BASELINE.silence_value), True),
+        (np.full((1, 64), BASELINE.silence_value), True),
         (np.tile(np.linspace(-6, 1, 64), (5, 1)), True),
         (np.full((1, 64), -1.0), False),
         (np.random.default_rng(0).normal(-6, 0.1, (5, 64)), False),
@@ -96,10 +101,10 @@ def test_labels_of_the_same_sound_tell_of_each_other() -> None:
 def test_clips_with_nothing_in_them(tmp_path: Path, frames: np.ndarray, is_silent: bool) -> None:
     sound = np.random.default_rng(1).normal(-3, 1, (5, 64)).astype(np.float32)
     clips = {"x.wav": frames.astype(np.float32), **{f"{i}.wav": sound for i in range(40)}}
-    entries = [Entry(name, len(clip), checksum(clip), 0, 0) for name, clip in clips.items()]
+    entries = [ClipRecord(name, len(clip), checksum(clip), 0, 0) for name, clip in clips.items()]
     write_store(tmp_path / "s.h5", BASELINE, entries, list(clips.values()))
     told = judged([0.95, 0.04, 0.01], store=Store(tmp_path / "s.h5"))
-    assert (told["reason"] == "no sound in it", told["suspicion"] == 1) == (is_silent, is_silent)
+    assert (told["reason"] == "no sound in it", told["issue_probability"] == 1) == (is_silent, is_silent)
 
 
 def test_the_command_tells_the_first_ten_and_writes_all(tmp_path: Path) -> None:
@@ -115,9 +120,9 @@ def test_the_command_tells_the_first_ten_and_writes_all(tmp_path: Path) -> None:
     unverified = (labels["manually_verified"] == "0").sum()
     assert len(ranked) == unverified
     assert list(ranked) == [
-        "rank", "fname", "label", "suspicion", "proposed", "reason", "label_score", "proposed_score"
+        "rank", "fname", "label", "issue_probability", "predicted_label", "reason", "given_label_score", "predicted_label_score"
     ]  # fmt: skip
-    assert said[0].split() == ["rank", "fname", "label", "suspicion", "reason"]
+    assert said[0].split() == ["rank", "fname", "label", "issue_probability", "reason"]
     assert [line.split()[1] for line in said[1:11]] == ranked["fname"][:10].tolist()
     wrong = f"{ranked['suspicion'].sum():.0f}"
     assert said[11:] == [f"{given[-1]}: {unverified} unverified labels, of which about {wrong} are wrong"]

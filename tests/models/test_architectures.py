@@ -6,8 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from dcase2018.features.config import RECIPES
-from dcase2018.models.architectures import MODELS, kernel_weights, multiplies, scorer, without_classifier
+from dcase2018.features.config import FEATURE_CONFIGS
+from dcase2018.models.architectures import (
+    MODELS,
+    count_kernel_weights,
+    count_macs,
+    embedding_model,
+    with_activation,
+)
 from dcase2018.models.architectures import build as build_network
 from dcase2018.models.hparams import MODEL_NAMES, PRESETS, HParams
 from dcase2018.models.losses import compile_model
@@ -37,9 +43,9 @@ def test_cnn_has_the_activation_shapes_of_the_table(cnn: keras.Model) -> None:
 def test_cnn_has_the_weights_and_multiplies_of_the_table(cnn: keras.Model) -> None:
     kernels = [layer.kernel for layer in cnn.layers if hasattr(layer, "kernel")]
     assert [int(np.prod(kernel.shape)) for kernel in kernels] == [4900, 375000, 270000, 8200]
-    assert kernel_weights(cnn) == 658100
+    assert count_kernel_weights(cnn) == 658100
     assert cnn.count_params() == 658591
-    assert multiplies(cnn) == 7_840_000 + 156_000_000 + 30_240_000 + 8200
+    assert count_macs(cnn) == 7_840_000 + 156_000_000 + 30_240_000 + 8200
 
 
 def test_initial_weights_are_a_truncated_normal(cnn: keras.Model) -> None:
@@ -62,10 +68,10 @@ def test_adam_is_set_as_in_the_reference(cnn: keras.Model) -> None:
 
 @pytest.mark.parametrize(("classifier", "name"), [("softmax", "softmax"), ("logistic", "sigmoid")])
 def test_classifiers(classifier: str, name: str) -> None:
-    model = scorer(build("mlp", SHAPE, 41, HParams(weights_init_stddev=1)), classifier)
+    model = with_activation(build("mlp", SHAPE, 41, HParams(weights_init_stddev=1)), classifier)
     scores = keras.ops.convert_to_numpy(model(np.ones((2, *SHAPE), np.float32)))
     assert model.layers[-1].activation.__name__ == name
-    assert scorer(model, classifier) is model
+    assert with_activation(model, classifier) is model
     assert ((scores >= 0) & (scores <= 1)).all()
     assert np.allclose(scores.sum(axis=1), 1) == (classifier == "softmax")
 
@@ -73,9 +79,9 @@ def test_classifiers(classifier: str, name: str) -> None:
 def test_features_are_what_the_classifier_stands_on_with_and_without_its_activation() -> None:
     model = build("mlp", SHAPE, 41, HParams(weights_init_stddev=1, nl=1, nh=7))
     examples = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype(np.float32)
-    features = without_classifier(model).predict_on_batch(examples)
+    features = embedding_model(model).predict_on_batch(examples)
     assert features.shape == (2, 7)
-    again = without_classifier(scorer(model, "softmax")).predict_on_batch(examples)
+    again = embedding_model(with_activation(model, "softmax")).predict_on_batch(examples)
     np.testing.assert_array_equal(again, features)
 
 
@@ -84,7 +90,7 @@ def test_losses(classifier: str) -> None:
     model = build("mlp", SHAPE, 3, HParams(classifier=classifier, nl=1, nh=4))
     examples = np.random.default_rng(0).standard_normal((5, *SHAPE)).astype(np.float32)
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
-    p = keras.ops.convert_to_numpy(scorer(model, classifier)(examples)).astype(np.float64)
+    p = keras.ops.convert_to_numpy(with_activation(model, classifier)(examples)).astype(np.float64)
     cross_entropy = {
         "softmax": -np.log(p[targets == 1]).mean(),
         "logistic": -np.where(targets == 1, np.log(p), np.log(1 - p)).mean(),
@@ -96,7 +102,7 @@ def test_mlp_has_nl_layers_of_nh_units() -> None:
     model = build("mlp", SHAPE, 41, HParams(nl=3, nh=17))
     widths = [layer.units for layer in model.layers if hasattr(layer, "units")]
     assert widths == [17, 17, 17, 41]
-    assert multiplies(model) == 1600 * 17 + 2 * 17 * 17 + 17 * 41
+    assert count_macs(model) == 1600 * 17 + 2 * 17 * 17 + 17 * 41
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
@@ -119,7 +125,7 @@ def test_a_network_out_of_a_file_gets_its_activation_in_another_process(tmp_path
     build("compact", SHAPE, 41, HParams()).save(tmp_path / "learning.keras")
     keras.utils.clear_session()  # names are given anew, as in another process
     loaded = keras.saving.load_model(tmp_path / "learning.keras", compile=False)
-    model = scorer(loaded, "softmax")
+    model = with_activation(loaded, "softmax")
     scores = keras.ops.convert_to_numpy(model(np.zeros((2, *SHAPE), np.float32)))
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
 
@@ -132,7 +138,7 @@ def test_every_network_takes_examples_of_any_shape(name: str, shape: tuple[int, 
     model = build_network(name, shape, 5, hparams, (mean, variance))
     examples = np.random.default_rng(0).normal(5, 2, (3, *shape)).astype(np.float32)
     logits = keras.ops.convert_to_numpy(model(examples))
-    scores = keras.ops.convert_to_numpy(scorer(model, "softmax")(examples))
+    scores = keras.ops.convert_to_numpy(with_activation(model, "softmax")(examples))
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), scores, rtol=1e-4)
     plain = build_network(name, shape, 5, hparams)
@@ -140,21 +146,23 @@ def test_every_network_takes_examples_of_any_shape(name: str, shape: tuple[int, 
         [w for w in model.get_weights() if w.shape != mean.shape or not np.array_equal(w, mean)]
     )
     np.testing.assert_allclose(keras.ops.convert_to_numpy(plain((examples - 5) / 2)), logits, atol=1e-3)
-    scorer(model, "softmax").save(tmp_path / "model.keras")
+    with_activation(model, "softmax").save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(restored(examples)), scores)
 
 
 def test_the_compact_preset_keeps_its_budget() -> None:
-    recipe, hparams = RECIPES["wide"], PRESETS["compact"].hparams
-    model = build_network("compact", (hparams.example_window(recipe), recipe.width), 41, hparams)
+    feature_config, hparams = FEATURE_CONFIGS["logmel96"], PRESETS["compact"].hparams
+    model = build_network(
+        "compact", (hparams.example_frames(feature_config), feature_config.n_features), 41, hparams
+    )
     assert model.count_params() <= 658_100
-    examples_a_second = 1 / (hparams.score_hop(recipe) * recipe.stft_hop_seconds)
-    assert multiplies(model) * examples_a_second <= 162e6
+    examples_a_second = 1 / (hparams.inference_hop_frames(feature_config) * feature_config.stft_hop_seconds)
+    assert count_macs(model) * examples_a_second <= 162e6
 
 
 def test_multiplies_of_recurrent_and_one_dimensional_networks() -> None:
     crnn = build_network("crnn", (128, 96), 41, HParams())
     recurrent = 2 * 16 * (192 * 3 * 96 + 96 * 3 * 96)  # both directions, 16 steps, three gates
     convolutions = 128 * 96 * 9 * 32 + 64 * 24 * 9 * 32 * 64 + 32 * 6 * 9 * 64 * 96
-    assert multiplies(crnn) == recurrent + convolutions + 384 * 41
+    assert count_macs(crnn) == recurrent + convolutions + 384 * 41

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import PRESETS, HParams
-from dcase2018.utils.config import override
+from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
 
 REFERENCE = {
@@ -19,20 +19,20 @@ REFERENCE = {
 
 
 def test_the_baseline_has_the_defaults_of_the_reference() -> None:
-    ours = dataclasses.asdict(RECIPES["baseline"]) | dataclasses.asdict(PRESETS["baseline"].hparams)
+    ours = dataclasses.asdict(FEATURE_CONFIGS["baseline"]) | dataclasses.asdict(PRESETS["baseline"].hparams)
     assert {name: ours[name] for name in REFERENCE} == REFERENCE
     assert PRESETS["baseline"].model == "cnn"
 
 
 def test_an_example_has_25_frames_and_a_hop_of_12() -> None:
-    assert HParams().example_window(Recipe()) == 25
-    assert HParams().example_hop(Recipe()) == 12
+    assert HParams().example_frames(FeatureConfig()) == 25
+    assert HParams().hop_frames(FeatureConfig()) == 12
 
 
 def test_values_take_the_type_of_their_field() -> None:
-    changed = override(HParams(), " batch_size=32, lr=0.01,classifier=logistic,")
+    changed = apply_overrides(HParams(), " batch_size=32, lr=0.01,classifier=logistic,")
     assert changed == HParams(batch_size=32, lr=0.01, classifier="logistic")
-    assert override(HParams(), "") == HParams()
+    assert apply_overrides(HParams(), "") == HParams()
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_values_take_the_type_of_their_field() -> None:
 )
 def test_errors_name_the_value_and_the_rule(text: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        override(HParams(), text, {"mel_bands": "ask extract"})
+        apply_overrides(HParams(), text, {"mel_bands": "ask extract"})

@@ -18,12 +18,12 @@ from dcase2018.models.losses import MaskedLoss, compile_model, learning_rate, lo
 
 
 def test_a_cosine_rises_and_falls() -> None:
-    hparams = HParams(lr=0.5, schedule="cosine", warmup_epochs=2)
+    hparams = HParams(lr=0.5, lr_schedule="cosine", warmup_epochs=2)
     rate = learning_rate(hparams, epoch_steps=10, total_steps=120)
     values = [float(rate(step)) for step in range(121)]
     np.testing.assert_allclose(values[:21], np.linspace(0, 0.5, 21), atol=1e-6)
     np.testing.assert_allclose(values[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 101))), atol=1e-6)
-    falling = learning_rate(HParams(lr=0.5, schedule="cosine"), epoch_steps=10, total_steps=10)
+    falling = learning_rate(HParams(lr=0.5, lr_schedule="cosine"), epoch_steps=10, total_steps=10)
     assert [float(falling(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
 
 
@@ -32,14 +32,14 @@ LOGITS = [[0.5, -1.0, 0.0], [0.0, -60.0, -60.0], [60.0, 0.0, -60.0], [-60.0, 60.
 TARGETS = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.3, 0.0, 0.7], [0.0, 1.0, 0.0]]
 
 SETTINGS: list[dict[str, Any]] = [
-    {"classifier": classifier, "label_smoothing": smoothing, "loss_mask": mask}
+    {"classifier": classifier, "label_smoothing": smoothing, "loss_mask_std": mask}
     for classifier in ("softmax", "logistic")
     for smoothing in (0.0, 0.2)
     for mask in (0.0, 2.0)
 ]
 
 
-def formula(classifier: str, label_smoothing: float, loss_mask: float) -> tuple[np.ndarray, np.ndarray]:
+def formula(classifier: str, label_smoothing: float, loss_mask_std: float) -> tuple[np.ndarray, np.ndarray]:
     """Cross-entropy of each example and its negative gradient by the logits, in float64."""
     z, t = np.array(LOGITS), np.array(TARGETS)
     if classifier == "logistic":
@@ -52,7 +52,7 @@ def formula(classifier: str, label_smoothing: float, loss_mask: float) -> tuple[
 
 
 def asked(settings: dict[str, Any]) -> dict[str, Any]:
-    verified = [[0.0]] * len(TARGETS) if settings["loss_mask"] else [[]] * len(TARGETS)
+    verified = [[0.0]] * len(TARGETS) if settings["loss_mask_std"] else [[]] * len(TARGETS)
     targets = [[*target, *more] for target, more in zip(TARGETS, verified, strict=True)]
     return {"logits": LOGITS, "targets": targets, "settings": settings}
 
@@ -99,7 +99,7 @@ def test_wrong_labels_that_stand_out_do_not_count() -> None:
     assert np.flatnonzero(masked == 0).tolist() == wrong[:3]
     np.testing.assert_allclose(masked[30], -np.log(0.02), rtol=1e-5)
     np.testing.assert_allclose(np.delete(masked, wrong), -np.log(0.94), rtol=1e-4)
-    restored = keras.losses.deserialize(keras.losses.serialize(loss(HParams(loss_mask=1.5))))
+    restored = keras.losses.deserialize(keras.losses.serialize(loss(HParams(loss_mask_std=1.5))))
     assert float(restored(targets, logits)) == pytest.approx(masked.mean())
 
 

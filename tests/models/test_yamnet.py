@@ -12,13 +12,13 @@ import pytest
 from conftest import noise, succeed, write_wav
 
 from dcase2018.data.labels import read_labels
-from dcase2018.features.config import RECIPES
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
-from dcase2018.models.architectures import YAMNET_LAYERS, build, load_yamnet, multiplies
+from dcase2018.models.architectures import YAMNET_LAYERS, build, count_macs, load_yamnet
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
-from dcase2018.training.experiment import Experiment, Initial
+from dcase2018.training.experiment import Experiment, InitialWeights
 from dcase2018.training.fit import fit
 from dcase2018.utils.errors import InputError
 
@@ -65,15 +65,15 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_recipe_is_the_references_at_16_khz() -> None:
-    recipe = RECIPES["yamnet"]
-    assert (recipe.window_length, recipe.hop_length, recipe.n_fft) == (400, 160, 512)
-    assert (recipe.mel_bands, recipe.mel_min_hz, recipe.mel_max_hz) == (64, 125, 7500)
-    assert recipe.mel_log_offset == 0.001
+    feature_config = FEATURE_CONFIGS["yamnet"]
+    assert (feature_config.win_length, feature_config.hop_length, feature_config.n_fft) == (400, 160, 512)
+    assert (feature_config.mel_bands, feature_config.mel_min_hz, feature_config.mel_max_hz) == (64, 125, 7500)
+    assert feature_config.mel_log_offset == 0.001
 
 
 def test_the_network_is_as_large_as_published() -> None:
     model = build("yamnet", (96, 64), 521, HParams(classifier="logistic"))
-    assert round(multiplies(model) / 1e6, 1) == 69.2
+    assert round(count_macs(model) / 1e6, 1) == 69.2
     assert round(model.count_params() / 1e6, 1) == 3.8
     assert round(sum(np.prod(w.shape) for w in model.trainable_weights) / 1e6, 1) == 3.7
     assert [layer.output.shape[1:] for layer in model.layers if "pooling" in layer.name] == [(1024,)]
@@ -96,19 +96,19 @@ def store(tmp_path: Path) -> Store:
     for number in range(4):
         write_wav(tmp_path / "clips" / f"{number}.wav", noise(30000, seed=number))
     (tmp_path / "train.csv").write_text("fname,label\n0.wav,Bark\n1.wav,Bus\n2.wav,Bark\n3.wav,Bus\n")
-    extract(tmp_path / "clips", tmp_path / "s.h5", RECIPES["yamnet"])
+    extract(tmp_path / "clips", tmp_path / "s.h5", FEATURE_CONFIGS["yamnet"])
     return Store(tmp_path / "s.h5")
 
 
 @pytest.mark.slow
 def test_fine_tuning(weights_file: Path, store: Store) -> None:
     labels, run = store.path.with_name("train.csv"), store.path.with_name("run")
-    options = ("--preset", "yamnet", "--init-from", weights_file, "--max-steps", 1)
-    hparams = "freeze=features,verified_stretch=0"
+    options = ("--preset", "yamnet", "--pretrained", weights_file, "--max-steps", 1)
+    hparams = "freeze=backbone,verified_finetune_fraction=0"
     succeed("fit", store.path, labels, run, *options, "--hparams", hparams)
-    published, tuned = load_yamnet(weights_file), Run.load(run).load_model()
+    atomic_path, tuned = load_yamnet(weights_file), Run.load(run).load_model()
     assert tuned.output.shape == (None, 2)
-    kernels = [[w for w in model.get_weights() if w.ndim == 4] for model in (published, tuned)]
+    kernels = [[w for w in model.get_weights() if w.ndim == 4] for model in (atomic_path, tuned)]
     for theirs, mine in zip(*kernels, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -116,12 +116,14 @@ def test_fine_tuning(weights_file: Path, store: Store) -> None:
 def test_another_network_and_other_features(
     weights_file: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    initial = dataclasses.replace(Initial.find(weights_file), recipe=RECIPES["baseline"])
+    initial = dataclasses.replace(
+        InitialWeights.find(weights_file), feature_config=FEATURE_CONFIGS["baseline"]
+    )
     labels = read_labels(store.path.with_name("train.csv"))
     path = store.path.with_name("run")
     with caplog.at_level("WARNING"):
-        experiment = Experiment.plan(path, Preset("cnn", HParams(), 1), store, labels, initial=initial)
-    assert "--init-from has learned from other features; here sample_rate=16000, not 44100" in caplog.text
+        experiment = Experiment.create(path, Preset("cnn", HParams(), 1), store, labels, initial=initial)
+    assert "--pretrained has learned from other features; here sample_rate=16000, not 44100" in caplog.text
     message = "yamnet.h5 has no layer that fits the network; give the --model that it is of"
     with pytest.raises(InputError, match=message):
         fit(experiment)
@@ -136,4 +138,4 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"{name} does not hold the weights of YAMNet"):
             load_yamnet(tmp_path / name)
     with pytest.raises(InputError, match=r"is neither a run's folder nor YAMNet's weights \(.h5\)"):
-        Initial.find(Path(__file__))
+        InitialWeights.find(Path(__file__))

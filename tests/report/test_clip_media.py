@@ -8,8 +8,8 @@ import soundfile
 from conftest import BASELINE, noise, write_wav
 from PIL import Image
 
-from dcase2018.data.audio import Clip
-from dcase2018.features.config import RECIPES, Recipe
+from dcase2018.data.audio import AudioReader
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.report.clip_media import DPI, INCHES, SECONDS, Strip, draw_clip, write_excerpt
 
@@ -18,11 +18,11 @@ def tone(hz: float, seconds: float, rate: int = 44100) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
-def drawn(tmp_path: Path, samples: np.ndarray, recipe: Recipe, strip: Strip) -> np.ndarray:
+def drawn(tmp_path: Path, samples: np.ndarray, feature_config: FeatureConfig, strip: Strip) -> np.ndarray:
     """The picture of a sound: uint8, (height, width, 4)."""
     path = write_wav(tmp_path / "a.wav", samples)
-    with Clip(path, recipe.sample_rate) as clip:
-        draw_clip(tmp_path / "a.webp", FrontEnd(recipe)(clip), recipe, strip)
+    with AudioReader(path, feature_config.sample_rate) as clip:
+        draw_clip(tmp_path / "a.webp", FrontEnd(feature_config)(clip), feature_config, strip)
     return np.asarray(Image.open(tmp_path / "a.webp").convert("RGBA"))
 
 
@@ -64,11 +64,13 @@ def test_what_begins_later_is_seen_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("samples", [noise(300), noise(1102), np.zeros(44100, np.float32)])
-@pytest.mark.parametrize("recipe", [BASELINE, RECIPES["wide"], RECIPES["waveform"]])
+@pytest.mark.parametrize(
+    "feature_config", [BASELINE, FEATURE_CONFIGS["logmel96"], FEATURE_CONFIGS["waveform16k"]]
+)
 def test_the_shortest_and_the_most_silent_can_be_drawn(
-    tmp_path: Path, samples: np.ndarray, recipe: Recipe
+    tmp_path: Path, samples: np.ndarray, feature_config: FeatureConfig
 ) -> None:
-    picture = drawn(tmp_path, samples, recipe, Strip(["1 ✓"], np.array([0.125]), np.array([[0.5]])))
+    picture = drawn(tmp_path, samples, feature_config, Strip(["1 ✓"], np.array([0.125]), np.array([[0.5]])))
     assert (picture[:, :, 3] == 255).mean() > 0.3
 
 
@@ -76,7 +78,7 @@ def test_an_excerpt_is_what_the_tagger_hears(tmp_path: Path) -> None:
     quiet = np.zeros(22050, np.float32)
     stereo = np.stack([np.concatenate([quiet, tone(440, 1), quiet])] * 2, axis=1)
     soundfile.write(tmp_path / "a.wav", stereo, 44100)
-    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", RECIPES["wide"]) == ""
+    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", FEATURE_CONFIGS["logmel96"]) == ""
     heard, rate = soundfile.read(tmp_path / "a.ogg")
     assert rate == 44100
     assert heard.shape == (44100,)  # mono, and without the silence
@@ -84,13 +86,13 @@ def test_an_excerpt_is_what_the_tagger_hears(tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "a.ogg").subtype == "VORBIS"
 
 
-@pytest.mark.parametrize("recipe", [BASELINE, RECIPES["yamnet"]])
-def test_an_excerpt_has_a_bounded_length_and_size(tmp_path: Path, recipe: Recipe) -> None:
+@pytest.mark.parametrize("feature_config", [BASELINE, FEATURE_CONFIGS["yamnet"]])
+def test_an_excerpt_has_a_bounded_length_and_size(tmp_path: Path, feature_config: FeatureConfig) -> None:
     write_wav(tmp_path / "a.wav", noise(44100 * 40))
-    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", recipe) == ""
+    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", feature_config) == ""
     info = soundfile.info(tmp_path / "a.ogg")
     assert info.duration == SECONDS
-    assert info.samplerate == recipe.sample_rate
+    assert info.samplerate == feature_config.sample_rate
     assert (tmp_path / "a.ogg").stat().st_size < 250_000  # white noise is the worst that there is
 
 

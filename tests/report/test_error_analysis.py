@@ -47,7 +47,7 @@ def test_clips_tell_the_distance_of_label_and_answer() -> None:
     table = clip_table(evaluation(scores, ["a", "b"]))
     assert table["number"].tolist() == [1, 2]
     assert table["margin"].tolist() == pytest.approx([0.5, -0.3])
-    assert table["label_score"].tolist() == pytest.approx([0.7, 0.3])
+    assert table["given_label_score"].tolist() == pytest.approx([0.7, 0.3])
     assert table["shown"].tolist() == ["least sure, most right", "most wrong, least sure"]
 
 

@@ -14,7 +14,7 @@ from html_tree import Element, Page
 
 from dcase2018.data.labels import read_labels
 from dcase2018.evaluation.evaluate import OVERALL, evaluate
-from dcase2018.features.config import RECIPES
+from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
@@ -30,8 +30,8 @@ from dcase2018.utils.errors import InputError
 def made(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of 14 clips of seven classes, by the command."""
     folder = tmp_path_factory.mktemp("made")
-    truth = pd.read_csv(toy.truth).query("usage != 'Ignored'").sort_values("label")[:14]
-    truth.to_csv(folder / "truth.csv", index=False)
+    y_true = pd.read_csv(toy.truth).query("usage != 'Ignored'").sort_values("label")[:14]
+    y_true.to_csv(folder / "truth.csv", index=False)
     said = succeed(
         "report", toy.test, folder / "truth.csv", toy.run, "--output", folder / "report",
         "--audio", toy.data / "audio_test",
@@ -91,7 +91,9 @@ def test_tables_and_json_are_equal(made: Path, numbers: dict[str, Any]) -> None:
 def test_the_page_shows_the_numbers(page: Element, numbers: dict[str, Any]) -> None:
     (side,) = numbers["sides"]
     (table,) = page.all("table", class_="classes sortable")
-    shown = {row.children_text[0]: row.children_text for row in map(Row, table.all("tbody")[0].all("tr"))}
+    shown = {
+        row.children_text[0]: row.children_text for row in map(EpochLog, table.all("tbody")[0].all("tr"))
+    }
     assert len(shown) == 41
     for row in side["classes"]:
         cells = shown[row["label"]]
@@ -112,14 +114,14 @@ def test_the_page_shows_the_numbers(page: Element, numbers: dict[str, Any]) -> N
     for card in cards:
         clip = side["clips"][int(card.attributes["id"].removeprefix("clip-")) - 1]
         assert card.all("h4")[0].text == clip["fname"]
-        answers = [Row(row).children_text for row in card.all("tbody")[0].all("tr")]
+        answers = [EpochLog(row).children_text for row in card.all("tbody")[0].all("tr")]
         for rank, answer in enumerate(answers[:3], 1):
             name, score = clip[f"top_{rank}"], f"{clip[f'score_{rank}']:.4f}"
             assert answer == [str(rank), f"{name} ✓" if name == clip["truth"] else name, "", score]
         assert [answer[1] for answer in answers if "✓" in answer[1]] == [f"{clip['truth']} ✓"]
 
 
-class Row:
+class EpochLog:
     def __init__(self, row: Element) -> None:
         self.children_text = [cell.text for cell in row.children if isinstance(cell, Element)]
 
@@ -134,9 +136,9 @@ def test_each_cell_of_the_matrix_leads_to_its_clips(page: Element, numbers: dict
         (cell,) = page.all("div", id=link.attributes["href"][1:])
         names = {item.all("a")[0].text for item in cell.all("li")}
         assert len(names) == side["confusion"][row][column]
-        truth, answer = numbers["classes"][row], numbers["classes"][column]
+        y_true, answer = numbers["classes"][row], numbers["classes"][column]
         assert names == {
-            clip["fname"] for clip in side["clips"] if (clip["truth"], clip["top_1"]) == (truth, answer)
+            clip["fname"] for clip in side["clips"] if (clip["truth"], clip["top_1"]) == (y_true, answer)
         }
 
 
@@ -235,7 +237,7 @@ def test_what_cannot_be_written_or_heard_is_refused_first(toy: Toy, made: Path, 
 def train(store: Path, labels: pd.DataFrame, run: Path) -> Path:
     """Train the least network for an epoch."""
     classifier = "logistic" if "labels" in labels else "softmax"
-    fit(Experiment.plan(run, Preset("mlp", HParams(nh=8, classifier=classifier), 1), Store(store), labels))
+    fit(Experiment.create(run, Preset("mlp", HParams(nh=8, classifier=classifier), 1), Store(store), labels))
     return run
 
 
@@ -310,8 +312,8 @@ def test_clips_of_several_labels_folds_and_two_sides(tmp_path: Path) -> None:
     for seed, fname in enumerate(fnames):
         write_wav(tmp_path / "clips" / fname, noise(9000, seed))
     stores = []
-    for name in ("baseline", "waveform"):
-        extract(tmp_path / "clips", tmp_path / f"{name}.h5", RECIPES[name])
+    for name in ("baseline", "waveform16k"):
+        extract(tmp_path / "clips", tmp_path / f"{name}.h5", FEATURE_CONFIGS[name])
         stores.append(tmp_path / f"{name}.h5")
     several = [",".join(rng.choice(["a", "b", "c"], rng.integers(1, 3), replace=False)) for _ in fnames]
     labels = pd.DataFrame({"fname": fnames, "labels": several}, dtype=object)

@@ -57,7 +57,7 @@ def damages(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for wrong in wrongs(kept, last):
             holder[last] = wrong
             yield f"{path}={wrong!r:.20}", json.dumps(changed)
-        if isinstance(holder, dict) and path[0] != "lasting" and last not in ("val_map3",):
+        if isinstance(holder, dict) and path[0] != "permanent_checkpoints" and last not in ("val_map3",):
             del holder[last]
             yield f"{path} removed", json.dumps(changed)
         holder[last] = kept
@@ -75,7 +75,7 @@ def test_every_key_of_a_run_is_checked(toy: Toy, tmp_path: Path, name: str) -> N
     file = run / name if name == "run.json" else max(run.glob("checkpoints/*/state.json"))
     document = json.loads(file.read_text())
     if name == "state.json":
-        document["lasting"] = {"5": 12.5}
+        document["permanent_checkpoints"] = {"5": 12.5}
     commands = [
         ["info", str(run)],
         ["fit", str(toy.train), str(toy.fit_labels), str(run), "--preset", "quick"],

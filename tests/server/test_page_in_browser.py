@@ -11,7 +11,7 @@ import requests
 import soundfile
 from conftest import Served, Visit, noise, write_wav
 
-from dcase2018.inference.audio_tagger import Listener
+from dcase2018.inference.audio_tagger import AudioTagger
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FileChooser, Page
@@ -61,7 +61,7 @@ def test_a_file_is_shown_and_told_what_it_is_by_each_run(
     assert visit.page.locator("#mels").evaluate("(image) => image.naturalWidth") == 1200
     assert visit.page.locator("article h3").all_inner_texts() == list(runs)
     for number, run in enumerate(runs.values()):
-        listener = Listener.open([run])
+        listener = AudioTagger.open([run])
         scores = listener.scores(recordings / "long.wav")
         shown = shown_scores(visit.page, number)
         assert list(shown) == [listener.classes[best] for best in np.argsort(-scores)[:3]]
@@ -229,7 +229,7 @@ def test_what_the_microphone_hears_is_scored_as_the_same_samples_in_a_file(
     assert len(samples) > 100_000
     assert np.abs(samples).max() > 0.2  # something was heard
     for told, (name, run) in zip(shown, runs.items(), strict=True):
-        listener = Listener.open([run])
+        listener = AudioTagger.open([run])
         scores = dict(zip(listener.classes, listener.scores(saved), strict=True))
         answer = requests.post(f"{served.address}/api/tag?run={name}", data=saved.read_bytes(), timeout=60)
         for label, score in told.items():

@@ -61,7 +61,7 @@ def test_a_process_that_hangs_is_replaced(
             return [kind async for kind, _ in messages if kind in (PART, END)]
 
     async def work() -> None:
-        pool = Pool([[str(runs["wide"])]], 1)
+        pool = Pool([[str(runs["logmel96"])]], 1)
         try:
             await pool.start()
             assert await hear(pool) == [PART]

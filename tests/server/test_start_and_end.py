@@ -34,10 +34,10 @@ def wait_for_end(pids: list[int]) -> None:
 def test_a_port_that_is_taken(runs: dict[str, Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = refuse(2, "serve", runs["wide"], "--port", port)
+        message = refuse(2, "serve", runs["logmel96"], "--port", port)
     assert message == f"dcase2018: port {port} of 127.0.0.1 is taken; name another by --port\n"
-    assert "--host needs an address" in refuse(2, "serve", runs["wide"], "--host", "")
-    message = refuse(2, "serve", runs["wide"], "--host", "192.0.2.1", "--port", 0)
+    assert "--host needs an address" in refuse(2, "serve", runs["logmel96"], "--host", "")
+    message = refuse(2, "serve", runs["logmel96"], "--host", "192.0.2.1", "--port", 0)
     assert message.startswith("dcase2018: 192.0.2.1:0 cannot be served at: ")
 
 
@@ -54,7 +54,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 
 def test_without_the_extra(runs: dict[str, Path]) -> None:
-    hidden = command(runs["wide"], code="import sys; sys.modules['uvicorn'] = None")
+    hidden = command(runs["logmel96"], code="import sys; sys.modules['uvicorn'] = None")
     done = subprocess.run(hidden, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr == "dcase2018: serve needs uvicorn; pip install 'dcase2018[serve]'\n"
@@ -66,7 +66,7 @@ def test_the_server_itself_waits_for_no_library_of_sounds_or_networks() -> None:
 
 
 def test_a_tagger_that_cannot_be_loaded(runs: dict[str, Path]) -> None:
-    hidden = command(runs["wide"], "--port", 0)
+    hidden = command(runs["logmel96"], "--port", 0)
     environment = os.environ | {"KERAS_BACKEND": "nonsense"}
     done = subprocess.run(hidden, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.returncode == 1
@@ -77,7 +77,7 @@ def test_a_tagger_that_cannot_be_loaded(runs: dict[str, Path]) -> None:
 
 
 def test_ctrl_c_while_it_loads(runs: dict[str, Path]) -> None:
-    process = subprocess.Popen(command(runs["wide"], "--port", 0), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(runs["logmel96"], "--port", 0), stderr=subprocess.PIPE, text=True)
     while not (workers := children(process.pid)):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -90,7 +90,7 @@ def test_ctrl_c_while_it_loads(runs: dict[str, Path]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_something_is_heard(number: int, runs: dict[str, Path], tmp_path: Path) -> None:
-    served = Served(tmp_path, SERVE, runs["wide"])
+    served = Served(tmp_path, SERVE, runs["logmel96"])
     body = write_wav(tmp_path / "long.flac", np.zeros(44100 * 1200, np.int16)).read_bytes()
     answers: list[requests.Response] = []
     asking = threading.Thread(
@@ -110,7 +110,7 @@ def test_a_signal_while_something_is_heard(number: int, runs: dict[str, Path], t
 
 @pytest.mark.slow
 def test_nothing_outlives_a_server_that_is_killed(runs: dict[str, Path], tmp_path: Path) -> None:
-    served = Served(tmp_path, SERVE, runs["wide"])
+    served = Served(tmp_path, SERVE, runs["logmel96"])
     workers = served.workers()
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         connection.sendall(b"POST /api/tag HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nsome")
@@ -126,7 +126,7 @@ def test_nothing_outlives_a_server_that_is_killed(runs: dict[str, Path], tmp_pat
 def test_another_host_is_served_with_a_word_about_it(
     runs: dict[str, Path], recordings: Path, tmp_path: Path
 ) -> None:
-    served = Served(tmp_path, SERVE, runs["wide"], "--host", "0.0.0.0")
+    served = Served(tmp_path, SERVE, runs["logmel96"], "--host", "0.0.0.0")
     assert served.address == f"http://localhost:{served.port}"
     assert "everybody who reaches this machine can use it" in served.errors.read_text()
     for host in ("localhost", "192.168.1.5", socket.gethostname()):

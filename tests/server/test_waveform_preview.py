@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dcase2018.data.audio import BadClipError
-from dcase2018.inference.window_scores import Timeline
+from dcase2018.data.audio import AudioReadError
+from dcase2018.inference.window_scores import WindowScores
 from dcase2018.server.responses import COLUMNS, _over_time
 from dcase2018.server.waveform_preview import _pooled, overview
 
@@ -60,14 +60,14 @@ def test_short_recordings_have_a_picture(n_samples: int, tmp_path: Path) -> None
 
 def test_what_cannot_be_heard_cannot_be_looked_at(tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no sound")
-    with pytest.raises(BadClipError, match="not audio"):
+    with pytest.raises(AudioReadError, match="not audio"):
         overview(tmp_path / "bad.wav")
 
 
 @pytest.mark.parametrize("windows", [0, 1, 7, COLUMNS, COLUMNS + 1, 5000])
 def test_scores_over_time_are_thinned_out_to_their_peaks(windows: int) -> None:
     scores = np.random.default_rng(0).dirichlet(np.full(12, 0.1), windows).astype(np.float32)
-    line = Timeline(np.arange(windows) * 0.5, scores, np.zeros(windows, bool), 0.5, windows * 0.5)
+    line = WindowScores(np.arange(windows) * 0.5, scores, np.zeros(windows, bool), 0.5, windows * 0.5)
     told = _over_time(SimpleNamespace(classes=[f"c{number}" for number in range(12)]), line)  # type: ignore
     assert len(told["edges"]) == min(windows, COLUMNS) + 1
     assert told["edges"][-1] == windows * 0.5

@@ -44,7 +44,7 @@ def test_models_move_between_backends(toy: Toy, tmp_path: Path, backend: str) ->
         scores = {}
         for where in ("tensorflow", backend):
             out = tmp_path / f"{where}.csv"
-            dcase_on(where, "predict", toy.test, tmp_path / "s.csv", trained, "--scores", out)
+            dcase_on(where, "predict", toy.test, tmp_path / "s.csv", trained, "--scores-output", out)
             scores[where] = read(out)
         np.testing.assert_allclose(scores[backend], scores["tensorflow"], atol=1e-4)
         dcase_on(backend, "evaluate", toy.test, toy.truth, trained)

@@ -14,23 +14,23 @@ import pytest
 from conftest import Toy, leftovers, refuse
 from test_fit import PRESET, assert_same, labels, make_store
 
-from dcase2018.data.splits import folds as deal
+from dcase2018.data.splits import stratified_folds
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import predict
-from dcase2018.runs.run import OUT_OF_FOLD, Run
-from dcase2018.runs.training_state import Limits
+from dcase2018.runs.run import OUT_OF_FOLD_CSV, Run
+from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.cross_validation import (
     Fold,
     fit_folds,
-    make_way,
     out_of_fold,
     plan_folds,
-    verified_score,
+    remove_stale_folds,
+    verified_map3,
 )
-from dcase2018.utils.atomic import only_writer
+from dcase2018.utils.atomic import exclusive_lock
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.parallel import find_places
+from dcase2018.utils.parallel import make_executors
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,10 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> tuple[Path, list[Fold]]:
     root = tmp_path_factory.mktemp("folds")
-    planned = plan_folds(root / "run", deal(table, 3, 4), PRESET, make_store(root / "s.h5"), table, seed=4)
-    fit_folds(planned, Limits(), 250, False, 1)
+    planned = plan_folds(
+        root / "run", stratified_folds(table, 3, 4), PRESET, make_store(root / "s.h5"), table, seed=4
+    )
+    fit_folds(planned, StoppingCriteria(), 250, False, 1)
     return root / "run", planned
 
 
@@ -76,8 +78,8 @@ def test_out_of_fold_scores_are_those_of_the_network_that_did_not_learn_the_clip
         np.testing.assert_allclose(mine, predict(ensemble, fnames), rtol=1e-5)
     rows = scores[scores["verified"]]
     ranks = [1 + (row[ensemble.classes] > row[row["labels"]]).sum() for _, row in rows.iterrows()]
-    assert verified_score(scores) == pytest.approx(np.mean([1 / rank for rank in ranks]))
-    assert verified_score(scores) > 0.75  # by chance, three classes give 0.61
+    assert verified_map3(scores) == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert verified_map3(scores) > 0.75  # by chance, three classes give 0.61
 
 
 def test_a_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> None:
@@ -94,17 +96,17 @@ def test_a_cluster_trains_the_same(
 ) -> None:
     distributed = pytest.importorskip("distributed")
     store = Store(trained[1][0].held_out.store.path)
-    planned = plan_folds(tmp_path / "run", deal(table, 3, 4), PRESET, store, table, seed=4)
+    planned = plan_folds(tmp_path / "run", stratified_folds(table, 3, 4), PRESET, store, table, seed=4)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        find_places(3, str, cluster.scheduler_address) as places,
+        make_executors(3, str, cluster.scheduler_address) as executors,
     ):
-        assert len(places) == 2
-        fit_folds(planned, Limits(), 250, False, 1, places)
-        scores = out_of_fold(planned, places)
+        assert len(executors) == 2
+        fit_folds(planned, StoppingCriteria(), 250, False, 1, executors)
+        scores = out_of_fold(planned, executors)
     pd.testing.assert_frame_equal(scores, out_of_fold(trained[1]), atol=1e-5)
     for mine, theirs in zip(planned, trained[1], strict=True):
-        weights = [fold.experiment.run.load_model().get_weights() for fold in (mine, theirs)]
+        weights = [fold.experiment.run.load_for_inference().get_weights() for fold in (mine, theirs)]
         for a, b in zip(*weights, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -133,7 +135,7 @@ def test_accelerators_train_a_fold_each_to_the_same_bits(toy: Toy, tmp_path: Pat
     one, two = tmp_path / "one", tmp_path / "two"
     said, told = start_folds(toy, one, "").communicate()
     assert "at a time" not in told
-    first = start_folds(toy, two, "0,1", "--checkpoint-steps", 3)
+    first = start_folds(toy, two, "0,1", "--save-every", 3)
     deadline = time.monotonic() + 120
     while len(list(two.glob("fold-*/checkpoints/step-*"))) < 4:
         assert time.monotonic() < deadline
@@ -143,21 +145,21 @@ def test_accelerators_train_a_fold_each_to_the_same_bits(toy: Toy, tmp_path: Pat
         "\ndcase2018: stopped; what was finished is kept, and the same command goes on\n"
     )
     assert first.returncode == 130
-    second = start_folds(toy, two, "0,1", "--checkpoint-steps", 3)
+    second = start_folds(toy, two, "0,1", "--save-every", 3)
     again, told = second.communicate()
     assert "accelerators 0, 1: as many trainings at a time\n" in told
     assert told.count("going on after step") == 2
     assert again == said.replace("one", "two").replace("['keras', 'tensorflow']", "[]")
     for fold in ("fold-1", "fold-2", "fold-3"):
         assert_same(Run.load(one / fold), Run.load(two / fold))
-    assert (one / OUT_OF_FOLD).read_bytes() == (two / OUT_OF_FOLD).read_bytes()
+    assert (one / OUT_OF_FOLD_CSV).read_bytes() == (two / OUT_OF_FOLD_CSV).read_bytes()
 
 
 @pytest.mark.slow
 def test_a_fold_that_cannot_learn_is_told_in_one_line(toy: Toy, tmp_path: Path) -> None:
     taken = tmp_path / "run" / "fold-2"
     taken.mkdir(parents=True)
-    with only_writer(taken, taken):
+    with exclusive_lock(taken, taken):
         said, told = (failed := start_folds(toy, tmp_path / "run", "0,1")).communicate()
     assert (failed.returncode, said) == (1, "[]\n")
     assert (
@@ -169,7 +171,7 @@ def test_a_fold_that_cannot_learn_is_told_in_one_line(toy: Toy, tmp_path: Path) 
 
 def test_options_that_do_not_go_together(toy: Toy, tmp_path: Path) -> None:
     fit = ("fit", toy.train, toy.labels, tmp_path / "run")
-    assert "leave --validation and --init-from away" in refuse(
+    assert "leave --validation and --pretrained away" in refuse(
         2, *fit, "--folds", 3, "--validation", toy.validation
     )
     assert "--fold needs --folds" in refuse(2, *fit, "--fold", 1)
@@ -183,22 +185,22 @@ def test_folds_of_another_number_do_not_join(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(trained[0], folder)
-    (folder / OUT_OF_FOLD).write_text("")
+    (folder / OUT_OF_FOLD_CSV).write_text("")
     (folder / "fold-3" / "notes.txt").write_text("mine")
     store = trained[1][0].held_out.store
-    fewer = plan_folds(folder, deal(table, 2, 4), PRESET, store, table, seed=4)
+    fewer = plan_folds(folder, stratified_folds(table, 2, 4), PRESET, store, table, seed=4)
     with pytest.raises(InputError, match="fold-3 is none of these 2 folds, and would join their ensemble"):
-        make_way(folder, fewer, force=False)
+        remove_stale_folds(folder, fewer, force=False)
     assert (folder / "fold-3" / "model.keras").exists()
-    make_way(folder, fewer, force=True)
-    assert not (folder / OUT_OF_FOLD).exists()
+    remove_stale_folds(folder, fewer, force=True)
+    assert not (folder / OUT_OF_FOLD_CSV).exists()
     assert leftovers(folder / "fold-3") == ["notes.txt"]
 
 
 def test_folds_without_verified_clips(table: pd.DataFrame, tmp_path: Path) -> None:
     table = table.assign(manually_verified="0")
     store = make_store(tmp_path / "s.h5")
-    planned = plan_folds(tmp_path / "run", deal(table, 2, 0), PRESET, store, table)
+    planned = plan_folds(tmp_path / "run", stratified_folds(table, 2, 0), PRESET, store, table)
     assert [fold.experiment.validation for fold in planned] == [None, None]
     scores = pd.DataFrame({"fname": ["a"], "labels": ["x"], "verified": [False], "x": [1.0]})
-    assert verified_score(scores) is None
+    assert verified_map3(scores) is None

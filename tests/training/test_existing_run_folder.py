@@ -12,7 +12,7 @@ from test_fit import PRESET, assert_same, labels, make_store, plan, weights
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import Preset
 from dcase2018.runs.run import Run
-from dcase2018.runs.training_state import Limits
+from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fit import fit
 from dcase2018.utils.errors import InputError
@@ -69,7 +69,7 @@ def test_a_network_that_was_damaged_is_written_anew(store: Store) -> None:
     with pytest.raises(
         InputError, match=r"model.keras is refused: it is damaged; the dcase2018 fit that wrote it"
     ):
-        experiment.run.load_model()
+        experiment.run.load_for_inference()
     fit(experiment)
     for mine, theirs in zip(weights(experiment.run), before, strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -81,21 +81,21 @@ def test_a_network_of_another_shape_is_refused(store: Store) -> None:
     )
     few = labels()
     few["label"] = [f"class {i % 2}" for i in range(30)]
-    two = Experiment.plan(store.path.with_name("two"), Preset("mlp", PRESET.hparams, 1), store, few)
+    two = Experiment.create(store.path.with_name("two"), Preset("mlp", PRESET.hparams, 1), store, few)
     mine = plan(store, "mine", Preset("mlp", PRESET.hparams, 1))
     for experiment in (mine, long, two):
         fit(experiment)
     for other in (long, two):
         shutil.copy(other.run.path / "model.keras", mine.run.path)
         with pytest.raises(InputError, match=r"is refused: it is of another run, from .* this one is from"):
-            mine.run.load_model()
+            mine.run.load_for_inference()
 
 
 def test_what_a_killed_writer_left_is_no_run(store: Store) -> None:
     experiment = plan(store, "run")
     experiment.run.path.mkdir()
     (experiment.run.path / ".partial-run.json").write_text("{")
-    assert fit(experiment, Limits(max_steps=1)) == "1 steps are done"
+    assert fit(experiment, StoppingCriteria(max_steps=1)) == "1 steps are done"
     events = EventAccumulator(str(experiment.run.path / "events"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss")] == [1]

@@ -53,7 +53,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(toy: Toy, tmp_path: Path) 
     def fit(run: str, moment: str = "in an epoch", left: int = 10**6) -> int:
         command = [
             sys.executable, "-c", FIT, moment, left, "fit", toy.train, toy.fit_labels, tmp_path / run,
-            "--preset", "quick", "--epochs", 4, "--validation", toy.validation, "--checkpoint-steps", 7,
+            "--preset", "quick", "--epochs", 4, "--validation", toy.validation, "--save-every", 7,
         ]  # fmt: skip
         return subprocess.run([*map(str, command)], capture_output=True, check=False).returncode
 

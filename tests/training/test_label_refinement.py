@@ -10,13 +10,13 @@ import pytest
 from test_fit import PRESET, assert_same, labels, make_store, plan
 
 from dcase2018.features.store import Store
-from dcase2018.inference.predictor import Tagger
+from dcase2018.inference.predictor import StorePredictor
 from dcase2018.models.architectures import MODELS
 from dcase2018.models.hparams import HParams, Preset
-from dcase2018.runs.training_state import Limits
+from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fit import fit
-from dcase2018.training.label_refinement import held_true
+from dcase2018.training.label_refinement import refined_targets
 from dcase2018.utils.errors import InputError
 
 
@@ -41,9 +41,9 @@ def level_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
 
 def doubting(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     monkeypatch.setitem(MODELS, "level", level_network)
-    hparams = dataclasses.replace(PRESET.hparams, doubt_epochs=4, lr=0.05)
+    hparams = dataclasses.replace(PRESET.hparams, label_refinement_every=4, lr=0.05)
     preset = Preset("level", hparams, epochs=12)
-    return Experiment.plan(store.path.with_name(name), preset, store, mislabelled()[0])
+    return Experiment.create(store.path.with_name(name), preset, store, mislabelled()[0])
 
 
 def test_wrong_labels_are_told_on_the_way_and_given_up(
@@ -59,14 +59,14 @@ def test_wrong_labels_are_told_on_the_way_and_given_up(
         "step-00000060.csv",
         "step-00000120.csv",
     ]
-    model = run.load_model()
-    held = held_true(experiment, model, 121)  # by what was heard after step 120
-    np.testing.assert_array_equal(held[:12], clips.truth[:12])
+    model = run.load_for_inference()
+    held = refined_targets(experiment, model, 121)  # by what was heard after step 120
+    np.testing.assert_array_equal(held[:12], clips.y_true[:12])
     np.testing.assert_allclose(held.sum(axis=1), 1)
     assert held[np.arange(30), np.arange(30) % 3].min() > 0.5  # what the clips are made as
-    np.testing.assert_array_equal(held_true(experiment, model, 59), clips.truth)
+    np.testing.assert_array_equal(refined_targets(experiment, model, 59), clips.y_true)
     _, wrong = mislabelled()
-    says = Tagger(run, model, store).scores(clips.rows).argmax(axis=1)
+    says = StorePredictor(run, model, store).scores(clips.rows).argmax(axis=1)
     assert (says[wrong] == np.flatnonzero(wrong) % 3).all()
 
 
@@ -75,17 +75,20 @@ def test_doubts_are_the_same_after_any_stop(store: Store, monkeypatch: pytest.Mo
     fit(whole)
     parts = doubting(store, "parts", monkeypatch)
     for step in (59, 60, 61, 120, 121):
-        assert fit(parts, Limits(max_steps=step)) == f"{step} steps are done"
+        assert fit(parts, StoppingCriteria(max_steps=step)) == f"{step} steps are done"
     fit(parts)
     assert_same(whole.run, parts.run)
-    for step in whole.doubts:
-        assert parts.run.heard(step).read_bytes() == whole.run.heard(step).read_bytes()
+    for step in whole.refinement_steps:
+        assert (
+            parts.run.refinement_scores_path(step).read_bytes()
+            == whole.run.refinement_scores_path(step).read_bytes()
+        )
 
 
 def test_what_was_heard_is_needed_to_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = doubting(store, "run", monkeypatch)
-    fit(experiment, Limits(max_steps=61))
-    heard = experiment.run.heard(60)
+    fit(experiment, StoppingCriteria(max_steps=61))
+    heard = experiment.run.refinement_scores_path(60)
     rows = heard.read_text().splitlines(keepends=True)
     heard.write_text("".join(rows[:-1]))
     with pytest.raises(InputError, match=r"lacks clips or classes of this run; .* begin anew with --force"):
@@ -97,9 +100,9 @@ def test_what_was_heard_is_needed_to_go_on(store: Store, monkeypatch: pytest.Mon
 
 def test_nobody_doubts_what_is_verified(store: Store) -> None:
     plain = plan(store, "plain")
-    hparams = dataclasses.replace(PRESET.hparams, doubt_epochs=1)
+    hparams = dataclasses.replace(PRESET.hparams, label_refinement_every=1)
     sure = plan(store, "sure", Preset("mlp", hparams, PRESET.epochs))
     for experiment in (plain, sure):
         fit(experiment)
     assert_same(plain.run, sure.run)
-    assert not (sure.run.path / "heard").exists()
+    assert not (sure.run.path / "label_refinement").exists()

@@ -16,19 +16,21 @@ from test_fit import PRESET, labels, make_store
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
-from dcase2018.runs.training_state import Limits
+from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.tuning import Plan, parse_search, suggest, tune
-from dcase2018.utils.config import override
+from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.parallel import find_places
+from dcase2018.utils.parallel import make_executors
 
 
 def test_ranges_and_choices() -> None:
-    space = parse_search("lr=1e-4:1e-2, nh=8:64,score_mean=arithmetic|geometric,batch_size=8|16")
-    trial = optuna.trial.FixedTrial({"lr": 0.003, "nh": 20, "score_mean": "geometric", "batch_size": "16"})
+    space = parse_search("lr=1e-4:1e-2, nh=8:64,clip_pooling=mean|geometric,batch_size=8|16")
+    trial = optuna.trial.FixedTrial(
+        {"lr": 0.003, "nh": 20, "clip_pooling": "geometric_mean", "batch_size": "16"}
+    )
     assert suggest(trial, space, HParams(lr=1)) == HParams(
-        lr=0.003, nh=20, score_mean="geometric", batch_size=16
+        lr=0.003, nh=20, clip_pooling="geometric_mean", batch_size=16
     )
     assert trial.distributions["lr"].log
     assert not trial.distributions["nh"].log
@@ -39,7 +41,10 @@ def test_ranges_and_choices() -> None:
         ("nh=8:9.5", "nh=9.5 is no whole number"),
         ("batch_size=8|many", "batch_size=many is no whole number"),
         ("dropout=0:2", "dropout=2.0 is not allowed: it must be >= 0 and <= 0.95"),
-        ("score_mean=geometric|median", "score_mean=median is not allowed: it must be one of arithmetic"),
+        (
+            "clip_pooling=geometric_mean|median",
+            "clip_pooling=median is not allowed: it must be one of arithmetic",
+        ),
         ("lr=2:1", "2 is not below 1"),
         ("", "names nothing to search"),
     ):
@@ -52,33 +57,33 @@ def test_a_study_finds_what_learns_and_goes_on(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s.h5")
 
     def plan(path: Path, hparams: HParams) -> Experiment:
-        return Experiment.plan(path, Preset("mlp", hparams, 3), store, labels(), labels(range(30, 39)))
+        return Experiment.create(path, Preset("mlp", hparams, 3), store, labels(), labels(range(30, 39)))
 
     folder = tmp_path / "#study%20?x={y}"
     space = parse_search("lr=1e-9:1e-2")
-    tune(folder, space, PRESET.hparams, plan, 2, Limits())
-    score, best = tune(folder, space, PRESET.hparams, plan, 5, Limits())
+    tune(folder, space, PRESET.hparams, plan, 2, StoppingCriteria())
+    score, best = tune(folder, space, PRESET.hparams, plan, 5, StoppingCriteria())
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "s.h5"]
     shutil.copy(folder / "study.db", tmp_path / "copy.db")
     study = optuna.load_study(study_name="dcase2018", storage=f"sqlite:///{tmp_path / 'copy.db'}")
     assert len(study.trials) == 5
     assert sorted(path.name for path in folder.glob("trial-*")) == [f"trial-{n}" for n in range(5)]
     assert score == max(trial.value for trial in study.trials if trial.value is not None)
-    assert override(HParams(), best).lr == study.best_params["lr"]
+    assert apply_overrides(HParams(), best).lr == study.best_params["lr"]
     assert len({trial.params["lr"] for trial in study.trials}) == 5
-    assert tune(folder, space, PRESET.hparams, plan, 5, Limits()) == (score, best)
+    assert tune(folder, space, PRESET.hparams, plan, 5, StoppingCriteria()) == (score, best)
     with pytest.raises(InputError, match=r"holds a study of something else \(search lr=.*0.1.*, not lr="):
-        tune(folder, parse_search("lr=1e-9:1e-1"), PRESET.hparams, plan, 5, Limits())
+        tune(folder, parse_search("lr=1e-9:1e-1"), PRESET.hparams, plan, 5, StoppingCriteria())
     with pytest.raises(InputError, match=r"holds a study of something else \(hparams .*\); name another"):
-        tune(folder, space, HParams(), plan, 5, Limits())
+        tune(folder, space, HParams(), plan, 5, StoppingCriteria())
     (folder / "study.db").write_text("a note")
     with pytest.raises(InputError, match="is no study that can be read"):
-        tune(folder, space, PRESET.hparams, plan, 5, Limits())
+        tune(folder, space, PRESET.hparams, plan, 5, StoppingCriteria())
 
 
 def plan_in(store: Store) -> Plan:
     def plan(path: Path, hparams: HParams) -> Experiment:
-        return Experiment.plan(path, Preset("mlp", hparams, 5), store, labels(), labels(range(30, 39)))
+        return Experiment.create(path, Preset("mlp", hparams, 5), store, labels(), labels(range(30, 39)))
 
     return plan
 
@@ -106,7 +111,15 @@ def test_trials_side_by_side_are_drawn_apart_and_broken_off(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     store = make_store(tmp_path / "s.h5")
     folder, space = tmp_path / "study", parse_search("lr=1e-12:1e-2")
-    found = tune(folder, space, PRESET.hparams, plan_in(store), 12, Limits(), places=find_places(8, str))
+    found = tune(
+        folder,
+        space,
+        PRESET.hparams,
+        plan_in(store),
+        12,
+        StoppingCriteria(),
+        executors=make_executors(8, str),
+    )
     trials = told(folder)
     states = [trial.state.name for trial in trials]
     assert len(trials) == states.count("COMPLETE") + states.count("PRUNED") == 12
@@ -123,8 +136,8 @@ def test_trials_on_a_cluster(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s.h5")
     folder, space = tmp_path / "study", parse_search("lr=1e-5:1e-2")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        places = find_places(4, str, cluster.scheduler_address)
-        tune(folder, space, PRESET.hparams, plan_in(store), 4, Limits(), places=places)
+        executors = make_executors(4, str, cluster.scheduler_address)
+        tune(folder, space, PRESET.hparams, plan_in(store), 4, StoppingCriteria(), executors=executors)
     assert [trial.state.is_finished() for trial in told(folder)] == [True] * 4
 
 
@@ -133,7 +146,7 @@ def test_a_study_that_was_stopped_side_by_side_goes_on(toy: Toy, tmp_path: Path)
     folder = tmp_path / "study"
     command = [
         sys.executable, "-m", "dcase2018", "tune", toy.train, toy.fit_labels, folder, "--validation",
-        toy.validation, "--search", "lr=1e-4:1e-2", "--preset", "quick", "--epochs", 6, "--trials", 4,
+        toy.validation, "--search-space", "lr=1e-4:1e-2", "--preset", "quick", "--epochs", 6, "--trials", 4,
     ]  # fmt: skip
     settings = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": "0,1"}, "stderr": subprocess.PIPE, "text": True}
 

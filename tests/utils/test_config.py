@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcase2018.utils.config import Rule, check, describe, differences, knob, override
+from dcase2018.utils.config import Constraint, apply_overrides, diff, help_rows, setting, validate
 from dcase2018.utils.errors import InputError
 
 
@@ -15,27 +15,29 @@ from dcase2018.utils.errors import InputError
 class Kettle:
     """Settings with a number of each kind, and a word."""
 
-    litres: float = knob(1.5, "how much it holds", above=0, most=10)
-    cups: int = knob(4, "how many it fills", least=1)
-    metal: str = knob("steel", "what it is made of", choices=("steel", "copper"))
+    litres: float = setting(1.5, "how much it holds", gt=0, le=10)
+    cups: int = setting(4, "how many it fills", ge=1)
+    metal: str = setting("steel", "what it is made of", choices=("steel", "copper"))
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self)
 
 
 @given(
     litres=st.floats(0, 10, exclude_min=True), cups=st.integers(1), metal=st.sampled_from(["steel", "copper"])
 )
 def test_settings_go_round_through_text(litres: float, cups: int, metal: str) -> None:
-    assert override(Kettle(), f"litres={litres},cups={cups},metal={metal}") == Kettle(litres, cups, metal)
+    assert apply_overrides(Kettle(), f"litres={litres},cups={cups},metal={metal}") == Kettle(
+        litres, cups, metal
+    )
 
 
 @given(value=st.floats(), above=st.floats(-5, 5), most=st.floats(-5, 5))
 def test_a_rule_allows_numbers_within_its_bounds_and_no_others(
     value: float, above: float, most: float
 ) -> None:
-    assert Rule("", above=above, most=most).allows(value) == (above < value <= most)
-    assert Rule("", least=above).allows(value) == (above <= value < math.inf)
+    assert Constraint("", gt=above, most=most).allows(value) == (above < value <= most)
+    assert Constraint("", least=above).allows(value) == (above <= value < math.inf)
 
 
 def test_what_is_not_allowed_is_named_with_its_rule() -> None:
@@ -46,10 +48,10 @@ def test_what_is_not_allowed_is_named_with_its_rule() -> None:
         ("lid=1", "--hparams 'lid' is unknown; known here: litres, cups, metal"),
     ):
         with pytest.raises(InputError) as refused:
-            override(Kettle(), text)
+            apply_overrides(Kettle(), text)
         assert str(refused.value) == message
 
 
 def test_what_differs_and_what_is_there_is_told() -> None:
-    assert differences(Kettle(cups=3), Kettle()) == ["cups=3, not 4"]
-    assert describe(Kettle)[0] == ("litres=1.5", "how much it holds; > 0 and <= 10")
+    assert diff(Kettle(cups=3), Kettle()) == ["cups=3, not 4"]
+    assert help_rows(Kettle)[0] == ("litres=1.5", "how much it holds; > 0 and <= 10")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dcase2018.utils.errors import Dcase2018Error, InputError
-from dcase2018.utils.parallel import Here, find_places, results
-from dcase2018.utils.signals import StoppedError, wish_to_end
+from dcase2018.utils.parallel import InlineExecutor, make_executors, run_tasks
+from dcase2018.utils.signals import Interrupted, catch_stop_signals
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -44,12 +44,12 @@ def meet(mine: Path, other: Path) -> tuple[int, str | None]:
 
 def work(folder: Path, name: str) -> None:
     """Work until a signal comes, and end in order."""
-    with wish_to_end() as wish:
+    with catch_stop_signals() as stop_flag:
         (folder / f"begun-{name}").write_text(str(os.getpid()))
-        while not wish.number:
+        while not stop_flag.signum:
             time.sleep(0.01)
         (folder / f"kept-{name}").touch()
-        raise StoppedError(wish.number, "stopped after step 3")
+        raise Interrupted(stop_flag.signum, "stopped after step 3")
 
 
 def fail(begun: Path, error: Exception) -> None:
@@ -88,8 +88,8 @@ def test_one_after_the_other_here(
     visible: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VISIBLE, visible)
-    with find_places(most, partial(note, tmp_path)) as places:
-        assert list(results([look, look], places)) == [(os.getpid(), visible)] * 2
+    with make_executors(most, partial(note, tmp_path)) as executors:
+        assert list(run_tasks([look, look], executors)) == [(os.getpid(), visible)] * 2
     assert [path.read_text() for path in tmp_path.iterdir()] == [f" {visible}"]
 
 
@@ -101,17 +101,17 @@ def test_a_task_is_taken_when_what_ended_before_is_known() -> None:
             assert known == list(range(number))
             yield partial(int, number)
 
-    for number in results(tasks(), [Here()]):
+    for number in run_tasks(tasks(), [InlineExecutor()]):
         known.append(number)  # noqa: PERF402
     assert known == [0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("two")
 def test_each_accelerator_has_a_process_that_sees_it_alone(tmp_path: Path) -> None:
-    with find_places(3, partial(note, tmp_path)) as places:
+    with make_executors(3, partial(note, tmp_path)) as executors:
         a, b = tmp_path / "a", tmp_path / "b"
-        met = list(results([partial(meet, a, b), partial(meet, b, a)], places))
-        later = list(results([look] * 4, places))
+        met = list(run_tasks([partial(meet, a, b), partial(meet, b, a)], executors))
+        later = list(run_tasks([look] * 4, executors))
     assert sorted(seen or "" for _, seen in met) == ["GPU-a", "GPU-b"]
     assert os.getpid() not in dict(met)
     assert set(later) <= set(met)
@@ -125,8 +125,8 @@ def test_each_accelerator_has_a_process_that_sees_it_alone(tmp_path: Path) -> No
 def test_an_error_is_told_and_the_others_end_in_order(tmp_path: Path) -> None:
     error = InputError("fold 2 has no clips")
     tasks = [partial(work, tmp_path, "other"), partial(fail, tmp_path / "begun-other", error)]
-    with pytest.raises(InputError, match="fold 2 has no clips"), find_places(2, str) as places:
-        list(results(tasks, places))
+    with pytest.raises(InputError, match="fold 2 has no clips"), make_executors(2, str) as executors:
+        list(run_tasks(tasks, executors))
     assert (tmp_path / "kept-other").exists()
     assert not lives(int((tmp_path / "begun-other").read_text()))
 
@@ -134,15 +134,18 @@ def test_an_error_is_told_and_the_others_end_in_order(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("two")
 def test_a_process_that_the_system_ends(tmp_path: Path) -> None:
     tasks = [partial(work, tmp_path, "other"), partial(die, tmp_path / "begun-other")]
-    with pytest.raises(Dcase2018Error, match="the system ended a process"), find_places(2, str) as places:
-        list(results(tasks, places))
+    with (
+        pytest.raises(Dcase2018Error, match="the system ended a process"),
+        make_executors(2, str) as executors,
+    ):
+        list(run_tasks(tasks, executors))
     assert (tmp_path / "kept-other").exists()
 
 
 @pytest.mark.usefixtures("two")
 def test_what_cannot_be_prepared_is_told() -> None:
     error = InputError("KERAS_BACKEND=abacus cannot be loaded")
-    with pytest.raises(InputError, match="abacus"), find_places(2, partial(_refuse, error)):
+    with pytest.raises(InputError, match="abacus"), make_executors(2, partial(_refuse, error)):
         pass
 
 
@@ -151,7 +154,7 @@ def _refuse(error: Exception, accelerator: str) -> None:
 
 
 def test_an_error_of_another_process_says_the_same() -> None:
-    error = pickle.loads(pickle.dumps(StoppedError(signal.SIGTERM, "stopped after step 3")))
+    error = pickle.loads(pickle.dumps(Interrupted(signal.SIGTERM, "stopped after step 3")))
     assert (str(error), error.exit_code) == ("stopped after step 3", 143)
 
 
@@ -163,10 +166,10 @@ class Parent:
             "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # for shells' &
             "import sys, functools, pathlib, test_executors as t; folder = pathlib.Path(sys.argv[1]);"
             f"tasks = [{task} for name in 'abc'];"
-            "from dcase2018.utils.parallel import find_places, results\n"
+            "from dcase2018.utils.parallel import make_executors, run_tasks\n"
             "if __name__ == '__main__':\n"
             "    try:\n"
-            "        with find_places(3, str) as places: list(results(tasks, places))\n"
+            "        with make_executors(3, str) as places: list(run_tasks(tasks, places))\n"
             "    except Exception as error: print(error); sys.exit(error.exit_code)\n"
         )
         paths = os.pathsep.join(filter(None, sys.path))

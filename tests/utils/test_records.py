@@ -9,18 +9,18 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 import pytest
 
-from dcase2018.utils.config import Amount, Count, from_dict, knob, read_object
+from dcase2018.utils.config import NonNegativeFloat, NonNegativeInt, from_dict, read_json_object, setting
 from dcase2018.utils.errors import InputError
 
 
 class Part(TypedDict):
-    size: Amount
+    size: NonNegativeFloat
     colour: NotRequired[str]
 
 
 @dataclasses.dataclass
 class Inner:
-    rate: float = knob(0.1, "a rate", above=0, most=1)
+    rate: float = setting(0.1, "a rate", gt=0, le=1)
 
     def __post_init__(self) -> None:
         assert isinstance(self.rate, float)
@@ -31,9 +31,9 @@ class Whole:
     path: Path
     name: str
     inner: Inner
-    counts: Sequence[Count]
+    counts: Sequence[NonNegativeInt]
     parts: list[Part]
-    times: dict[Count, Amount]
+    times: dict[NonNegativeInt, NonNegativeFloat]
     free: dict[str, Any]
 
 
@@ -86,4 +86,4 @@ def test_what_does_not_fit_is_named(changes: dict[str, object], message: str) ->
 def test_a_file_that_holds_no_object(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text, "latin-1")
     with pytest.raises(InputError, match=r"it is no JSON|it must be an object"):
-        read_object(tmp_path / "a.json")
+        read_json_object(tmp_path / "a.json")
