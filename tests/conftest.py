@@ -49,14 +49,14 @@ def dcase(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
-def succeed(*args: object) -> str:
+def run_ok(*args: object) -> str:
     """Run a command that must succeed, and return its standard output."""
     done = dcase(*args)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def refuse(code: int, *args: object) -> str:
+def run_fails(code: int, *args: object) -> str:
     """Run a command that must fail with `code`, and return its message, which is no traceback."""
     done = dcase(*args)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
@@ -74,7 +74,7 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 44100, subtype: str =
     return path
 
 
-def leftovers(folder: Path) -> list[str]:
+def list_dir(folder: Path) -> list[str]:
     """Names of all that a folder holds, in order."""
     return sorted(path.name for path in folder.iterdir())
 
@@ -94,7 +94,7 @@ def store(clips: Path, tmp_path: Path) -> Store:
     return Store(tmp_path / "clips.h5")
 
 
-class Visit:
+class BrowserPage:
     """A page in the system's Chromium, with what it asked for and complained of.
 
     Attributes
@@ -142,50 +142,50 @@ def chromium() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def visit(chromium: "Browser") -> "Iterator[Callable[..., Visit]]":
+def open_page(chromium: "Browser") -> "Iterator[Callable[..., BrowserPage]]":
     """Open an address in a browser of its own; the settings are those of Playwright's contexts, such as
     `offline`, `viewport` and `color_scheme`."""
     contexts = []
 
-    def visit(address: str, **settings: Any) -> Visit:
+    def open_page(address: str, **settings: Any) -> BrowserPage:
         contexts.append(chromium.new_context(**settings))
-        visit = Visit(contexts[-1].new_page())
-        visit.page.goto(address)
-        return visit
+        open_page = BrowserPage(contexts[-1].new_page())
+        open_page.page.goto(address)
+        return open_page
 
-    yield visit
+    yield open_page
     for context in contexts:
         context.close()
 
 
-class Toy:
+class ToyPipeline:
     """A small corpus that has gone through the whole pipeline."""
 
     def __init__(self, root: Path) -> None:
         self.data = root / "data"
         self.train, self.test, self.run = root / "train.h5", root / "test.h5", root / "run"
-        self.labels, self.truth = self.data / "train.csv", self.data / "test_post_competition.csv"
+        self.labels, self.test_labels = self.data / "train.csv", self.data / "test_post_competition.csv"
         self.sample = self.data / "sample_submission.csv"
         splits = root / "splits"
         self.fit_labels, self.validation = splits / "train.csv", splits / "validation.csv"
 
 
 @pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    toy = Toy(tmp_path_factory.mktemp("toy"))
-    succeed("synthesize", toy.data, "--train-per-class", 6, "--test-per-class", 2, "--seed", 1)
-    succeed("extract", toy.data / "audio_train", toy.train)
-    succeed("extract", toy.data / "audio_test", toy.test)
-    succeed("split", toy.labels, toy.fit_labels.parent)
-    succeed(
-        "fit", toy.train, toy.fit_labels, toy.run, "--preset", "quick", "--epochs", 5,
-        "--validation", toy.validation, "--save-every", 5,
+def toy_pipeline(tmp_path_factory: pytest.TempPathFactory) -> ToyPipeline:
+    toy_pipeline = ToyPipeline(tmp_path_factory.mktemp("toy"))
+    run_ok("synthesize", toy_pipeline.data, "--train-per-class", 6, "--test-per-class", 2, "--seed", 1)
+    run_ok("extract", toy_pipeline.data / "audio_train", toy_pipeline.train)
+    run_ok("extract", toy_pipeline.data / "audio_test", toy_pipeline.test)
+    run_ok("split", toy_pipeline.labels, toy_pipeline.fit_labels.parent)
+    run_ok(
+        "fit", toy_pipeline.train, toy_pipeline.fit_labels, toy_pipeline.run, "--preset", "quick", "--epochs", 5,
+        "--validation", toy_pipeline.validation, "--save-every", 5,
     )  # fmt: skip
-    return toy
+    return toy_pipeline
 
 
 @pytest.fixture(scope="session")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three folders of 20 clips, one class with a space in its name: noise, and tones high and low."""
     folder = tmp_path_factory.mktemp("own") / "sounds"
     seconds = np.arange(22050) / 44100
@@ -268,7 +268,7 @@ def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
     save_model(model, path / "model.keras")
 
 
-class Served:
+class Server:
     """`serve` in a process of its own, with a folder of its own for what is temporary."""
 
     def __init__(self, folder: Path, code: str, *args: object) -> None:
@@ -318,14 +318,14 @@ serve.IDLE_SECONDS = 1.5
 
 
 @pytest.fixture(scope="session")
-def served(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def server(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two runs, served within limits that tests reach."""
-    served = Served(tmp_path_factory.mktemp("served"), SERVE, *runs.values())
-    yield served
-    workers = served.workers()
-    assert served.end() == 128 + signal.SIGTERM
-    assert "Traceback" not in (said := served.errors.read_text())
+    server = Server(tmp_path_factory.mktemp("served"), SERVE, *runs.values())
+    yield server
+    workers = server.workers()
+    assert server.end() == 128 + signal.SIGTERM
+    assert "Traceback" not in (said := server.errors.read_text())
     assert said.startswith("loading the taggers ...\n")
     assert said.endswith("dcase2018: stopped\n")
-    assert leftovers(served.temporary) == []
+    assert list_dir(server.temporary) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

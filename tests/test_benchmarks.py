@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, Toy, noise, write_wav
+from conftest import ROOT, ToyPipeline, noise, write_wav
 
 from dcase2018.data.labels import read_labels
 from dcase2018.evaluation.evaluate import evaluate
@@ -88,7 +88,7 @@ def test_ideas_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_p
         "# presets, and what is taken from\n\n"
         "small one: --preset compact --epochs 5  # as it is\n"
         "as it was:\n"
-        'other labels: --labels "of mine.csv" --feature_config wide --preset=quick --hparams lr=0.1\n'
+        'other labels: --labels "of mine.csv" --features wide --preset=quick --hparams lr=0.1\n'
     )
     small, before, other = module.read_ideas(path, labels)
     assert (small.name, small.folder, small.feature_config) == ("small one", "small-one", "logmel96")
@@ -106,7 +106,7 @@ def test_ideas_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("stores: ", "line 1: 'stores' names no folder"),
         (": --epochs 1", "line 1: '' names no folder"),
         ("a: --seed 1", "line 1: --seed is not an idea's"),
-        ("a: --feature_config narrow", "line 1: argument --feature_config: invalid choice: 'narrow'"),
+        ("a: --features narrow", "line 1: argument --features: invalid choice: 'narrow'"),
         ("a: 'b", "line 1: No closing quotation"),
         ("# a", "has no idea"),
     ):
@@ -127,12 +127,14 @@ def test_an_idea_learns_from_the_features_that_make_gives_its_preset(monkeypatch
 
 
 @pytest.mark.slow
-def test_ideas_are_compared_and_what_is_done_is_not_done_again(toy: Toy, tmp_path: Path) -> None:
+def test_ideas_are_compared_and_what_is_done_is_not_done_again(
+    toy_pipeline: ToyPipeline, tmp_path: Path
+) -> None:
     ideas, out = tmp_path / "ideas.txt", tmp_path / "out"
     quick = "--preset quick --epochs 1"
     lines = [f"quick: {quick}", f"no such: {quick} --hparams rate=1", f"timid: {quick} --hparams lr=1e-5"]
-    validation = ("--validation", toy.data / "audio_train", toy.validation)
-    train = ("--train", toy.data / "audio_train", toy.fit_labels)
+    validation = ("--validation", toy_pipeline.data / "audio_train", toy_pipeline.validation)
+    train = ("--train", toy_pipeline.data / "audio_train", toy_pipeline.fit_labels)
 
     def told(code: int, *args: object) -> tuple[list[list[str]], str]:
         ideas.write_text("\n".join(lines))
@@ -150,8 +152,10 @@ def test_ideas_are_compared_and_what_is_done_is_not_done_again(toy: Toy, tmp_pat
     assert "known here: " in rows[1]["error"]
 
     runs = [[out / name / f"seed-{seed}" for seed in range(2)] for name in ("quick", "timid")]
-    labels = read_labels(toy.validation, Run.load(runs[0][0]).classes)
-    sides = [[evaluate(Ensemble.open([run], [Store(toy.train)]), labels) for run in side] for side in runs]
+    labels = read_labels(toy_pipeline.validation, Run.load(runs[0][0]).classes)
+    sides = [
+        [evaluate(Ensemble.open([run], [Store(toy_pipeline.train)]), labels) for run in side] for side in runs
+    ]
     compared = compare(*sides)
     assert rows[2]["seeds"] == pytest.approx(compared["seeds"]["b"])
     assert rows[2]["difference"] == pytest.approx(compared["difference"])
@@ -178,11 +182,13 @@ def test_ideas_are_compared_and_what_is_done_is_not_done_again(toy: Toy, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/*.*.*.csv")} == scored
 
     lines[1:] = [f"folds: {quick} --folds 2", f"timid: {quick} --hparams lr=1e-4"]
-    (quick_row, folds, timid), _ = told(1, "--validation", toy.data / "audio_test", toy.truth, "--seeds", 1)
+    (quick_row, folds, timid), _ = told(
+        1, "--validation", toy_pipeline.data / "audio_test", toy_pipeline.test_labels, "--seeds", 1
+    )
     assert timid[1].startswith(f"{runs[1][0]} had other options")
-    labels = read_labels(toy.truth, Run.load(runs[0][0]).classes)
+    labels = read_labels(toy_pipeline.test_labels, Run.load(runs[0][0]).classes)
     sides = [
-        [evaluate(Ensemble.open([out / name / "seed-0"], [Store(toy.test)]), labels)]
+        [evaluate(Ensemble.open([out / name / "seed-0"], [Store(toy_pipeline.test)]), labels)]
         for name in ("quick", "folds")
     ]
     assert (quick_row[1], folds[1]) == tuple(f"{side[0].ap_at_3.mean():.4f}" for side in sides)
@@ -193,16 +199,18 @@ def test_ideas_are_compared_and_what_is_done_is_not_done_again(toy: Toy, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_comparison_that_is_stopped_leaves_nothing_behind(toy: Toy, tmp_path: Path) -> None:
+def test_a_comparison_that_is_stopped_leaves_nothing_behind(
+    toy_pipeline: ToyPipeline, tmp_path: Path
+) -> None:
     ideas, out = tmp_path / "ideas.txt", tmp_path / "out"
     ideas.write_text("long: --preset quick --epochs 10000\n")
     logs = [out / "long" / f"seed-{seed}.fit.log" for seed in range(2)]
     clips = (
-        toy.data / "audio_train",
-        toy.fit_labels,
+        toy_pipeline.data / "audio_train",
+        toy_pipeline.fit_labels,
         "--validation",
-        toy.data / "audio_train",
-        toy.validation,
+        toy_pipeline.data / "audio_train",
+        toy_pipeline.validation,
     )
     process = recipes(ideas, out, "--train", *clips, "--jobs", 2)
     deadline = time.monotonic() + 120

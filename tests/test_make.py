@@ -30,8 +30,8 @@ def steps(project: Path, *args: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_from_a_folder_of_sounds_to_a_tagger(project: Path, own: Path) -> None:
-    said = make(project, "submission", f"DATASET={own}", "PRESET=quick")
+def test_from_a_folder_of_sounds_to_a_tagger(project: Path, class_folders: Path) -> None:
+    said = make(project, "submission", f"DATASET={class_folders}", "PRESET=quick")
     assert "features/sounds/labels.csv: 60 clips of 3 classes, 20 each\n" in said
     assert "held out to test: features/sounds/validation.csv\n" in said
     score = float(said.splitlines()[-1].removeprefix("MAP@3 on 12 test clips: "))
@@ -41,7 +41,7 @@ def test_from_a_folder_of_sounds_to_a_tagger(project: Path, own: Path) -> None:
     assert held_out["label"].value_counts().to_dict() == {"high": 4, "low": 4, "white_noise": 4}
     submission = pd.read_csv(run / "submission.csv")
     assert submission["fname"].tolist() == held_out["fname"].tolist()
-    assert steps(project, "submission", f"DATASET={own}", "PRESET=quick") == []
+    assert steps(project, "submission", f"DATASET={class_folders}", "PRESET=quick") == []
 
 
 @pytest.mark.slow
@@ -93,12 +93,12 @@ def test_what_depends_on_a_setting_is_made_anew_and_nothing_else(project: Path) 
 
 
 @pytest.mark.slow
-def test_a_report_of_ones_own_sounds(project: Path, own: Path) -> None:
-    said = make(project, "report", f"DATASET={own}", "PRESET=quick")
+def test_a_report_of_ones_own_sounds(project: Path, class_folders: Path) -> None:
+    said = make(project, "report", f"DATASET={class_folders}", "PRESET=quick")
     page = project / "runs" / "sounds" / "quick" / "report" / "index.html"
     assert said.splitlines()[-1] == f"report: {page}"
     assert "<audio controls" in page.read_text()
-    assert steps(project, "report", f"DATASET={own}", "PRESET=quick") == []
+    assert steps(project, "report", f"DATASET={class_folders}", "PRESET=quick") == []
 
 
 def test_another_corpus_of_the_same_name_is_refused(project: Path) -> None:
@@ -152,9 +152,9 @@ def test_a_python_is_looked_for(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_make_keeps_what_was_published_and_goes_on(project: Path, own: Path) -> None:
+def test_an_interrupted_make_keeps_what_was_published_and_goes_on(project: Path, class_folders: Path) -> None:
     run = project / "runs" / "sounds" / "quick-epochs-40"
-    arguments = ["submission", f"DATASET={own}", "PRESET=quick", "FIT_FLAGS=--epochs 40"]
+    arguments = ["submission", f"DATASET={class_folders}", "PRESET=quick", "FIT_FLAGS=--epochs 40"]
     for waited_for in ("features/sounds/baseline/clips.h5", "runs/sounds/quick-epochs-40/checkpoints"):
         process = subprocess.Popen(["make", *arguments], cwd=project, start_new_session=True)
         while not (project / waited_for).exists():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BASELINE, refuse, succeed
+from conftest import BASELINE, run_fails, run_ok
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
 from dcase2018.data.labels import labels_per_clip, multi_hot, read_labels
@@ -54,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(corpus: Path) -> Path:
-    succeed(
+    run_ok(
         "fit", corpus / "s.h5", corpus / "dev.csv", corpus / "run", "--model", "mlp", "--epochs", 10,
         "--hparams", "classifier=logistic,batch_size=16,nh=32,lr=0.003,weights_init_stddev=0.05",
     )  # fmt: skip
@@ -62,7 +62,7 @@ def run(corpus: Path) -> Path:
 
 
 def test_it_learns_to_tell_them_apart(corpus: Path, run: Path) -> None:
-    said = succeed("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
+    said = run_ok("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
     labels = read_labels(corpus / "eval.csv")
     truth = multi_hot(labels, CLASSES)
     scores = predict(Ensemble.open([run], [Store(corpus / "s.h5")]), labels["fname"]).to_numpy()
@@ -78,7 +78,7 @@ def test_it_learns_to_tell_them_apart(corpus: Path, run: Path) -> None:
 
 
 def test_a_softmax_is_refused(corpus: Path) -> None:
-    message = refuse(2, "fit", corpus / "s.h5", corpus / "dev.csv", corpus / "none", "--model", "mlp")
+    message = run_fails(2, "fit", corpus / "s.h5", corpus / "dev.csv", corpus / "none", "--model", "mlp")
     assert "classifier=softmax tells one label a clip, and some have several" in message
     assert "--hparams classifier=logistic" in message
     assert not (corpus / "none").exists()

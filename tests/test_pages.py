@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, Toy, noise, succeed, write_wav
+from conftest import ROOT, ToyPipeline, noise, run_ok, write_wav
 
 from dcase2018.cli.main import main
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
@@ -36,14 +36,14 @@ def commands(page: str) -> list[str]:
 
 
 @pytest.fixture
-def surroundings(project: Path, own: Path) -> Path:
+def surroundings(project: Path, class_folders: Path) -> Path:
     """A project folder in which lies what the pages speak of: corpora, label files, sounds."""
     kaggle = project / "path" / "to" / "fsdkaggle2018"
-    succeed("synthesize", kaggle, "--train-per-class", 3, "--test-per-class", 1)
+    run_ok("synthesize", kaggle, "--train-per-class", 3, "--test-per-class", 1)
     for path in kaggle.iterdir():
         (project / path.name).symlink_to(path)
-    shutil.copytree(own, project / "path" / "to" / "sounds")
-    shutil.copytree(own, project / "sounds")
+    shutil.copytree(class_folders, project / "path" / "to" / "sounds")
+    shutil.copytree(class_folders, project / "sounds")
     rows = []
     for number in range(20):
         fname, label = f"{number}.wav", ("dog", "chirping_birds")[number % 2]
@@ -132,7 +132,9 @@ def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.slow
-def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(toy: Toy, tmp_path: Path) -> None:
+def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(
+    toy_pipeline: ToyPipeline, tmp_path: Path
+) -> None:
     network, feature_config, augmentation, field, call = blocks("dcase2018/README.md", "python")
     package = shutil.copytree(ROOT / "dcase2018", tmp_path / "changed" / "dcase2018")
 
@@ -159,8 +161,8 @@ def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(toy: Toy, tmp_
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run("extract", toy.data / "audio_train", "narrow.h5", "--feature_config", "narrow", "-j", 1)
-    fit = ("fit", "narrow.h5", toy.fit_labels)
+    run("extract", toy_pipeline.data / "audio_train", "narrow.h5", "--features", "narrow", "-j", 1)
+    fit = ("fit", "narrow.h5", toy_pipeline.fit_labels)
     settings = ("--model", "tiny", "--hparams", "lr=0.01,flip_share=")
     run(*fit, "plain", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0")
     run(*fit, "flipped", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0.5")

@@ -19,7 +19,8 @@ from dcase2018.utils.config import apply_overrides
 @click.argument("audio_dir", type=FOLDER)
 @click.argument("store", type=FILE)
 @click.option(
-    "--feature_config",
+    "--features",
+    "feature_config",
     type=click.Choice(list(FEATURE_CONFIGS)),
     default="baseline",
     show_default=True,

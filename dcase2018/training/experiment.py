@@ -239,7 +239,7 @@ def _check(preset: Preset, training: LabeledDataset, initial: InitialWeights | N
     if feature_config.feature != wanted:
         raise InputError(
             f"--model {preset.model} learns from {wanted}, and {training.store.path} holds {feature_config.feature};"
-            " extract with another --feature_config, or give another --model"
+            " extract with another --features, or give another --model"
         )
     _tell_idle(hparams, training)
     _check_clips(hparams, training)

@@ -116,8 +116,8 @@ def everything(batches: BatchLoader) -> list[tuple[float, int, float]]:
 def test_every_epoch_serves_each_example_once_with_its_target_and_weight(batches: BatchLoader) -> None:
     n = len(batches.examples)
     assert n == 32
-    served = stream(batches, -(-3 * n // batches.batch_size))
-    epochs = [served[start : start + n] for start in (0, n, 2 * n)]
+    server = stream(batches, -(-3 * n // batches.batch_size))
+    epochs = [server[start : start + n] for start in (0, n, 2 * n)]
     for epoch in epochs:
         assert sorted(epoch) == sorted(everything(batches))
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
@@ -211,9 +211,9 @@ def test_the_last_epochs_are_of_some_examples_only() -> None:
     some = np.array([2, 3, 5])
     epochs = EpochSampler(3, 10, seed=0, final_examples=some, n_final_epochs=1)
     assert epochs.ends.tolist() == [10, 20, 23]
-    served = np.concatenate([epochs.batch(number, 4)[0] for number in range(6)])
-    assert sorted(served[:10]) == sorted(served[10:20]) == list(range(10))
-    assert sorted(served[20:23]) == some.tolist()
+    server = np.concatenate([epochs.batch(number, 4)[0] for number in range(6)])
+    assert sorted(server[:10]) == sorted(server[10:20]) == list(range(10))
+    assert sorted(server[20:23]) == some.tolist()
     assert [epochs.batch(number, 4)[1] for number in range(6)] == [0, 0, 0, 1, 1, 2]
     assert len(epochs.batch(100, 4)[0]) == 4  # beyond the end it begins again
 

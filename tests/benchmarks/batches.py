@@ -103,7 +103,7 @@ def measure_crops(store: Store, rounds: int) -> list[Row]:
     idle = Idle()
     idle.compile()
 
-    def served(workers: int) -> None:
+    def server(workers: int) -> None:
         dataset = crops_of(store, workers)
         idle.fit(dataset, steps_per_epoch=N_BATCHES, verbose=0, shuffle=False)
 
@@ -112,7 +112,7 @@ def measure_crops(store: Store, rounds: int) -> list[Row]:
             "h5py, as they are": lambda number: one_by_one(file["frames"], batches, number, window),
             "Batches": batches.__getitem__,
         }
-        wholes = {"served by Keras": lambda: served(1), "by two threads": lambda: served(2)}
+        wholes = {"served by Keras": lambda: server(1), "by two threads": lambda: server(2)}
         return compare_ways("random_crop", ways, batches.batch_size, rounds, wholes)
 
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/recipes.py IDEAS.txt OUT --train AUDIO CSV --validation AUDIO CSV
 
 A line of IDEAS.txt is an idea, `name: options of dcase2018 fit`; the first is what the others are compared
-with. Two options are for this command: `--feature_config` of the features (if not given, that of the preset), and
+with. Two options are for this command: `--features` of the features (if not given, that of the preset), and
 `--labels`, of another label file. OUT keeps stores, runs (OUT/IDEA/seed-N), scores and the table, and the
 same command goes on where it was. The seeds of an idea come together, so that ideas meet the same machine.
 """
@@ -101,7 +101,7 @@ def read_idea(line: str, labels: Path) -> Idea:
     if not colon:
         raise InputError("there is no colon; an idea is `name: options of dcase2018 fit`")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--feature_config", choices=FEATURE_CONFIGS)
+    parser.add_argument("--features", choices=FEATURE_CONFIGS)
     parser.add_argument("--labels", type=Path, default=labels)
     parser.add_argument("--preset", default="baseline")  # as for fit
     parser.add_argument("--seed")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Toy, dcase, refuse, succeed
+from conftest import ToyPipeline, dcase, run_fails, run_ok
 
 LABELS = "fname,label\na.wav,Bark\nb.wav,Bus\n"
 
@@ -46,27 +46,41 @@ def test_a_defect_is_one_line_that_says_what_to_send(tmp_path: Path) -> None:
     assert "Traceback" in run(DEFECT, *command, "-v", TMPDIR=str(tmp_path)).stderr
 
 
-def test_outputs_that_are_no_files(toy: Toy, tmp_path: Path) -> None:
+def test_outputs_that_are_no_files(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for output in ("/dev/null", tmp_path / "pipe"):
-        message = refuse(2, "predict", toy.test, output, toy.run)
+        message = run_fails(2, "predict", toy_pipeline.test, output, toy_pipeline.run)
         assert f"{str(output)!r} is no file that can be written; name another" in message
     assert Path("/dev/null").is_char_device()
     (tmp_path / "file").write_text("")
-    message = refuse(1, "predict", toy.test, tmp_path / "file" / "s.csv", toy.run)
+    message = run_fails(1, "predict", toy_pipeline.test, tmp_path / "file" / "s.csv", toy_pipeline.run)
     assert message == f"dcase2018: {tmp_path / 'file'}: Not a directory\n"  # before the wait for Keras
 
 
-def test_what_a_run_keeps_is_no_output(toy: Toy) -> None:
-    before = (toy.run / "model.keras").read_bytes()
+def test_what_a_run_keeps_is_no_output(toy_pipeline: ToyPipeline) -> None:
+    before = (toy_pipeline.run / "model.keras").read_bytes()
     for name in ("model.keras", "best.keras", "run.json", "out_of_fold.csv", "checkpoints/s.csv"):
         for command in (
-            ("predict", toy.test, toy.run / name, toy.run),
-            ("predict", toy.test, toy.run / "s.csv", toy.run, "--scores-output", toy.run / name),
-            ("evaluate", toy.test, toy.truth, toy.run, "--clips-output", toy.run / name),
+            ("predict", toy_pipeline.test, toy_pipeline.run / name, toy_pipeline.run),
+            (
+                "predict",
+                toy_pipeline.test,
+                toy_pipeline.run / "s.csv",
+                toy_pipeline.run,
+                "--scores-output",
+                toy_pipeline.run / name,
+            ),
+            (
+                "evaluate",
+                toy_pipeline.test,
+                toy_pipeline.test_labels,
+                toy_pipeline.run,
+                "--clips-output",
+                toy_pipeline.run / name,
+            ),
         ):
-            assert "is read and would be overwritten; name another file" in refuse(2, *command)
-    assert (toy.run / "model.keras").read_bytes() == before
+            assert "is read and would be overwritten; name another file" in run_fails(2, *command)
+    assert (toy_pipeline.run / "model.keras").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -98,7 +112,7 @@ def test_another_name_of_an_input_is_no_output(tmp_path: Path) -> None:
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "l.csv")
     (tmp_path / "soft.csv").symlink_to(tmp_path / "l.csv")
     for name in ("hard.csv", "soft.csv"):
-        assert "would be overwritten" in refuse(2, "class-map", tmp_path / "l.csv", tmp_path / name)
+        assert "would be overwritten" in run_fails(2, "class-map", tmp_path / "l.csv", tmp_path / name)
     assert (tmp_path / "l.csv").read_text() == LABELS
 
 
@@ -106,7 +120,7 @@ def test_a_link_as_an_output_stays_one(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(LABELS)
     (tmp_path / "there").mkdir()
     (tmp_path / "m.csv").symlink_to(tmp_path / "there" / "map.csv")
-    succeed("class-map", tmp_path / "l.csv", tmp_path / "m.csv")
+    run_ok("class-map", tmp_path / "l.csv", tmp_path / "m.csv")
     assert (tmp_path / "m.csv").is_symlink()
     assert (tmp_path / "there" / "map.csv").read_text() == "0,Bark\n1,Bus\n"
 
@@ -131,8 +145,8 @@ def test_closed_streams(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["nonsense", "openvino"])
-def test_a_backend_that_is_not_there(toy: Toy, backend: str) -> None:
-    done = run("main(prog_name='dcase2018')", "info", toy.run, KERAS_BACKEND=backend)
+def test_a_backend_that_is_not_there(toy_pipeline: ToyPipeline, backend: str) -> None:
+    done = run("main(prog_name='dcase2018')", "info", toy_pipeline.run, KERAS_BACKEND=backend)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert f"dcase2018: KERAS_BACKEND={backend} cannot be loaded (" in done.stderr
@@ -166,13 +180,15 @@ def test_what_is_said_while_keras_is_loaded_is_shown_if_it_fails(act: str, code:
     assert ("a word from below" in done.stderr) == shown
 
 
-def test_a_signal_while_keras_is_loaded_ends_the_program_in_order(toy: Toy, tmp_path: Path) -> None:
+def test_a_signal_while_keras_is_loaded_ends_the_program_in_order(
+    toy_pipeline: ToyPipeline, tmp_path: Path
+) -> None:
     code = (
         "import os, dcase2018.cli.keras_setup as loading\n"
         "loading._import_keras = lambda: os.kill(os.getpid(), 2)\n"
         "main(prog_name='dcase2018')"
     )
-    done = run(code, "predict", toy.test, tmp_path / "s.csv", toy.run)
+    done = run(code, "predict", toy_pipeline.test, tmp_path / "s.csv", toy_pipeline.run)
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "dcase2018: interrupted"
     assert "Traceback" not in done.stderr

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import refuse
+from conftest import run_fails
 
 from dcase2018.data import fsdkaggle2018 as module
 from dcase2018.data.fsdkaggle2018 import ARCHIVES, download
@@ -156,10 +156,10 @@ def test_space_is_looked_at_first(
 
 
 def test_the_command_names_what_cannot_be_reached(server: Server, tmp_path: Path) -> None:
-    message = refuse(1, "download", tmp_path / "data", "--mirror", server.url)
+    message = run_fails(1, "download", tmp_path / "data", "--mirror", server.url)
     assert f"{server.url}/{next(iter(ARCHIVES))}.zip cannot be reached: 404" in message
     url = server.url.replace("//", "//me:secret@")
-    assert "secret" not in refuse(1, "download", tmp_path / "data", "--mirror", url)
+    assert "secret" not in run_fails(1, "download", tmp_path / "data", "--mirror", url)
 
 
 def test_a_server_that_tells_a_wrong_size(server: Server, archives: dict[str, str], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import noise, refuse, succeed, write_wav
+from conftest import noise, run_fails, run_ok, write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,13 +33,13 @@ def test_subfolders_are_classes_and_spaces_become_underscores(tmp_path: Path) ->
     for seed, name in enumerate(("Hi hat/b.wav", "Hi hat/a.WAV", "dog/deep/down/1.flac", "dog/.hidden.wav")):
         sound(tmp_path / "sounds" / name, seed)
     (tmp_path / "sounds" / "dog" / "notes.txt").write_text("no audio")
-    said = succeed("labels", tmp_path / "sounds", tmp_path / "l.csv")
+    said = run_ok("labels", tmp_path / "sounds", tmp_path / "l.csv")
     assert said == f"{tmp_path / 'l.csv'}: 3 clips of 2 classes, 1 to 2 each\n"
     assert (tmp_path / "l.csv").read_text() == (
         "fname,label\nHi hat/a.WAV,Hi_hat\nHi hat/b.wav,Hi_hat\ndog/deep/down/1.flac,dog\n"
     )
-    succeed("extract", tmp_path / "sounds", tmp_path / "s.h5", "--labels", tmp_path / "l.csv")
-    assert "clips    3 with" in succeed("info", tmp_path / "s.h5")
+    run_ok("extract", tmp_path / "sounds", tmp_path / "s.h5", "--labels", tmp_path / "l.csv")
+    assert "clips    3 with" in run_ok("info", tmp_path / "s.h5")
 
 
 def test_what_is_odd_about_a_folder_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -54,10 +54,10 @@ def test_what_is_odd_about_a_folder_is_said(tmp_path: Path, caplog: pytest.LogCa
     assert f"{tmp_path / '..c'} is hidden, and is no class; rename it if it is one" in caplog.text
     assert ".cache" not in caplog.text
     assert "classes with one clip, which can be learned or tested, not both: 'b'" in caplog.text
-    message = refuse(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
+    message = run_fails(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
     assert "holds no audio" in message
     (tmp_path / "empty" / "deeper").mkdir()
-    message = refuse(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
+    message = run_fails(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
     assert "clips in its subfolders are named by --labels, and dcase2018 labels writes that file" in message
 
 
@@ -143,7 +143,7 @@ def test_names_by_a_pattern(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 )
 def test_patterns_that_are_refused(tmp_path: Path, pattern: str, message: str) -> None:
     sound(tmp_path / "dog_1.wav")
-    assert message in refuse(2, "labels", tmp_path, tmp_path / "l.csv", "--pattern", pattern)
+    assert message in run_fails(2, "labels", tmp_path, tmp_path / "l.csv", "--pattern", pattern)
 
 
 @settings(deadline=None, max_examples=50)
@@ -162,13 +162,13 @@ def test_a_pattern_means_its_letters(literal: str, label: str) -> None:
 def test_the_csvs_of_other_collections(tmp_path: Path) -> None:
     (tmp_path / "esc50.csv").write_text(ESC50)
     (tmp_path / "urban.csv").write_text(URBANSOUND8K)
-    succeed(
+    run_ok(
         "labels", tmp_path / "esc50.csv", tmp_path / "esc.csv", "--columns", "fname=filename,label=category"
     )
     labels = read_labels(tmp_path / "esc.csv")
     assert list(labels) == ["fname", "label", "fold", "target", "esc10", "src_file", "take"]
     assert labels.iloc[1, :3].tolist() == ["2-100038-A-14.wav", "chirping_birds", "2"]
-    succeed(
+    run_ok(
         "labels", tmp_path / "urban.csv", tmp_path / "u.csv",
         "--columns", "fname=fold{fold}/{slice_file_name},label=class",
     )  # fmt: skip
@@ -192,10 +192,10 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             labels_from_csv(path, columns)
     out = tmp_path / "l.csv"
-    assert "is not NAME=COLUMN" in refuse(2, "labels", path, out, "--columns", "fname")
-    assert "names a column twice" in refuse(2, "labels", path, out, "--columns", "fname=a,fname=b")
-    assert "say what its columns mean: --columns fname=" in refuse(2, "labels", path, out)
-    assert "is a folder, and --columns" in refuse(2, "labels", tmp_path, out, "--columns", "fname=a")
+    assert "is not NAME=COLUMN" in run_fails(2, "labels", path, out, "--columns", "fname")
+    assert "names a column twice" in run_fails(2, "labels", path, out, "--columns", "fname=a,fname=b")
+    assert "say what its columns mean: --columns fname=" in run_fails(2, "labels", path, out)
+    assert "is a folder, and --columns" in run_fails(2, "labels", tmp_path, out, "--columns", "fname=a")
     assert not out.exists()
 
 
@@ -207,15 +207,15 @@ def test_a_csv_with_several_labels_a_clip(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_folders_to_folds_of_a_column(own: Path, tmp_path: Path) -> None:
+def test_from_folders_to_folds_of_a_column(class_folders: Path, tmp_path: Path) -> None:
     labels, store, run = tmp_path / "l.csv", tmp_path / "s.h5", tmp_path / "run"
-    succeed("labels", own, labels, "--pattern", "{label}/{number}.wav")
+    run_ok("labels", class_folders, labels, "--pattern", "{label}/{number}.wav")
     rows = labels.read_text().splitlines()
     folds = ["fold", *(str(1 + int(row.split(",")[2]) % 2) for row in rows[1:])]
     labels.write_text("".join(f"{row},{fold}\n" for row, fold in zip(rows, folds, strict=True)))
-    succeed("extract", own, store, "--labels", labels)
-    said = succeed("fit", store, labels, run, "--preset", "quick", "--epochs", 3, "--fold-column", "fold")
+    run_ok("extract", class_folders, store, "--labels", labels)
+    said = run_ok("fit", store, labels, run, "--preset", "quick", "--epochs", 3, "--fold-column", "fold")
     assert float(said.split()[-1]) > 0.9  # of verified clips; by chance 0.61
     assert sorted(path.name for path in run.iterdir()) == ["fold-1", "fold-2", "out_of_fold.csv"]
-    message = refuse(2, "fit", store, labels, tmp_path / "r", "--fold-column", "fold", "--folds", 3)
+    message = run_fails(2, "fit", store, labels, tmp_path / "r", "--fold-column", "fold", "--folds", 3)
     assert "give one" in message

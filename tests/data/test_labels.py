@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, DATA, refuse, succeed
+from conftest import CLASSES, DATA, run_fails, run_ok
 
 from dcase2018.data.labels import (
     class_names,
@@ -15,8 +15,8 @@ from dcase2018.data.labels import (
     read_class_map,
     read_fnames,
     read_labels,
+    sample_weights,
     verified_mask,
-    weights,
 )
 from dcase2018.utils.errors import InputError
 
@@ -30,7 +30,7 @@ def write(path: Path, text: str | bytes) -> Path:
 
 def test_class_map_of_the_real_training_set(tmp_path: Path) -> None:
     out = tmp_path / "class_map.csv"
-    assert succeed("class-map", TRAIN, out) == f"{out}: 41 classes\n"
+    assert run_ok("class-map", TRAIN, out) == f"{out}: 41 classes\n"
     assert out.read_bytes() == "".join(f"{i},{name}\n" for i, name in enumerate(CLASSES)).encode()
     assert read_class_map(out) == CLASSES
 
@@ -157,8 +157,8 @@ def test_an_empty_mark_is_not_verified(tmp_path: Path) -> None:
 
 def test_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
     text = "fname,label,weight\na,Bark,1\nb,Bark,0.25\nc,Bark,1e-3\n"
-    assert weights(read_labels(write(tmp_path / "l.csv", text))).tolist() == [1, 0.25, 0.001]
-    assert weights(read_labels(write(tmp_path / "l.csv", "fname,label\na,Bark\n"))) is None
+    assert sample_weights(read_labels(write(tmp_path / "l.csv", text))).tolist() == [1, 0.25, 0.001]
+    assert sample_weights(read_labels(write(tmp_path / "l.csv", "fname,label\na,Bark\n"))) is None
     text = "fname,label,weight\na,Bark,1.5\nb,Bark,\nc,Bark,0\nd,Bark,nan\ne,Bark,much\n"
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "l.csv", text))
@@ -198,5 +198,5 @@ def test_class_maps_that_are_refused(tmp_path: Path, text: str) -> None:
 def test_a_bad_label_file_leaves_nothing_behind(tmp_path: Path) -> None:
     bad = write(tmp_path / "bad.csv", "a.wav,Bark\n")
     for command in (("class-map", bad, tmp_path / "map.csv"), ("split", bad, tmp_path / "out")):
-        assert "the header must name fname and label" in refuse(2, *command)
+        assert "the header must name fname and label" in run_fails(2, *command)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASSES, DATA, refuse, succeed
+from conftest import CLASSES, DATA, run_fails, run_ok
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ TRAIN = DATA / "train.csv"
 
 def test_split_keeps_header_columns_and_every_row(tmp_path: Path) -> None:
     source = DATA / "train_post_competition.csv"
-    succeed("split", source, tmp_path, "--fraction", 0.25)
+    run_ok("split", source, tmp_path, "--fraction", 0.25)
     lines = source.read_text().splitlines()
     parts = [(tmp_path / name).read_text().splitlines() for name in ("train.csv", "validation.csv")]
     assert [part[0] for part in parts] == [lines[0]] * 2
@@ -49,7 +49,7 @@ def test_folds_of_the_real_training_set() -> None:
 
 
 def test_folds_as_files(tmp_path: Path) -> None:
-    succeed("split", TRAIN, tmp_path, "--folds", 4)
+    run_ok("split", TRAIN, tmp_path, "--folds", 4)
     seen = [name for k in range(1, 5) for name in read_fnames(tmp_path / f"fold-{k}" / "validation.csv")]
     assert sorted(seen) == sorted(read_fnames(TRAIN))
     for k in range(1, 5):
@@ -79,7 +79,7 @@ def test_a_class_with_one_clip_is_learned(tmp_path: Path) -> None:
     for seed in range(20):
         assert not stratified_holdout(labels, 0.5, seed)[8]
     (tmp_path / "one.csv").write_text("fname,label\na,A\nb,B\n")
-    message = refuse(2, "split", tmp_path / "one.csv", tmp_path / "parts")
+    message = run_fails(2, "split", tmp_path / "one.csv", tmp_path / "parts")
     assert "--fraction 0.1 of 2 clips holds none out; give a larger one" in message
     assert not (tmp_path / "parts").exists()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import CLASSES, Toy, refuse
+from conftest import CLASSES, ToyPipeline, run_fails
 
 from dcase2018.data.labels import read_fnames, read_labels
 from dcase2018.data.synthetic import CLASS_SOUNDS, synthesize, synthesize_clip
@@ -23,26 +23,26 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert a.keys() != c.keys()
 
 
-def test_the_layout_is_kaggles(toy: Toy) -> None:
-    names = sorted(path.name for path in toy.data.iterdir())
+def test_the_layout_is_kaggles(toy_pipeline: ToyPipeline) -> None:
+    names = sorted(path.name for path in toy_pipeline.data.iterdir())
     assert names == [
         "audio_test", "audio_train", "sample_submission.csv", "test_post_competition.csv", "train.csv",
     ]  # fmt: skip
-    train = read_labels(toy.labels, CLASSES)
-    assert sorted(train["fname"]) == sorted(p.name for p in (toy.data / "audio_train").iterdir())
+    train = read_labels(toy_pipeline.labels, CLASSES)
+    assert sorted(train["fname"]) == sorted(p.name for p in (toy_pipeline.data / "audio_train").iterdir())
     assert set(train["label"]) == set(CLASSES)
     assert set(train["manually_verified"]) == {"0", "1"}
-    truth = read_labels(toy.truth, CLASSES)
+    truth = read_labels(toy_pipeline.test_labels, CLASSES)
     assert truth["label"].value_counts().to_dict() == dict.fromkeys(CLASSES, 2)
     assert set(truth["usage"]) == {"Public", "Private"}
-    asked = read_fnames(toy.sample)
-    assert asked == sorted(p.name for p in (toy.data / "audio_test").iterdir())
+    asked = read_fnames(toy_pipeline.sample)
+    assert asked == sorted(p.name for p in (toy_pipeline.data / "audio_test").iterdir())
     assert set(truth["fname"]) < set(asked)
 
 
-def test_clips_are_of_the_promised_form(toy: Toy) -> None:
+def test_clips_are_of_the_promised_form(toy_pipeline: ToyPipeline) -> None:
     empty = 0
-    for path in (toy.data / "audio_test").iterdir():
+    for path in (toy_pipeline.data / "audio_test").iterdir():
         found = soundfile.info(path)
         assert (found.samplerate, found.channels, found.subtype) == (44100, 1, "PCM_16")
         empty += found.frames == 0
@@ -60,5 +60,5 @@ def test_a_voice_is_heard_and_varies(label: str) -> None:
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("mine")
-    assert "exists and is not empty" in refuse(2, "synthesize", tmp_path)
+    assert "exists and is not empty" in run_fails(2, "synthesize", tmp_path)
     assert content(tmp_path) == {"train.csv": b"mine"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Toy, refuse, succeed
+from conftest import ToyPipeline, run_fails, run_ok
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit, softmax
@@ -133,17 +133,17 @@ def test_clips_that_are_all_right_or_all_wrong_give_no_temperature_at_the_bounds
 
 
 @pytest.fixture(scope="module")
-def predicted(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def predicted(toy_pipeline: ToyPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predicted")
     for name, flags in (("raw", ()), ("calibrated", ("--calibrate",))):
-        out = (folder / f"{name}-s.csv", toy.run, "--scores-output", folder / f"{name}.csv", *flags)
-        succeed("predict", toy.test, *out)
+        out = (folder / f"{name}-s.csv", toy_pipeline.run, "--scores-output", folder / f"{name}.csv", *flags)
+        run_ok("predict", toy_pipeline.test, *out)
     return folder
 
 
-def test_fit_keeps_a_temperature_that_predict_uses(toy: Toy, predicted: Path) -> None:
-    kept = json.loads((toy.run / "calibration.json").read_text())
-    assert kept["clips"] == verified_mask(read_labels(toy.validation)).sum()
+def test_fit_keeps_a_temperature_that_predict_uses(toy_pipeline: ToyPipeline, predicted: Path) -> None:
+    kept = json.loads((toy_pipeline.run / "calibration.json").read_text())
+    assert kept["clips"] == verified_mask(read_labels(toy_pipeline.validation)).sum()
     raw, told = (pd.read_csv(predicted / f"{name}.csv", index_col="fname") for name in ("raw", "calibrated"))
     cooled = apply_temperature(raw.to_numpy(), kept["temperature"], exclusive=True)
     np.testing.assert_allclose(told, cooled, rtol=1e-12)
@@ -151,18 +151,18 @@ def test_fit_keeps_a_temperature_that_predict_uses(toy: Toy, predicted: Path) ->
     np.testing.assert_array_equal(ranking(told.to_numpy())[:, :3], ranking(raw.to_numpy())[:, :3])
 
 
-def test_what_cannot_be_calibrated(toy: Toy, tmp_path: Path) -> None:
+def test_what_cannot_be_calibrated(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(toy.run, run)
-    out = ("predict", toy.test, tmp_path / "s.csv")
+    shutil.copytree(toy_pipeline.run, run)
+    out = ("predict", toy_pipeline.test, tmp_path / "s.csv")
     scores = ("--scores-output", tmp_path / "scores.csv", "--calibrate")
-    assert "--calibrate needs --scores-output" in refuse(2, *out, run, "--calibrate")
-    assert "no --hop-seconds, no --pooling" in refuse(2, *out, run, *scores, "--hop-seconds", 1)
-    assert "a calibration is of one run" in refuse(2, *out, run, toy.run, *scores)
-    assert "leave --checkpoint away" in refuse(2, *out, run, *scores, "--checkpoint", "best")
+    assert "--calibrate needs --scores-output" in run_fails(2, *out, run, "--calibrate")
+    assert "no --hop-seconds, no --pooling" in run_fails(2, *out, run, *scores, "--hop-seconds", 1)
+    assert "a calibration is of one run" in run_fails(2, *out, run, toy_pipeline.run, *scores)
+    assert "leave --checkpoint away" in run_fails(2, *out, run, *scores, "--checkpoint", "best")
     file = run / "calibration.json"
     file.write_text(file.read_text().replace('"temperature": ', '"temperature": -'))
-    assert f"{file} is damaged or foreign: temperature must be > 0, not -" in refuse(2, *out, run, *scores)
+    assert f"{file} is damaged or foreign: temperature must be > 0, not -" in run_fails(2, *out, run, *scores)
     file.unlink()
-    assert f"{file} does not exist; dcase2018 fit --validation writes it" in refuse(2, *out, run, *scores)
+    assert f"{file} does not exist; dcase2018 fit --validation writes it" in run_fails(2, *out, run, *scores)
     assert not (tmp_path / "s.csv").exists()

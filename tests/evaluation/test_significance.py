@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import DATA, Toy, refuse, succeed
+from conftest import DATA, ToyPipeline, run_fails, run_ok
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -184,49 +184,77 @@ def test_how_often_it_errs(clips: int, better: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def scored(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scored(toy_pipeline: ToyPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy run's scores, and those of another tagger, which knows the truth of every third clip."""
     folder = tmp_path_factory.mktemp("scored")
-    succeed("predict", toy.test, folder / "s.csv", toy.run, "--scores-output", folder / "run.csv")
+    run_ok(
+        "predict",
+        toy_pipeline.test,
+        folder / "s.csv",
+        toy_pipeline.run,
+        "--scores-output",
+        folder / "run.csv",
+    )
     table = pd.read_csv(folder / "run.csv", index_col="fname")
-    y_true = read_labels(toy.truth).set_index("fname")["label"]
+    y_true = read_labels(toy_pipeline.test_labels).set_index("fname")["label"]
     for fname in list(y_true.index)[::3]:
         table.loc[fname, y_true[fname]] = 1.0
     write_scores(folder / "better.csv", table)
     return folder
 
 
-def test_a_run_is_its_file_of_scores(toy: Toy, scored: Path, tmp_path: Path) -> None:
+def test_a_run_is_its_file_of_scores(toy_pipeline: ToyPipeline, scored: Path, tmp_path: Path) -> None:
     out = tmp_path / "c.json"
-    said = succeed("compare", toy.test, toy.truth, toy.run, scored / "run.csv", "--output", out)
+    said = run_ok(
+        "compare",
+        toy_pipeline.test,
+        toy_pipeline.test_labels,
+        toy_pipeline.run,
+        scored / "run.csv",
+        "--output",
+        out,
+    )
     told = json.loads(out.read_text())
     assert (told["difference"], told["interval"], told["p_value"]) == (0, [0, 0], 1)
     assert said.endswith("These clips do not tell A from B.\n")
 
 
 @pytest.mark.slow
-def test_both_sides_on_one_page(toy: Toy, tmp_path: Path) -> None:
+def test_both_sides_on_one_page(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     other = tmp_path / "other" / "run"
-    shutil.copytree(toy.run, other)
+    shutil.copytree(toy_pipeline.run, other)
     out = tmp_path / "page"
-    said = succeed(
-        "compare", toy.test, toy.truth, toy.run, other, "--report", out, "--audio", toy.data / "audio_test"
+    said = run_ok(
+        "compare",
+        toy_pipeline.test,
+        toy_pipeline.test_labels,
+        toy_pipeline.run,
+        other,
+        "--report",
+        out,
+        "--audio",
+        toy_pipeline.data / "audio_test",
     )
     assert said.endswith(f"These clips do not tell A from B.\n{out / 'index.html'}\n")
     numbers = json.loads((out / "report.json").read_text())
-    assert [side["name"] for side in numbers["sides"]] == [str(toy.run), str(other)]
+    assert [side["name"] for side in numbers["sides"]] == [str(toy_pipeline.run), str(other)]
     assert numbers["changes"] == []
     assert (out / "a-classes.csv").read_bytes() == (out / "b-classes.csv").read_bytes()
 
 
 def test_files_need_no_store_and_the_same_seed_gives_the_same_file(
-    toy: Toy, scored: Path, tmp_path: Path
+    toy_pipeline: ToyPipeline, scored: Path, tmp_path: Path
 ) -> None:
     sides = (scored / "run.csv", scored / "better.csv")
-    said = succeed("compare", "-", toy.truth, *sides, "--output", tmp_path / "1.json")
-    assert succeed("compare", toy.test, toy.truth, *sides, "--output", tmp_path / "2.json") == said
+    said = run_ok("compare", "-", toy_pipeline.test_labels, *sides, "--output", tmp_path / "1.json")
+    assert (
+        run_ok(
+            "compare", toy_pipeline.test, toy_pipeline.test_labels, *sides, "--output", tmp_path / "2.json"
+        )
+        == said
+    )
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
-    succeed("compare", "-", toy.truth, *sides, "--output", tmp_path / "3.json", "--seed", 1)
+    run_ok("compare", "-", toy_pipeline.test_labels, *sides, "--output", tmp_path / "3.json", "--seed", 1)
     assert (tmp_path / "3.json").read_bytes() != (tmp_path / "1.json").read_bytes()
     told = json.loads((tmp_path / "1.json").read_text())
     assert told["difference"] > 0
@@ -234,29 +262,42 @@ def test_files_need_no_store_and_the_same_seed_gives_the_same_file(
     assert "On such clips B is better; one run a side cannot tell" in said
 
 
-def test_compare_refuses(toy: Toy, scored: Path, tmp_path: Path) -> None:
+def test_compare_refuses(toy_pipeline: ToyPipeline, scored: Path, tmp_path: Path) -> None:
     run, better = scored / "run.csv", scored / "better.csv"
-    message = refuse(2, "compare", "-", toy.truth, run, toy.run)
+    message = run_fails(2, "compare", "-", toy_pipeline.test_labels, run, toy_pipeline.run)
     assert "to score a run, give the STORE of the clips instead of -" in message
-    message = refuse(2, "compare", "-", toy.truth, run, better, "--a-seed", run)
+    message = run_fails(2, "compare", "-", toy_pipeline.test_labels, run, better, "--a-seed", run)
     assert "a run that is given twice is no other seed" in message
-    message = refuse(2, "compare", "-", toy.truth, run, better, "--output", tmp_path / "c.csv")
+    message = run_fails(
+        2, "compare", "-", toy_pipeline.test_labels, run, better, "--output", tmp_path / "c.csv"
+    )
     assert "must end in .json" in message
-    message = refuse(2, "compare", toy.test, toy.truth, toy.run, better, "--report", tmp_path / "page")
+    message = run_fails(
+        2,
+        "compare",
+        toy_pipeline.test,
+        toy_pipeline.test_labels,
+        toy_pipeline.run,
+        better,
+        "--report",
+        tmp_path / "page",
+    )
     assert f"--report shows what runs hear, and {better} is a file of scores; give the run" in message
-    message = refuse(2, "compare", "-", toy.truth, run, better, "--audio", toy.data)
+    message = run_fails(
+        2, "compare", "-", toy_pipeline.test_labels, run, better, "--audio", toy_pipeline.data
+    )
     assert "--audio is for the page of --report" in message
     other = tmp_path / "other.json"
     shutil.copy(better, other)
-    assert "is read and would be overwritten" in refuse(
-        2, "compare", "-", toy.truth, run, other, "--output", other
+    assert "is read and would be overwritten" in run_fails(
+        2, "compare", "-", toy_pipeline.test_labels, run, other, "--output", other
     )
     other.write_text(run.read_text().replace("Bark", "Growl", 1))
-    assert f"the classes of {other} are not those of {run}: Bark, Growl" in refuse(
-        2, "compare", "-", toy.truth, run, other
+    assert f"the classes of {other} are not those of {run}: Bark, Growl" in run_fails(
+        2, "compare", "-", toy_pipeline.test_labels, run, other
     )
     other.write_text("".join(run.read_text().splitlines(keepends=True)[:5]))
-    assert "has no scores, and so have " in refuse(2, "compare", "-", toy.truth, run, other)
-    assert "is not among the 41 classes" in refuse(
+    assert "has no scores, and so have " in run_fails(2, "compare", "-", toy_pipeline.test_labels, run, other)
+    assert "is not among the 41 classes" in run_fails(
         2, "compare", "-", DATA / "sample_submission.csv", run, other
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASSES, DATA, Toy, refuse, succeed
+from conftest import CLASSES, DATA, ToyPipeline, run_fails, run_ok
 
 from dcase2018.data.labels import read_fnames, read_labels
 from dcase2018.evaluation.submission import (
@@ -139,30 +139,44 @@ def test_kaggles_sample_names_a_class_that_is_none() -> None:
         evaluate_submission(DATA / "sample_submission.csv", TRUTH, CLASSES)
 
 
-def test_score_says_what_evaluate_says(toy: Toy, tmp_path: Path) -> None:
-    succeed("predict", toy.test, tmp_path / "s.csv", toy.run)
-    said = succeed("evaluate", toy.test, toy.truth, toy.run, "--output", tmp_path / "evaluated.json")
-    assert succeed("score", tmp_path / "s.csv", toy.truth, "--output", tmp_path / "scored.json") == said
+def test_score_says_what_evaluate_says(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    run_ok("predict", toy_pipeline.test, tmp_path / "s.csv", toy_pipeline.run)
+    said = run_ok(
+        "evaluate",
+        toy_pipeline.test,
+        toy_pipeline.test_labels,
+        toy_pipeline.run,
+        "--output",
+        tmp_path / "evaluated.json",
+    )
+    assert (
+        run_ok("score", tmp_path / "s.csv", toy_pipeline.test_labels, "--output", tmp_path / "scored.json")
+        == said
+    )
     assert (tmp_path / "scored.json").read_bytes() == (tmp_path / "evaluated.json").read_bytes()
 
 
-def test_score_refuses(toy: Toy, tmp_path: Path) -> None:
+def test_score_refuses(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     path = submission(tmp_path, "fname,label\na.wav,Growl\n")
-    message = refuse(2, "score", path, toy.truth, "--output", tmp_path / "t.csv")
+    message = run_fails(2, "score", path, toy_pipeline.test_labels, "--output", tmp_path / "t.csv")
     assert "line 2: label 'Growl' is not among the 41 classes\n" in message
     assert "and 64 more" in message
-    assert "is read and would be overwritten" in refuse(2, "score", path, toy.truth, "--output", path)
-    assert "must end in .csv or .json" in refuse(2, "score", path, toy.truth, "--output", tmp_path / "t.txt")
+    assert "is read and would be overwritten" in run_fails(
+        2, "score", path, toy_pipeline.test_labels, "--output", path
+    )
+    assert "must end in .csv or .json" in run_fails(
+        2, "score", path, toy_pipeline.test_labels, "--output", tmp_path / "t.txt"
+    )
     assert not (tmp_path / "t.csv").exists()
 
 
-def test_a_class_map_names_classes_that_no_clip_bears(toy: Toy, tmp_path: Path) -> None:
+def test_a_class_map_names_classes_that_no_clip_bears(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     labels = tmp_path / "few.csv"
     labels.write_text("fname,label\na.wav,Bark\nb.wav,Bus\n")
     path = submission(tmp_path, "fname,label\na.wav,Cello Bark\nb.wav,Bus\n")
-    assert "'Cello' is not among the 2 classes" in refuse(2, "score", path, labels)
-    succeed("class-map", toy.labels, tmp_path / "map.csv")
-    said = succeed("score", path, labels, "--class-map", tmp_path / "map.csv")
+    assert "'Cello' is not among the 2 classes" in run_fails(2, "score", path, labels)
+    run_ok("class-map", toy_pipeline.labels, tmp_path / "map.csv")
+    said = run_ok("score", path, labels, "--class-map", tmp_path / "map.csv")
     assert said.splitlines()[-1].split()[:3] == ["overall", "2", "0.7500"]
 
 

@@ -15,7 +15,7 @@ import onnx
 import pandas as pd
 import pytest
 import soundfile
-from conftest import ROOT, Toy, leftovers, noise, refuse, succeed, write_wav
+from conftest import ROOT, ToyPipeline, list_dir, noise, run_fails, run_ok, write_wav
 
 import dcase2018.export.export as exporting
 from dcase2018.export.bundle import FORMATS
@@ -39,14 +39,14 @@ def pretend_export(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def exported(toy_pipeline: ToyPipeline, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The toy run's export in a format, made when it is first asked for."""
     root = tmp_path_factory.mktemp("exports")
 
     def make(format: str) -> Path:
         if not (root / format).exists():
             pretend_export(root / format)
-            said = succeed("export", toy.run, root / format, "--format", format, "--force")
+            said = run_ok("export", toy_pipeline.run, root / format, "--format", format, "--force")
             assert re.fullmatch(rf"{root / format}: within \S+ of predict on 8 clips\n", said)
         return root / format
 
@@ -79,19 +79,22 @@ def example(folder: Path, *clips: Path, python: Path | str = sys.executable) -> 
 
 @pytest.mark.parametrize("format", ["onnx", *SLOW])
 def test_the_example_prints_the_scores_of_predict(
-    exported: Callable[[str], Path], toy: Toy, clips: Path, tmp_path: Path, format: str
+    exported: Callable[[str], Path], toy_pipeline: ToyPipeline, clips: Path, tmp_path: Path, format: str
 ) -> None:
-    extract(clips, tmp_path / "clips.h5", Run.load(toy.run).feature_config)
-    for audio, store in ((toy.data / "audio_test", toy.test), (clips, tmp_path / "clips.h5")):
-        expected = predict(Ensemble.open([toy.run], [Store(store)]))
+    extract(clips, tmp_path / "clips.h5", Run.load(toy_pipeline.run).feature_config)
+    for audio, store in (
+        (toy_pipeline.data / "audio_test", toy_pipeline.test),
+        (clips, tmp_path / "clips.h5"),
+    ):
+        expected = predict(Ensemble.open([toy_pipeline.run], [Store(store)]))
         told = example(exported(format), *sorted(audio.iterdir()))
         assert list(told.columns) == list(expected.columns)
         np.testing.assert_allclose(told.loc[expected.index], expected, atol=1e-4, rtol=0)
 
 
-def test_the_folder_says_what_it_is(exported: Callable[[str], Path], toy: Toy) -> None:
-    folder, run = exported("onnx"), Run.load(toy.run)
-    assert leftovers(folder) == ["README.md", "example.py", "labels.txt", "model.json", "model.onnx"]
+def test_the_folder_says_what_it_is(exported: Callable[[str], Path], toy_pipeline: ToyPipeline) -> None:
+    folder, run = exported("onnx"), Run.load(toy_pipeline.run)
+    assert list_dir(folder) == ["README.md", "example.py", "labels.txt", "model.json", "model.onnx"]
     assert (folder / "labels.txt").read_text().splitlines() == list(run.classes)
     about = json.loads((folder / "model.json").read_text())
     assert about["sample_rate"] == 44100
@@ -152,7 +155,7 @@ def test_bad_clips_are_told_in_one_line(exported: Callable[[str], Path], tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "litert"])
 def test_the_example_needs_the_runtime_numpy_and_soundfile_alone(
-    exported: Callable[[str], Path], toy: Toy, clips: Path, tmp_path: Path, format: str
+    exported: Callable[[str], Path], toy_pipeline: ToyPipeline, clips: Path, tmp_path: Path, format: str
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
@@ -162,7 +165,7 @@ def test_the_example_needs_the_runtime_numpy_and_soundfile_alone(
     listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
     assert not re.search("tensorflow|keras|soxr|dcase2018", listed)
 
-    audio = sorted((toy.data / "audio_test").iterdir())
+    audio = sorted((toy_pipeline.data / "audio_test").iterdir())
     told = example(exported(format), *audio, clips / "stereo.wav", python=python)
     here = example(exported(format), *audio, clips / "stereo.wav")
     pd.testing.assert_frame_equal(told, here, atol=1e-6, rtol=0)
@@ -174,7 +177,10 @@ def test_the_example_needs_the_runtime_numpy_and_soundfile_alone(
 
 
 def test_a_model_that_says_something_else_is_not_published(
-    exported: Callable[[str], Path], toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Callable[[str], Path],
+    toy_pipeline: ToyPipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = onnx.load(exported("onnx") / "model.onnx")
     (kernel,) = (weights for weights in weights_of(model.graph) if list(weights.dims) == [256, 41])
@@ -186,8 +192,8 @@ def test_a_model_that_says_something_else_is_not_published(
     with pytest.raises(
         Dcase2018Error, match=r"its scores are 0\.\d+ away on '.*\.wav', where 0\.0001 is allowed"
     ):
-        export(toy.run, tmp_path / "tagger")
-    assert leftovers(tmp_path) == []
+        export(toy_pipeline.run, tmp_path / "tagger")
+    assert list_dir(tmp_path) == []
 
 
 def weights_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -199,36 +205,38 @@ def weights_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def test_a_folder_is_replaced_only_if_it_is_an_export_and_on_demand(
-    exported: Callable[[str], Path], toy: Toy, tmp_path: Path
+    exported: Callable[[str], Path], toy_pipeline: ToyPipeline, tmp_path: Path
 ) -> None:
-    assert "old" not in leftovers(exported("onnx"))  # which replaced one
+    assert "old" not in list_dir(exported("onnx"))  # which replaced one
     pretend_export(tmp_path / "tagger")
-    said = refuse(2, "export", toy.run, tmp_path / "tagger")
+    said = run_fails(2, "export", toy_pipeline.run, tmp_path / "tagger")
     assert said.endswith("tagger holds an export; name another folder, or replace it with --force\n")
-    said = refuse(2, "export", toy.run, toy.run, "--force")
+    said = run_fails(2, "export", toy_pipeline.run, toy_pipeline.run, "--force")
     assert said.endswith("exists and is no export; name another folder\n")
-    assert (toy.run / "model.keras").exists()
+    assert (toy_pipeline.run / "model.keras").exists()
 
 
 def test_what_cannot_be_exported_is_refused_before_the_work(
-    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_pipeline: ToyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "holds no run" in refuse(2, "export", tmp_path, tmp_path / "x")
-    assert "--checkpoint takes the steps" in refuse(2, "export", toy.run, tmp_path / "x", "--checkpoint", 7)
+    assert "holds no run" in run_fails(2, "export", tmp_path, tmp_path / "x")
+    assert "--checkpoint takes the steps" in run_fails(
+        2, "export", toy_pipeline.run, tmp_path / "x", "--checkpoint", 7
+    )
     (tmp_path / "half").mkdir()
-    run = Run.load(toy.run)
+    run = Run.load(toy_pipeline.run)
     hparams = dataclasses.replace(run.hparams, precision="mixed_float16")
     dataclasses.replace(run, hparams=hparams, path=tmp_path / "half").save()
-    shutil.copy(toy.run / "model.keras", tmp_path / "half")
-    assert "computes in halves (precision=mixed_float16)" in refuse(
+    shutil.copy(toy_pipeline.run / "model.keras", tmp_path / "half")
+    assert "computes in halves (precision=mixed_float16)" in run_fails(
         2, "export", tmp_path / "half", tmp_path / "x"
     )
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         InputError, match=r"--format litert needs ai_edge_litert; pip install 'dcase2018\[export\]'"
     ):
-        export(toy.run, tmp_path / "x", "litert")
-    assert leftovers(tmp_path) == ["half"]
+        export(toy_pipeline.run, tmp_path / "x", "litert")
+    assert list_dir(tmp_path) == ["half"]
 
 
 @pytest.mark.slow
@@ -246,12 +254,12 @@ def test_litert_gets_no_operation_of_tensorflows(exported: Callable[[str], Path]
     )
     with pytest.raises(Exception, match=r"'tf\.Betainc' op is neither a custom op nor a flex op"):
         to_litert(function, tmp_path / "model.tflite")
-    assert leftovers(tmp_path) == []
+    assert list_dir(tmp_path) == []
 
 
 @pytest.mark.slow
-def test_a_conversion_that_fails_is_told_in_one_line(toy: Toy, tmp_path: Path) -> None:
-    run = Run.load(toy.run)
+def test_a_conversion_that_fails_is_told_in_one_line(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    run = Run.load(toy_pipeline.run)
     with pytest.raises(Dcase2018Error, match=r"cannot be converted to onnx: .*missing") as told:
         convert(run, None, "onnx", tmp_path / "missing" / "model.onnx")
     assert len(str(told.value).splitlines()) == 1
@@ -271,12 +279,12 @@ def test_a_graph_with_other_inputs_is_refused(tmp_path: Path) -> None:
     function = tf.function(scores, input_signature=[tf.TensorSpec([None], tf.float32, name="samples")])
     with pytest.raises(SignatureMismatch, match=r"inputs .* instead of samples and scores"):
         to_onnx(function, tmp_path / "model.onnx")
-    assert leftovers(tmp_path) == []
+    assert list_dir(tmp_path) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_backend_does_not_matter(toy: Toy, tmp_path: Path, backend: str) -> None:
+def test_the_backend_does_not_matter(toy_pipeline: ToyPipeline, tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend)
-    command = [sys.executable, "-m", "dcase2018", "export", toy.run, tmp_path / "tagger"]
+    command = [sys.executable, "-m", "dcase2018", "export", toy_pipeline.run, tmp_path / "tagger"]
     subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, check=True)

@@ -25,7 +25,7 @@ from dcase2018.runs.run import Run
 
 CLASSES = ["one", "two", "three"]
 SMALL = FeatureConfig(sample_rate=8000, mel_bands=16, mel_max_hz=4000)
-HALVES = dataclasses.replace(SMALL, trim_db=60, normalize="peak", dtype="float16")
+HALVES = dataclasses.replace(SMALL, trim_db=60, normalize="peak", storage_dtype="float16")
 WAVEFORM = dataclasses.replace(FEATURE_CONFIGS["waveform16k"], sample_rate=4000, mel_max_hz=2000)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import BASELINE, leftovers, noise, refuse, succeed, write_wav
+from conftest import BASELINE, list_dir, noise, run_fails, run_ok, write_wav
 from threadpoolctl import threadpool_limits
 
 from dcase2018.features.config import FeatureConfig
@@ -56,7 +56,7 @@ def test_the_number_of_jobs_does_not_matter(
 def test_a_label_file_chooses_clips_and_order(clips: Path, tmp_path: Path) -> None:
     labels = tmp_path / "l.csv"
     labels.write_text("fname,label\nc.wav,Bark\na.wav,None\n")
-    succeed("extract", clips, tmp_path / "s.h5", "--labels", labels)
+    run_ok("extract", clips, tmp_path / "s.h5", "--labels", labels)
     assert Store(tmp_path / "s.h5").fnames == ["c.wav", "a.wav"]
 
 
@@ -80,17 +80,17 @@ def test_a_store_that_would_lose_clips_is_left_as_it_is(clips: Path, store: Stor
     before = store.path.read_bytes()
     for fname in ("b.wav", "d.wav"):
         (clips / fname).unlink()
-    message = refuse(2, "extract", clips, store.path)
+    message = run_fails(2, "extract", clips, store.path)
     assert "holds 2 clips that are not among the 3 of" in message
     assert "such as 'b.wav'; name another store, or leave them out: --force" in message
     assert store.path.read_bytes() == before
-    assert leftovers(store.path.parent) == ["clips", "clips.h5"]
-    succeed("extract", clips, store.path, "--force")
+    assert list_dir(store.path.parent) == ["clips", "clips.h5"]
+    run_ok("extract", clips, store.path, "--force")
     assert Store(store.path).fnames == ["a.wav", "c.wav", "e.wav"]
 
 
 def test_a_file_that_is_no_store_is_not_said_to_be_removed(clips: Path) -> None:
-    message = refuse(2, "extract", clips, clips / "a.wav")
+    message = run_fails(2, "extract", clips, clips / "a.wav")
     assert "a.wav is no feature store" in message
     assert "remove" not in message
 
@@ -106,12 +106,12 @@ def test_a_damaged_clip_is_computed_again(clips: Path, store: Store, tmp_path: P
 
 
 def test_verification_names_the_damaged(store: Store) -> None:
-    assert succeed("info", store.path, "--verify").endswith("verified all checksums hold\n")
+    assert run_ok("info", store.path, "--verify").endswith("verified all checksums hold\n")
     raw = bytearray(store.path.read_bytes())
     for row in (0, 3):
         raw[raw.index(store.frames_of(row).tobytes()) + 5] ^= 128
     store.path.write_bytes(raw)
-    message = refuse(1, "info", store.path, "--verify")
+    message = run_fails(1, "info", store.path, "--verify")
     assert "is damaged in 2 of 5 clips: 'a.wav', 'd.wav'; run dcase2018 extract again" in message
 
 
@@ -140,12 +140,12 @@ def test_a_dask_cluster_makes_the_same_store(clips: Path, store: Store, tmp_path
     from dask.distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        succeed("extract", clips, tmp_path / "s.h5", "--dask", cluster.scheduler_address)
+        run_ok("extract", clips, tmp_path / "s.h5", "--dask", cluster.scheduler_address)
     assert content(tmp_path / "s.h5") == content(store.path)
 
 
 def test_another_recipe_is_refused(clips: Path, store: Store) -> None:
-    message = refuse(2, "extract", clips, store.path, "--hparams", "mel_bands=32")
+    message = run_fails(2, "extract", clips, store.path, "--hparams", "mel_bands=32")
     assert "mel_bands=64, not 32" in message
     assert "remove it or name another store" in message
     assert not list(store.path.parent.glob(".*"))
@@ -195,7 +195,7 @@ def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Pa
     store = Store(tmp_path / "s.h5")
     assert len(store) == 8
     assert (store.lengths > 0).sum() == 4
-    assert "problem  cut.wav: truncated" in succeed("info", store.path)
+    assert "problem  cut.wav: truncated" in run_ok("info", store.path)
     assert (tmp_path / "s.failed.csv").read_text().splitlines() == [
         "fname,error",
         "cut.wav,truncated: 4956 of 88200 bytes of samples",
@@ -209,7 +209,7 @@ def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Pa
 
 
 def test_strict_stops_at_the_first(with_bad: Path, tmp_path: Path) -> None:
-    message = refuse(1, "extract", with_bad, tmp_path / "s.h5", "--strict")
+    message = run_fails(1, "extract", with_bad, tmp_path / "s.h5", "--strict")
     assert message.strip().endswith(
         "clip 'cut.wav' cannot be used: truncated: 4956 of 88200 bytes of samples"
     )
@@ -269,7 +269,7 @@ def test_two_extractions_of_one_store(clips: Path, tmp_path: Path, monkeypatch: 
 
 def test_a_store_that_cannot_be_written(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    message = refuse(1, "extract", clips, tmp_path / "file" / "s.h5")
+    message = run_fails(1, "extract", clips, tmp_path / "file" / "s.h5")
     assert message.splitlines()[-1].startswith(f"dcase2018: {tmp_path / 'file'}")
 
 

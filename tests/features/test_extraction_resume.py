@@ -14,7 +14,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from conftest import BASELINE, leftovers, noise, write_wav
+from conftest import BASELINE, list_dir, noise, write_wav
 from test_extraction import content
 
 from dcase2018.features import extraction
@@ -103,7 +103,7 @@ def test_killed_at_every_moment(audio: Path, tmp_path: Path) -> None:
         kept = N_CLIPS if target.exists() else committed(folder)
         assert extract(audio, target, BASELINE).computed == N_CLIPS - kept
         assert content(target) == expected
-        assert leftovers(folder) == ["s.h5", "s.failed.csv"]
+        assert list_dir(folder) == ["s.h5", "s.failed.csv"]
     assert 25 <= number < 1000
 
 
@@ -218,7 +218,7 @@ def test_the_disk_is_full_at_every_moment(
         assert not list(folder.glob("**/.partial-*"))
         extract(audio, target, BASELINE)
         assert content(target) == new
-        assert leftovers(folder) == ["s.h5", "s.failed.csv"]
+        assert list_dir(folder) == ["s.h5", "s.failed.csv"]
         if finished:
             break
     assert 15 <= number < 1000

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import leftovers, noise, write_wav
+from conftest import list_dir, noise, write_wav
 
 from dcase2018.data.files import list_recordings
 from dcase2018.inference.audio_tagger import AudioTagger, FailedFile
@@ -82,7 +82,7 @@ def test_a_table_has_what_was_heard(listener: AudioTagger, sounds: Path, tmp_pat
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
     assert [row["scores"] for row in rows] == table.to_dict("records")
     assert [row["fname"] for row in rows] == list(table.index)
-    assert leftovers(tmp_path) == ["sounds", "t.csv", "t.jsonl"]
+    assert list_dir(tmp_path) == ["sounds", "t.csv", "t.jsonl"]
 
 
 def test_a_file_for_each_mirrors_the_folders(listener: AudioTagger, sounds: Path, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_stopped_and_run_again_it_goes_on_to_the_same_bytes(
             list(tag(listener, sources, following, OutputSpec(out, "csv", is_folder), jobs=3))
         assert len(heard) <= len(sources) - (after - 1)  # the bad one is tried again
         assert content(out.parent) == content(whole.parent)
-        assert leftovers(out.parent) == ["t.csv"]
+        assert list_dir(out.parent) == ["t.csv"]
         shutil.rmtree(out.parent)
 
 
@@ -213,7 +213,7 @@ def test_nothing_is_written_where_nothing_can_be_heard(listener: AudioTagger, tm
                 OutputSpec(tmp_path / "t.csv", "csv", False),
             )
         )
-    assert leftovers(tmp_path) == ["in"]
+    assert list_dir(tmp_path) == ["in"]
 
 
 def test_an_error_ends_the_other_threads(

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import leftovers
+from conftest import list_dir
 
 from dcase2018.data.files import list_recordings
 from dcase2018.features.store import Store
@@ -126,7 +126,7 @@ def test_what_cannot_be_embedded(
     bad = list_recordings([tmp_path])
     with pytest.raises(InputError, match=r"no recording can be used, such as 1\.wav: not audio"):
         embed(embedder, bad, tmp_path / "e.h5", per_window=True)
-    assert leftovers(tmp_path) == ["1.wav", "2.wav"]
+    assert list_dir(tmp_path) == ["1.wav", "2.wav"]
     told = embed(
         embedder, [*bad, *list_recordings([recordings / "one.wav"])], tmp_path / "e.csv", per_window=False
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import leftovers, noise, write_wav
+from conftest import list_dir, noise, write_wav
 
 pytestmark = pytest.mark.slow
 
@@ -75,8 +75,8 @@ def test_killed_at_any_time_it_goes_on(runs: dict[str, Path], tmp_path: Path, ou
         process.wait()
     assert run(tmp_path / "killed").wait() == 0
     here, there = tmp_path / "killed", tmp_path / "whole"
-    assert leftovers(here) == leftovers(there) == [output]
+    assert list_dir(here) == list_dir(there) == [output]
     if output == "each":
         here, there = here / output, there / output
-        assert len(leftovers(there)) == 30
+        assert len(list_dir(there)) == 30
     assert content(here) == content(there)

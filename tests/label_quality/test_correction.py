@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import refuse, succeed
+from conftest import run_fails, run_ok
 from noisy_labels import corpus, write
 
 from dcase2018.data.labels import read_labels
@@ -49,14 +49,14 @@ def test_the_command_writes_beside_and_changes_nothing(tmp_path: Path) -> None:
     labels, scores, _ = corpus(100)
     write(tmp_path, labels, scores)
     before = (tmp_path / "train.csv").read_bytes()
-    said = succeed("relabel", tmp_path / "train.csv", tmp_path / "out_of_fold.csv", tmp_path / "new.csv")
+    said = run_ok("relabel", tmp_path / "train.csv", tmp_path / "out_of_fold.csv", tmp_path / "new.csv")
     changes = pd.read_csv(tmp_path / "new.changes.csv")
     assert said == f"{tmp_path / 'new.csv'}: {len(changes)} of 100 labels are changed\n"
     assert len(changes) > 2
     assert (tmp_path / "train.csv").read_bytes() == before
     new = read_labels(tmp_path / "new.csv").set_index("fname")["label"]
     assert new[changes["fname"]].tolist() == changes["predicted_label"].tolist()
-    message = refuse(2, "relabel", tmp_path / "train.csv", tmp_path / "train.csv", tmp_path / "new.csv")
+    message = run_fails(2, "relabel", tmp_path / "train.csv", tmp_path / "train.csv", tmp_path / "new.csv")
     assert "is no out_of_fold.csv; dcase2018 fit --folds writes one" in message
 
 

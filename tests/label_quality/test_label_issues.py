@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BASELINE, refuse, succeed
+from conftest import BASELINE, run_fails, run_ok
 from noisy_labels import corpus, write
 from sklearn.metrics import average_precision_score
 
@@ -115,7 +115,7 @@ def test_the_command_tells_the_first_ten_and_writes_all(tmp_path: Path) -> None:
         file["features"] = np.random.default_rng(0).standard_normal((200, 16)).astype(np.float32)
         file["clip"] = np.arange(200)
     given = (tmp_path / "out_of_fold.csv", tmp_path / "train.csv", tmp_path / "ranked.csv")
-    said = succeed("suspects", *given, "--embeddings", tmp_path / "e.h5").splitlines()
+    said = run_ok("suspects", *given, "--embeddings", tmp_path / "e.h5").splitlines()
     ranked = pd.read_csv(given[-1], keep_default_na=False)
     unverified = (labels["manually_verified"] == "0").sum()
     assert len(ranked) == unverified
@@ -139,7 +139,7 @@ def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
         ((*given, "--embeddings", tmp_path / "e.h5"), "e.h5 has no embeddings"),
         ((*given, "--store", given[0]), "out_of_fold.csv is no feature store"),
     ):
-        said = refuse(2, "suspects", *arguments)
+        said = run_fails(2, "suspects", *arguments)
         assert message in said
         assert said.count("\n") == 1
     assert not given[-1].exists()

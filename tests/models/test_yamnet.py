@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import noise, succeed, write_wav
+from conftest import noise, run_ok, write_wav
 
 from dcase2018.data.labels import read_labels
 from dcase2018.features.config import FEATURE_CONFIGS
@@ -105,7 +105,7 @@ def test_fine_tuning(weights_file: Path, store: Store) -> None:
     labels, run = store.path.with_name("train.csv"), store.path.with_name("run")
     options = ("--preset", "yamnet", "--pretrained", weights_file, "--max-steps", 1)
     hparams = "freeze=backbone,verified_finetune_fraction=0"
-    succeed("fit", store.path, labels, run, *options, "--hparams", hparams)
+    run_ok("fit", store.path, labels, run, *options, "--hparams", hparams)
     atomic_path, tuned = load_yamnet(weights_file), Run.load(run).load_model()
     assert tuned.output.shape == (None, 2)
     kernels = [[w for w in model.get_weights() if w.ndim == 4] for model in (atomic_path, tuned)]

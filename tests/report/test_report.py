@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BASELINE, Toy, leftovers, noise, refuse, succeed, write_wav
+from conftest import BASELINE, ToyPipeline, list_dir, noise, run_fails, run_ok, write_wav
 from html_tree import Element, Page
 
 from dcase2018.data.labels import read_labels
@@ -27,14 +27,14 @@ from dcase2018.utils.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def made(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(toy_pipeline: ToyPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of 14 clips of seven classes, by the command."""
     folder = tmp_path_factory.mktemp("made")
-    y_true = pd.read_csv(toy.truth).query("usage != 'Ignored'").sort_values("label")[:14]
+    y_true = pd.read_csv(toy_pipeline.test_labels).query("usage != 'Ignored'").sort_values("label")[:14]
     y_true.to_csv(folder / "truth.csv", index=False)
-    said = succeed(
-        "report", toy.test, folder / "truth.csv", toy.run, "--output", folder / "report",
-        "--audio", toy.data / "audio_test",
+    said = run_ok(
+        "report", toy_pipeline.test, folder / "truth.csv", toy_pipeline.run, "--output", folder / "report",
+        "--audio", toy_pipeline.data / "audio_test",
     )  # fmt: skip
     assert said == f"{folder / 'report' / 'index.html'}\n"
     return folder / "report"
@@ -51,17 +51,19 @@ def numbers(made: Path) -> dict[str, Any]:
 
 
 def test_the_folder_has_all_and_nothing_else(made: Path) -> None:
-    assert leftovers(made) == [
+    assert list_dir(made) == [
         "classes.csv", "clips", "clips.csv", "confusion.csv", "history.csv", "index.html",
         "reliability.csv", "report.json",
     ]  # fmt: skip
-    assert all(re.fullmatch(r"\d\d\.(ogg|webp)", name) for name in leftovers(made / "clips"))
-    assert leftovers(made.parent) == ["report", "truth.csv"]
+    assert all(re.fullmatch(r"\d\d\.(ogg|webp)", name) for name in list_dir(made / "clips"))
+    assert list_dir(made.parent) == ["report", "truth.csv"]
 
 
-def test_the_numbers_are_those_of_evaluate(toy: Toy, made: Path, numbers: dict[str, Any]) -> None:
+def test_the_numbers_are_those_of_evaluate(
+    toy_pipeline: ToyPipeline, made: Path, numbers: dict[str, Any]
+) -> None:
     labels = read_labels(made.parent / "truth.csv")
-    evaluation = evaluate(Ensemble.open([toy.run], [Store(toy.test)]), labels)
+    evaluation = evaluate(Ensemble.open([toy_pipeline.run], [Store(toy_pipeline.test)]), labels)
     table = pd.read_csv(made / "classes.csv").set_index("label")
     expected = evaluation.table
     pd.testing.assert_frame_equal(table[expected.columns], expected, check_dtype=False)
@@ -183,10 +185,10 @@ def check_reading(page: Element) -> None:
 
 
 def test_a_report_that_stands_is_replaced_and_nothing_else_is(
-    toy: Toy, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_pipeline: ToyPipeline, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = read_labels(made.parent / "truth.csv")[:2]
-    ensemble = Ensemble.open([toy.run], [Store(toy.test)])
+    ensemble = Ensemble.open([toy_pipeline.run], [Store(toy_pipeline.test)])
     page = report(ensemble, labels, tmp_path / "out")
     first = page.read_text()
     assert json.loads((tmp_path / "out" / "report.json").read_text())["sides"][0]["overall"]["clips"] == 2
@@ -199,36 +201,40 @@ def test_a_report_that_stands_is_replaced_and_nothing_else_is(
         with pytest.raises(OSError, match="No space"):
             report(ensemble, labels[:1], tmp_path / "out")
     assert page.read_text() == first
-    assert leftovers(tmp_path) == ["out"]
+    assert list_dir(tmp_path) == ["out"]
 
     assert report(ensemble, labels[:1], tmp_path / "out") == page
     assert json.loads((tmp_path / "out" / "report.json").read_text())["sides"][0]["overall"]["clips"] == 1
-    assert leftovers(tmp_path) == ["out"]
+    assert list_dir(tmp_path) == ["out"]
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds 'notes.txt', which is no part of the report"):
         report(ensemble, labels, tmp_path / "out")
 
 
-def test_without_sound_it_says_how_to_get_players(toy: Toy, made: Path, tmp_path: Path) -> None:
+def test_without_sound_it_says_how_to_get_players(
+    toy_pipeline: ToyPipeline, made: Path, tmp_path: Path
+) -> None:
     labels = read_labels(made.parent / "truth.csv")[:1]
-    page = report(Ensemble.open([toy.run], [Store(toy.test)]), labels, tmp_path / "out")
+    page = report(Ensemble.open([toy_pipeline.run], [Store(toy_pipeline.test)]), labels, tmp_path / "out")
     text = page.read_text()
     assert "<audio" not in text
     assert "dcase2018 report … --audio FOLDER" in text
-    assert leftovers(tmp_path / "out" / "clips") == ["1.webp"]
+    assert list_dir(tmp_path / "out" / "clips") == ["1.webp"]
 
 
-def test_what_cannot_be_written_or_heard_is_refused_first(toy: Toy, made: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_written_or_heard_is_refused_first(
+    toy_pipeline: ToyPipeline, made: Path, tmp_path: Path
+) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
     (tmp_path / "file").write_text("")
-    arguments = ("report", toy.test, made.parent / "truth.csv", toy.run, "--output")
-    said = refuse(2, *arguments, tmp_path / "full")
+    arguments = ("report", toy_pipeline.test, made.parent / "truth.csv", toy_pipeline.run, "--output")
+    said = run_fails(2, *arguments, tmp_path / "full")
     assert said == f"dcase2018: {tmp_path / 'full'} exists and is no report; name another folder\n"
-    said = refuse(2, *arguments, tmp_path / "new", "--audio", toy.data / "audio_train")
+    said = run_fails(2, *arguments, tmp_path / "new", "--audio", toy_pipeline.data / "audio_train")
     assert "14 of 14 clips are not in" in said
     assert "loading Keras" not in said
-    assert leftovers(tmp_path) == ["file", "full"]
+    assert list_dir(tmp_path) == ["file", "full"]
     labels = pd.DataFrame({"fname": ["a.wav"], "label": ["x"]})
     with pytest.raises(InputError, match="is a file; name a folder for the report"):
         check_report(tmp_path / "file", labels)
@@ -281,8 +287,8 @@ def test_hostile_names_are_text_and_no_files(hostile: Path) -> None:
     assert cards == {fname.replace("\udce9", "\\udce9") for fname in HOSTILE} | {"empty.wav", "cut.wav"}
     rows = page.all("table", class_="classes sortable")[0].all("tbody")[0].all("tr")
     assert {row.all("th")[0].text for row in rows} == {*HOSTILE.values(), "empty", "cut"}
-    assert all(re.fullmatch(r"\d\.(ogg|webp)", name) for name in leftovers(hostile / "clips"))
-    assert leftovers(hostile.parent) == ["clips", "report", "run", "s.h5"]
+    assert all(re.fullmatch(r"\d\.(ogg|webp)", name) for name in list_dir(hostile / "clips"))
+    assert list_dir(hostile.parent) == ["clips", "report", "run", "s.h5"]
     numbers = json.loads((hostile / "report.json").read_text())
     assert [clip["fname"] for clip in numbers["sides"][0]["clips"]][:6] == list(HOSTILE)
 
@@ -327,7 +333,7 @@ def test_clips_of_several_labels_folds_and_two_sides(tmp_path: Path) -> None:
     check_links(tmp_path / "out", page)
     check_reading(page)
     assert page.all("h1")[0].text == "folds (2 folds) and fold-1, samples"
-    assert leftovers(tmp_path / "out")[:3] == ["a-classes.csv", "a-clips.csv", "a-confusion.csv"]
+    assert list_dir(tmp_path / "out")[:3] == ["a-classes.csv", "a-clips.csv", "a-confusion.csv"]
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
     for side, (_, evaluation) in zip(numbers["sides"], sides, strict=True):
         assert side["overall"]["mAP"] == pytest.approx(evaluation.table.loc[OVERALL, "mAP"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import Toy, Visit, succeed
+from conftest import BrowserPage, ToyPipeline, run_ok
 
 pytestmark = pytest.mark.browser
 
@@ -16,13 +16,15 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
-def folder(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(toy_pipeline: ToyPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of 30 clips, moved since it was made."""
     root = tmp_path_factory.mktemp("made")
-    pd.read_csv(toy.truth).query("usage != 'Ignored'")[:30].to_csv(root / "truth.csv", index=False)
-    succeed(
-        "report", toy.test, root / "truth.csv", toy.run, "--output", root / "report",
-        "--audio", toy.data / "audio_test",
+    pd.read_csv(toy_pipeline.test_labels).query("usage != 'Ignored'")[:30].to_csv(
+        root / "truth.csv", index=False
+    )
+    run_ok(
+        "report", toy_pipeline.test, root / "truth.csv", toy_pipeline.run, "--output", root / "report",
+        "--audio", toy_pipeline.data / "audio_test",
     )  # fmt: skip
     return (root / "report").rename(root / "to mail & hear")
 
@@ -33,37 +35,39 @@ def numbers(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def opened(folder: Path, visit: Callable[..., Visit]) -> Callable[..., Visit]:
+def opened(folder: Path, open_page: Callable[..., BrowserPage]) -> Callable[..., BrowserPage]:
     """Open the report with the network off."""
 
-    def opened(**settings: Any) -> Visit:
-        return visit(f"{folder.as_uri()}/index.html", offline=True, **{"viewport": DESKTOP} | settings)
+    def opened(**settings: Any) -> BrowserPage:
+        return open_page(f"{folder.as_uri()}/index.html", offline=True, **{"viewport": DESKTOP} | settings)
 
     return opened
 
 
-def show_all(visit: Visit) -> None:
+def show_all(open_page: BrowserPage) -> None:
     """Open every class, and see to it that its pictures are loaded."""
-    visit.page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-    for picture in visit.page.locator("img").all():
+    open_page.page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    for picture in open_page.page.locator("img").all():
         picture.scroll_into_view_if_needed()
-        visit.page.wait_for_function(
+        open_page.page.wait_for_function(
             "(one) => one.complete && one.naturalWidth > 0", arg=picture.element_handle()
         )
 
 
 def test_it_opens_without_a_network_and_without_a_complaint(
-    folder: Path, opened: Callable[..., Visit], numbers: dict[str, Any]
+    folder: Path, opened: Callable[..., BrowserPage], numbers: dict[str, Any]
 ) -> None:
-    visit = opened()
-    show_all(visit)
-    assert visit.failures == []
-    assert all(address.startswith(folder.as_uri()) for address in visit.requests)
-    assert not any(address.endswith(".ogg") for address in visit.requests)  # until they are played
-    assert visit.page.locator("img").count() == len(numbers["sides"][0]["shown"])
+    open_page = opened()
+    show_all(open_page)
+    assert open_page.failures == []
+    assert all(address.startswith(folder.as_uri()) for address in open_page.requests)
+    assert not any(address.endswith(".ogg") for address in open_page.requests)  # until they are played
+    assert open_page.page.locator("img").count() == len(numbers["sides"][0]["shown"])
 
 
-def test_it_shows_the_numbers_of_the_json(opened: Callable[..., Visit], numbers: dict[str, Any]) -> None:
+def test_it_shows_the_numbers_of_the_json(
+    opened: Callable[..., BrowserPage], numbers: dict[str, Any]
+) -> None:
     page = opened().page
     (side,) = numbers["sides"]
     assert page.locator(".stats .value").all_inner_texts() == [
@@ -76,9 +80,9 @@ def test_it_shows_the_numbers_of_the_json(opened: Callable[..., Visit], numbers:
         assert (clips, score) == (str(rows[name]["clips"]), "-" if expected is None else f"{expected:.4f}")
 
 
-def test_the_table_is_sorted_by_its_headings(opened: Callable[..., Visit]) -> None:
-    visit = opened()
-    table = visit.page.locator("table.classes")
+def test_the_table_is_sorted_by_its_headings(opened: Callable[..., BrowserPage]) -> None:
+    open_page = opened()
+    table = open_page.page.locator("table.classes")
 
     def column(number: int) -> list[str]:
         return [row.locator("th, td").nth(number).inner_text() for row in table.locator("tbody tr").all()]
@@ -90,7 +94,7 @@ def test_the_table_is_sorted_by_its_headings(opened: Callable[..., Visit]) -> No
     assert column(0) == sorted(column(0))
     assert table.locator("[aria-sort]").get_attribute("aria-sort") == "ascending"
     heading.focus()
-    visit.page.keyboard.press("Enter")
+    open_page.page.keyboard.press("Enter")
     assert column(0) == sorted(column(0), reverse=True)
     assert table.locator("[aria-sort]").get_attribute("aria-sort") == "descending"
     table.get_by_role("button", name="MAP@3").click()
@@ -99,11 +103,11 @@ def test_the_table_is_sorted_by_its_headings(opened: Callable[..., Visit]) -> No
     empty = scores.count("-")
     assert 0 < empty < len(scores)
     assert scores == [*sorted((score for score in scores if score != "-"), reverse=True), *["-"] * empty]
-    assert visit.failures == []
+    assert open_page.failures == []
 
 
 def test_a_cell_of_the_matrix_lists_its_clips_which_lead_to_their_pictures(
-    opened: Callable[..., Visit], numbers: dict[str, Any]
+    opened: Callable[..., BrowserPage], numbers: dict[str, Any]
 ) -> None:
     page = opened().page
     (side,) = numbers["sides"]
@@ -128,7 +132,7 @@ def test_a_cell_of_the_matrix_lists_its_clips_which_lead_to_their_pictures(
     assert page.locator(f"#at-{row}-{column}").is_visible()
 
 
-def test_the_matrix_is_reached_by_the_keyboard(opened: Callable[..., Visit]) -> None:
+def test_the_matrix_is_reached_by_the_keyboard(opened: Callable[..., BrowserPage]) -> None:
     page = opened().page
     cell = page.locator(".matrix td a").first
     cell.focus()
@@ -144,27 +148,27 @@ def test_the_matrix_is_reached_by_the_keyboard(opened: Callable[..., Visit]) -> 
     assert focused  # and one is again where one was
 
 
-def test_a_clip_is_played(opened: Callable[..., Visit]) -> None:
-    visit = opened()
-    player = visit.page.locator("audio").first
+def test_a_clip_is_played(opened: Callable[..., BrowserPage]) -> None:
+    open_page = opened()
+    player = open_page.page.locator("audio").first
     player.evaluate("(player) => { player.muted = true; return player.play(); }")
-    visit.page.wait_for_function("(player) => player.currentTime > 0.1", arg=player.element_handle())
-    assert sum(address.endswith(".ogg") for address in visit.requests) == 1
-    assert visit.failures == []
+    open_page.page.wait_for_function("(player) => player.currentTime > 0.1", arg=player.element_handle())
+    assert sum(address.endswith(".ogg") for address in open_page.requests) == 1
+    assert open_page.failures == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_it_fits_its_window_and_can_be_read(
-    opened: Callable[..., Visit], viewport: dict[str, int], scheme: str
+    opened: Callable[..., BrowserPage], viewport: dict[str, int], scheme: str
 ) -> None:
-    visit = opened(viewport=viewport, color_scheme=scheme)
-    show_all(visit)
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    paper, ink = visit.page.evaluate(
+    open_page = opened(viewport=viewport, color_scheme=scheme)
+    show_all(open_page)
+    assert open_page.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    paper, ink = open_page.page.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
     )
     light, dark = (sum(map(int, re.findall(r"\d+", colour))) / 3 for colour in (paper, ink))
     assert (light > 200 and dark < 60) if scheme == "light" else (light < 60 and dark > 200)
-    label = visit.page.locator("svg text").first
+    label = open_page.page.locator("svg text").first
     assert label.evaluate("(text) => getComputedStyle(text).fill") == ink  # charts go with the page

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import Toy
+from conftest import ToyPipeline
 
 from dcase2018.cli.main import main
 
@@ -69,18 +69,18 @@ def damages(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["run.json", "state.json"])
-def test_every_key_of_a_run_is_checked(toy: Toy, tmp_path: Path, name: str) -> None:
+def test_every_key_of_a_run_is_checked(toy_pipeline: ToyPipeline, tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
-    shutil.copytree(toy.run, run)
+    shutil.copytree(toy_pipeline.run, run)
     file = run / name if name == "run.json" else max(run.glob("checkpoints/*/state.json"))
     document = json.loads(file.read_text())
     if name == "state.json":
         document["permanent_checkpoints"] = {"5": 12.5}
     commands = [
         ["info", str(run)],
-        ["fit", str(toy.train), str(toy.fit_labels), str(run), "--preset", "quick"],
+        ["fit", str(toy_pipeline.train), str(toy_pipeline.fit_labels), str(run), "--preset", "quick"],
     ]
-    commands[1] += ["--epochs", "5", "--validation", str(toy.validation)]
+    commands[1] += ["--epochs", "5", "--validation", str(toy_pipeline.validation)]
     count = 0
     for what, text in damages(document):
         file.write_text(text)

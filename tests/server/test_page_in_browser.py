@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import requests
 import soundfile
-from conftest import Served, Visit, noise, write_wav
+from conftest import BrowserPage, Server, noise, write_wav
 
 from dcase2018.inference.audio_tagger import AudioTagger
 
@@ -22,9 +22,9 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
 @pytest.fixture
-def opened(served: Served, visit: Callable[..., Visit]) -> Callable[..., Visit]:
-    def opened(**settings: object) -> Visit:
-        opened = visit(f"{served.address}/", **{"viewport": DESKTOP} | settings)
+def opened(server: Server, open_page: Callable[..., BrowserPage]) -> Callable[..., BrowserPage]:
+    def opened(**settings: object) -> BrowserPage:
+        opened = open_page(f"{server.address}/", **{"viewport": DESKTOP} | settings)
         opened.page.locator("#known").wait_for()
         return opened
 
@@ -50,26 +50,26 @@ def position(page: "Page") -> float:
 
 
 def test_a_file_is_shown_and_told_what_it_is_by_each_run(
-    served: Served, opened: Callable[..., Visit], runs: dict[str, Path], recordings: Path
+    server: Server, opened: Callable[..., BrowserPage], runs: dict[str, Path], recordings: Path
 ) -> None:
-    visit = opened()
-    hear(visit.page, recordings / "long.wav")
-    blob = f"blob:{served.address}/"  # the player reads the file itself, and breaks off when it has enough
-    assert [failure for failure in visit.failures if not failure.startswith(blob)] == []
-    assert all(address.startswith((f"{served.address}/", "data:", blob)) for address in visit.requests)
-    assert visit.page.locator("#name").inner_text() == "long.wav"
-    assert visit.page.locator("#mels").evaluate("(image) => image.naturalWidth") == 1200
-    assert visit.page.locator("article h3").all_inner_texts() == list(runs)
+    open_page = opened()
+    hear(open_page.page, recordings / "long.wav")
+    blob = f"blob:{server.address}/"  # the player reads the file itself, and breaks off when it has enough
+    assert [failure for failure in open_page.failures if not failure.startswith(blob)] == []
+    assert all(address.startswith((f"{server.address}/", "data:", blob)) for address in open_page.requests)
+    assert open_page.page.locator("#name").inner_text() == "long.wav"
+    assert open_page.page.locator("#mels").evaluate("(image) => image.naturalWidth") == 1200
+    assert open_page.page.locator("article h3").all_inner_texts() == list(runs)
     for number, run in enumerate(runs.values()):
         listener = AudioTagger.open([run])
         scores = listener.scores(recordings / "long.wav")
-        shown = shown_scores(visit.page, number)
+        shown = shown_scores(open_page.page, number)
         assert list(shown) == [listener.classes[best] for best in np.argsort(-scores)[:3]]
         np.testing.assert_allclose(list(shown.values()), np.sort(scores)[::-1][:3], atol=1e-6)
-        assert visit.page.locator("article").nth(number).locator(".lane").count() == 3
+        assert open_page.page.locator("article").nth(number).locator(".lane").count() == 3
 
 
-def test_silence_has_no_events(opened: Callable[..., Visit], recordings: Path) -> None:
+def test_silence_has_no_events(opened: Callable[..., BrowserPage], recordings: Path) -> None:
     page = opened().page
     hear(page, recordings / "silence.wav")
     told = page.locator("article").first.locator(".none")
@@ -77,7 +77,7 @@ def test_silence_has_no_events(opened: Callable[..., Visit], recordings: Path) -
     assert not page.locator("table.events").first.is_visible()
 
 
-def test_it_is_played_from_where_it_is_pressed(opened: Callable[..., Visit], recordings: Path) -> None:
+def test_it_is_played_from_where_it_is_pressed(opened: Callable[..., BrowserPage], recordings: Path) -> None:
     page = opened().page
     hear(page, recordings / "long.wav")
     box = page.locator("#view").bounding_box()
@@ -97,7 +97,7 @@ def test_it_is_played_from_where_it_is_pressed(opened: Callable[..., Visit], rec
     assert page.locator("#player").evaluate("(player) => player.paused")
 
 
-def test_the_keyboard_is_enough(opened: Callable[..., Visit], recordings: Path) -> None:
+def test_the_keyboard_is_enough(opened: Callable[..., BrowserPage], recordings: Path) -> None:
     page = opened().page
     choosers: list[FileChooser] = []
     page.on("filechooser", lambda chooser: choosers.append(chooser))
@@ -122,7 +122,7 @@ def test_the_keyboard_is_enough(opened: Callable[..., Visit], recordings: Path) 
 
 
 def test_a_file_that_cannot_be_heard_is_told_why(
-    opened: Callable[..., Visit], recordings: Path, tmp_path: Path
+    opened: Callable[..., BrowserPage], recordings: Path, tmp_path: Path
 ) -> None:
     page = opened().page
     name = "<img src=x onerror=alert(1)>.wav"
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_heard_is_told_why(
 
 
 def test_what_takes_long_can_be_cancelled(
-    opened: Callable[..., Visit], served: Served, tmp_path: Path
+    opened: Callable[..., BrowserPage], server: Server, tmp_path: Path
 ) -> None:
     path = write_wav(tmp_path / "long.flac", np.zeros(44100 * 1200, np.int16))
     page = opened().page
@@ -150,13 +150,13 @@ def test_what_takes_long_can_be_cancelled(
     page.get_by_role("button", name="Cancel").click()
     assert page.locator("#status").inner_text() == ""
     for _ in range(100):
-        if not served.held():
+        if not server.held():
             break
         page.wait_for_timeout(100)
-    assert not served.held()
+    assert not server.held()
 
 
-def test_a_file_is_dropped(opened: Callable[..., Visit], recordings: Path) -> None:
+def test_a_file_is_dropped(opened: Callable[..., BrowserPage], recordings: Path) -> None:
     page = opened().page
     dropped = page.evaluate_handle(
         """(bytes) => {
@@ -175,7 +175,7 @@ def test_a_file_is_dropped(opened: Callable[..., Visit], recordings: Path) -> No
 
 
 def test_what_the_browser_cannot_play_is_heard_all_the_same(
-    opened: Callable[..., Visit], tmp_path: Path
+    opened: Callable[..., BrowserPage], tmp_path: Path
 ) -> None:
     page = opened().page
     hear(page, write_wav(tmp_path / "old.aiff", noise(44100 * 5)))
@@ -187,7 +187,7 @@ def test_what_the_browser_cannot_play_is_heard_all_the_same(
     assert not page.locator("#unplayable").is_visible()
 
 
-def test_a_microphone_that_may_not_be_used(opened: Callable[..., Visit]) -> None:
+def test_a_microphone_that_may_not_be_used(opened: Callable[..., BrowserPage]) -> None:
     page = opened().page
     page.get_by_role("button", name="Record").click()
     page.get_by_role("alert").filter(has_text="There is no microphone to record from").wait_for()
@@ -195,7 +195,9 @@ def test_a_microphone_that_may_not_be_used(opened: Callable[..., Visit]) -> None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_sticks_out_on_a_phone(scheme: str, opened: Callable[..., Visit], recordings: Path) -> None:
+def test_nothing_sticks_out_on_a_phone(
+    scheme: str, opened: Callable[..., BrowserPage], recordings: Path
+) -> None:
     page = opened(viewport=PHONE, color_scheme=scheme, reduced_motion="reduce").page
     for _ in range(2):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -205,7 +207,7 @@ def test_nothing_sticks_out_on_a_phone(scheme: str, opened: Callable[..., Visit]
 
 
 def test_what_the_microphone_hears_is_scored_as_the_same_samples_in_a_file(
-    chromium: "Browser", served: Served, runs: dict[str, Path], tmp_path: Path
+    chromium: "Browser", server: Server, runs: dict[str, Path], tmp_path: Path
 ) -> None:
     spoken = write_wav(tmp_path / "spoken.wav", noise(48000 * 3) * np.linspace(0.2, 3, 48000 * 3), 48000)
     fake = [
@@ -214,7 +216,7 @@ def test_what_the_microphone_hears_is_scored_as_the_same_samples_in_a_file(
     ]  # fmt: skip
     browser = chromium.browser_type.launch(executable_path=shutil.which("chromium"), args=fake)
     page = browser.new_context(permissions=["microphone"]).new_page()
-    page.goto(f"{served.address}/")
+    page.goto(f"{server.address}/")
     page.locator("#known").wait_for()
     page.get_by_role("button", name="Record").click()
     page.get_by_role("button", name="Stop (0:03)").click(timeout=30_000)
@@ -231,7 +233,7 @@ def test_what_the_microphone_hears_is_scored_as_the_same_samples_in_a_file(
     for told, (name, run) in zip(shown, runs.items(), strict=True):
         listener = AudioTagger.open([run])
         scores = dict(zip(listener.classes, listener.scores(saved), strict=True))
-        answer = requests.post(f"{served.address}/api/tag?run={name}", data=saved.read_bytes(), timeout=60)
+        answer = requests.post(f"{server.address}/api/tag?run={name}", data=saved.read_bytes(), timeout=60)
         for label, score in told.items():
             assert score == pytest.approx(scores[label], abs=1e-6)
             assert score == pytest.approx(answer.json()["scores"][label], abs=1e-6)

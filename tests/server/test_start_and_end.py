@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from conftest import SERVE, Served, leftovers, refuse, write_wav
+from conftest import SERVE, Server, list_dir, run_fails, write_wav
 
 
 def command(*args: object, code: str = "") -> list[str]:
@@ -34,10 +34,10 @@ def wait_for_end(pids: list[int]) -> None:
 def test_a_port_that_is_taken(runs: dict[str, Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = refuse(2, "serve", runs["logmel96"], "--port", port)
+        message = run_fails(2, "serve", runs["logmel96"], "--port", port)
     assert message == f"dcase2018: port {port} of 127.0.0.1 is taken; name another by --port\n"
-    assert "--host needs an address" in refuse(2, "serve", runs["logmel96"], "--host", "")
-    message = refuse(2, "serve", runs["logmel96"], "--host", "192.0.2.1", "--port", 0)
+    assert "--host needs an address" in run_fails(2, "serve", runs["logmel96"], "--host", "")
+    message = run_fails(2, "serve", runs["logmel96"], "--host", "192.0.2.1", "--port", 0)
     assert message.startswith("dcase2018: 192.0.2.1:0 cannot be served at: ")
 
 
@@ -48,7 +48,7 @@ def test_make_serves_the_run_that_it_trains(project: Path) -> None:
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    assert refuse(2, "serve", tmp_path, "--port", 0) == (
+    assert run_fails(2, "serve", tmp_path, "--port", 0) == (
         f"loading the tagger ...\ndcase2018: {tmp_path} holds no run; dcase2018 fit makes one\n"
     )
 
@@ -90,48 +90,48 @@ def test_ctrl_c_while_it_loads(runs: dict[str, Path]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_something_is_heard(number: int, runs: dict[str, Path], tmp_path: Path) -> None:
-    served = Served(tmp_path, SERVE, runs["logmel96"])
+    server = Server(tmp_path, SERVE, runs["logmel96"])
     body = write_wav(tmp_path / "long.flac", np.zeros(44100 * 1200, np.int16)).read_bytes()
     answers: list[requests.Response] = []
     asking = threading.Thread(
-        target=lambda: answers.append(requests.post(f"{served.address}/api/tag", data=body, timeout=60))
+        target=lambda: answers.append(requests.post(f"{server.address}/api/tag", data=body, timeout=60))
     )
     asking.start()
-    while not served.held():
+    while not server.held():
         time.sleep(0.05)
-    workers = served.workers()
-    assert served.end(number) == 128 + number
+    workers = server.workers()
+    assert server.end(number) == 128 + number
     asking.join()
     assert (answers[0].status_code, answers[0].json()) == (503, {"error": "the server is ending"})
-    assert served.errors.read_text().splitlines()[-1] == "dcase2018: stopped"
+    assert server.errors.read_text().splitlines()[-1] == "dcase2018: stopped"
     wait_for_end(workers)
-    assert leftovers(served.temporary) == []
+    assert list_dir(server.temporary) == []
 
 
 @pytest.mark.slow
 def test_nothing_outlives_a_server_that_is_killed(runs: dict[str, Path], tmp_path: Path) -> None:
-    served = Served(tmp_path, SERVE, runs["logmel96"])
-    workers = served.workers()
-    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+    server = Server(tmp_path, SERVE, runs["logmel96"])
+    workers = server.workers()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"POST /api/tag HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nsome")
-        while not served.held():
+        while not server.held():
             time.sleep(0.05)
-        os.kill(served.process.pid, signal.SIGKILL)
-        served.process.wait()
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait()
     wait_for_end(workers)
-    assert leftovers(served.temporary) == []
+    assert list_dir(server.temporary) == []
 
 
 @pytest.mark.slow
 def test_another_host_is_served_with_a_word_about_it(
     runs: dict[str, Path], recordings: Path, tmp_path: Path
 ) -> None:
-    served = Served(tmp_path, SERVE, runs["logmel96"], "--host", "0.0.0.0")
-    assert served.address == f"http://localhost:{served.port}"
-    assert "everybody who reaches this machine can use it" in served.errors.read_text()
+    server = Server(tmp_path, SERVE, runs["logmel96"], "--host", "0.0.0.0")
+    assert server.address == f"http://localhost:{server.port}"
+    assert "everybody who reaches this machine can use it" in server.errors.read_text()
     for host in ("localhost", "192.168.1.5", socket.gethostname()):
-        headers = {"Host": f"{host}:{served.port}", "Origin": f"http://{host}:{served.port}"}
-        assert requests.get(f"{served.address}/api/runs", headers=headers, timeout=10).ok
+        headers = {"Host": f"{host}:{server.port}", "Origin": f"http://{host}:{server.port}"}
+        assert requests.get(f"{server.address}/api/runs", headers=headers, timeout=10).ok
     elsewhere = {"Host": "elsewhere.example"}
-    assert requests.get(f"{served.address}/", headers=elsewhere, timeout=10).status_code == 403
-    assert served.end() == 143
+    assert requests.get(f"{server.address}/", headers=elsewhere, timeout=10).status_code == 403
+    assert server.end() == 143

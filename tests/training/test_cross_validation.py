@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Toy, leftovers, refuse
+from conftest import ToyPipeline, list_dir, run_fails
 from test_fit import PRESET, assert_same, labels, make_store
 
 from dcase2018.data.splits import stratified_folds
@@ -122,8 +122,22 @@ if __name__ == "__main__":
 """
 
 
-def start_folds(toy: Toy, run: Path, accelerators: str, *more: object) -> subprocess.Popen[str]:
-    fit = ("fit", toy.train, toy.labels, run, "--folds", 3, "--preset", "quick", "--epochs", 3, *more)
+def start_folds(
+    toy_pipeline: ToyPipeline, run: Path, accelerators: str, *more: object
+) -> subprocess.Popen[str]:
+    fit = (
+        "fit",
+        toy_pipeline.train,
+        toy_pipeline.labels,
+        run,
+        "--folds",
+        3,
+        "--preset",
+        "quick",
+        "--epochs",
+        3,
+        *more,
+    )
     return subprocess.Popen(
         [sys.executable, "-c", FIT, *map(str, fit)], env=os.environ | {"CUDA_VISIBLE_DEVICES": accelerators},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -131,11 +145,11 @@ def start_folds(toy: Toy, run: Path, accelerators: str, *more: object) -> subpro
 
 
 @pytest.mark.slow
-def test_accelerators_train_a_fold_each_to_the_same_bits(toy: Toy, tmp_path: Path) -> None:
+def test_accelerators_train_a_fold_each_to_the_same_bits(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    said, told = start_folds(toy, one, "").communicate()
+    said, told = start_folds(toy_pipeline, one, "").communicate()
     assert "at a time" not in told
-    first = start_folds(toy, two, "0,1", "--save-every", 3)
+    first = start_folds(toy_pipeline, two, "0,1", "--save-every", 3)
     deadline = time.monotonic() + 120
     while len(list(two.glob("fold-*/checkpoints/step-*"))) < 4:
         assert time.monotonic() < deadline
@@ -145,7 +159,7 @@ def test_accelerators_train_a_fold_each_to_the_same_bits(toy: Toy, tmp_path: Pat
         "\ndcase2018: stopped; what was finished is kept, and the same command goes on\n"
     )
     assert first.returncode == 130
-    second = start_folds(toy, two, "0,1", "--save-every", 3)
+    second = start_folds(toy_pipeline, two, "0,1", "--save-every", 3)
     again, told = second.communicate()
     assert "accelerators 0, 1: as many trainings at a time\n" in told
     assert told.count("going on after step") == 2
@@ -156,11 +170,11 @@ def test_accelerators_train_a_fold_each_to_the_same_bits(toy: Toy, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_fold_that_cannot_learn_is_told_in_one_line(toy: Toy, tmp_path: Path) -> None:
+def test_a_fold_that_cannot_learn_is_told_in_one_line(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     taken = tmp_path / "run" / "fold-2"
     taken.mkdir(parents=True)
     with exclusive_lock(taken, taken):
-        said, told = (failed := start_folds(toy, tmp_path / "run", "0,1")).communicate()
+        said, told = (failed := start_folds(toy_pipeline, tmp_path / "run", "0,1")).communicate()
     assert (failed.returncode, said) == (1, "[]\n")
     assert (
         told.splitlines()[-1] == f"dcase2018: {taken} is being written by another process; wait for it to end"
@@ -169,14 +183,14 @@ def test_a_fold_that_cannot_learn_is_told_in_one_line(toy: Toy, tmp_path: Path) 
     assert not (tmp_path / "run" / "fold-3").exists()
 
 
-def test_options_that_do_not_go_together(toy: Toy, tmp_path: Path) -> None:
-    fit = ("fit", toy.train, toy.labels, tmp_path / "run")
-    assert "leave --validation and --pretrained away" in refuse(
-        2, *fit, "--folds", 3, "--validation", toy.validation
+def test_options_that_do_not_go_together(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    fit = ("fit", toy_pipeline.train, toy_pipeline.labels, tmp_path / "run")
+    assert "leave --validation and --pretrained away" in run_fails(
+        2, *fit, "--folds", 3, "--validation", toy_pipeline.validation
     )
-    assert "--fold needs --folds" in refuse(2, *fit, "--fold", 1)
-    assert "--fold 4 is not among the 3 folds" in refuse(2, *fit, "--folds", 3, "--fold", 4)
-    assert "give --validation too" in refuse(2, *fit, "--patience", 3)
+    assert "--fold needs --folds" in run_fails(2, *fit, "--fold", 1)
+    assert "--fold 4 is not among the 3 folds" in run_fails(2, *fit, "--folds", 3, "--fold", 4)
+    assert "give --validation too" in run_fails(2, *fit, "--patience", 3)
     assert not (tmp_path / "run").exists()
 
 
@@ -194,7 +208,7 @@ def test_folds_of_another_number_do_not_join(
     assert (folder / "fold-3" / "model.keras").exists()
     remove_stale_folds(folder, fewer, force=True)
     assert not (folder / OUT_OF_FOLD_CSV).exists()
-    assert leftovers(folder / "fold-3") == ["notes.txt"]
+    assert list_dir(folder / "fold-3") == ["notes.txt"]
 
 
 def test_folds_without_verified_clips(table: pd.DataFrame, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Toy, leftovers
+from conftest import ToyPipeline, list_dir
 
 FIT = """
 import os, signal, sys
@@ -49,11 +49,11 @@ def variables(model: keras.Model) -> list[keras.Variable]:
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_as_an_undisturbed_one(toy: Toy, tmp_path: Path) -> None:
+def test_a_killed_training_ends_as_an_undisturbed_one(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     def fit(run: str, moment: str = "in an epoch", left: int = 10**6) -> int:
         command = [
-            sys.executable, "-c", FIT, moment, left, "fit", toy.train, toy.fit_labels, tmp_path / run,
-            "--preset", "quick", "--epochs", 4, "--validation", toy.validation, "--save-every", 7,
+            sys.executable, "-c", FIT, moment, left, "fit", toy_pipeline.train, toy_pipeline.fit_labels, tmp_path / run,
+            "--preset", "quick", "--epochs", 4, "--validation", toy_pipeline.validation, "--save-every", 7,
         ]  # fmt: skip
         return subprocess.run([*map(str, command)], capture_output=True, check=False).returncode
 
@@ -79,7 +79,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(toy: Toy, tmp_path: Path) 
             )
     a, b = (pd.read_csv(run / "history.csv")[columns] for run in (whole, killed))
     pd.testing.assert_frame_equal(a, b, check_exact=True)
-    assert leftovers(whole) == leftovers(killed)
+    assert list_dir(whole) == list_dir(killed)
     calibrations = [(run / "calibration.json").read_bytes() for run in (whole, killed)]
     assert calibrations[0] == calibrations[1]
-    assert leftovers(whole / "checkpoints") == leftovers(killed / "checkpoints")
+    assert list_dir(whole / "checkpoints") == list_dir(killed / "checkpoints")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import Toy
+from conftest import ToyPipeline
 from test_fit import PRESET, labels, make_store
 
 from dcase2018.features.store import Store
@@ -142,11 +142,11 @@ def test_trials_on_a_cluster(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_that_was_stopped_side_by_side_goes_on(toy: Toy, tmp_path: Path) -> None:
+def test_a_study_that_was_stopped_side_by_side_goes_on(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     command = [
-        sys.executable, "-m", "dcase2018", "tune", toy.train, toy.fit_labels, folder, "--validation",
-        toy.validation, "--search-space", "lr=1e-4:1e-2", "--preset", "quick", "--epochs", 6, "--trials", 4,
+        sys.executable, "-m", "dcase2018", "tune", toy_pipeline.train, toy_pipeline.fit_labels, folder, "--validation",
+        toy_pipeline.validation, "--search-space", "lr=1e-4:1e-2", "--preset", "quick", "--epochs", 6, "--trials", 4,
     ]  # fmt: skip
     settings = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": "0,1"}, "stderr": subprocess.PIPE, "text": True}
 

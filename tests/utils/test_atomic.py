@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import leftovers
+from conftest import list_dir
 
 from dcase2018.utils.atomic import (
     atomic_directory,
@@ -23,7 +23,7 @@ def test_a_text_appears_when_it_is_whole(tmp_path: Path) -> None:
         file.write("first\n")
         assert not path.exists()
     assert path.read_bytes() == b"first\n"
-    assert leftovers(path.parent) == ["t.csv"]
+    assert list_dir(path.parent) == ["t.csv"]
 
 
 def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert path.read_text() == "old"
     with pytest.raises(FileNotFoundError), atomic_directory(tmp_path / "folder") as folder:
         folder.joinpath("none", "a").write_text("")
-    assert leftovers(tmp_path) == ["t.csv"]
+    assert list_dir(tmp_path) == ["t.csv"]
 
 
 def test_what_a_killed_writer_left_is_replaced(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_what_a_killed_writer_left_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".partial-folder" / "half").write_text("")
     with atomic_directory(tmp_path / "folder") as folder:
         (folder / "a").write_text("")
-    assert leftovers(tmp_path) == ["folder"]
-    assert leftovers(tmp_path / "folder") == ["a"]
+    assert list_dir(tmp_path) == ["folder"]
+    assert list_dir(tmp_path / "folder") == ["a"]
 
 
 def test_a_folder_with_something_in_it_is_not_replaced(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_a_folder_with_something_in_it_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder" / "thesis.tex").write_text("years of work")
     with pytest.raises(OSError, match="not empty"), atomic_directory(tmp_path / "folder") as folder:
         (folder / "a").write_text("")
-    assert leftovers(tmp_path) == ["folder"]
-    assert leftovers(tmp_path / "folder") == ["thesis.tex"]
+    assert list_dir(tmp_path) == ["folder"]
+    assert list_dir(tmp_path / "folder") == ["thesis.tex"]
 
 
 def test_a_folder_is_replaced_where_that_is_asked_for_and_only_by_a_whole_one(tmp_path: Path) -> None:
@@ -62,12 +62,12 @@ def test_a_folder_is_replaced_where_that_is_asked_for_and_only_by_a_whole_one(tm
     (tmp_path / ".replaced-folder").mkdir()  # of a writer that was killed
     with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "link", overwrite=True):
         _ = 1 / 0
-    assert leftovers(tmp_path / "folder") == ["old"]
+    assert list_dir(tmp_path / "folder") == ["old"]
     with atomic_directory(tmp_path / "link", overwrite=True) as folder:
         (folder / "new").write_text("")
-        assert leftovers(tmp_path / "folder") == ["old"]
-    assert leftovers(tmp_path / "folder") == ["new"]
-    assert leftovers(tmp_path) == ["folder", "link"]
+        assert list_dir(tmp_path / "folder") == ["old"]
+    assert list_dir(tmp_path / "folder") == ["new"]
+    assert list_dir(tmp_path) == ["folder", "link"]
     assert (tmp_path / "link").is_symlink()
 
 
@@ -111,10 +111,10 @@ def test_what_is_finished_on_the_way_stays_until_the_result_is_there(tmp_path: P
     result = tmp_path / "new" / "r.csv"
     with pytest.raises(ZeroDivisionError):
         fail_on_the_way(result, ".partial-a")
-    assert leftovers(tmp_path / "new") == []
+    assert list_dir(tmp_path / "new") == []
     with pytest.raises(ZeroDivisionError):
         fail_on_the_way(result, "a")
     with work_directory(result, "parts") as folder:
         assert folder == tmp_path / "new" / ".r.csv.parts"
-        assert leftovers(folder) == ["a"]
-    assert leftovers(tmp_path / "new") == []
+        assert list_dir(folder) == ["a"]
+    assert list_dir(tmp_path / "new") == []
