@@ -170,30 +170,21 @@ def tag(
     ------
     InputError
         If none of the recordings can be used.
-    Dcase2018Error
-        If a network's scores are not finite, another process writes this output, or SIGTERM arrives.
-    OSError
-        If a file cannot be written. The cache remains.
+    Dcase2018Error, OSError
+        If a score is not finite, the output cannot be written, another process writes it, or SIGTERM arrives.
     """
-    level_config = detection.levels if detection else None
     with sigterm_as_exception(), ExitStack() as stack:
         cache = None
         if output:
-            digest = settings_digest(tagger, level_config)
+            digest = settings_digest(tagger, detection.levels if detection else None)
             cache = stack.enter_context(open_cache(output.path, files, digest))
         write = stack.enter_context(_open_output(output, tagger.classes, bool(detection)))
-        freq_range = _freq_range([run.feature_config for run in tagger.runs])
         failed: list[FailedFile] = []
-        for file, scores in _score_files(tagger, files, level_config, cache, jobs):
-            if isinstance(scores, FailedFile):
-                failed.append(scores)
-                yield scores
-                continue
-            events: Sequence[Event] = ()
-            if detection and isinstance(scores, WindowScores):
-                events = detect_events(scores, tagger.classes, detection.events)
-            result = TaggingResult(file, tagger.classes, scores, events, freq_range)
-            write(result)
+        for result in _tag_files(tagger, files, detection, cache, jobs):
+            if isinstance(result, FailedFile):
+                failed.append(result)
+            else:
+                write(result)
             yield result
         check_any_usable(failed, len(files))
 
@@ -202,6 +193,25 @@ def check_any_usable(failed: Sequence[FailedFile], n_files: int) -> None:
     """Raise `InputError` if all of some files failed."""
     if failed and len(failed) == n_files:
         raise InputError(f"none of the recordings can be used, for example {failed[0]}")
+
+
+def _tag_files(
+    tagger: AudioTagger,
+    files: Sequence[AudioFile],
+    detection: DetectionConfig | None,
+    cache: ResultCache | None,
+    jobs: int,
+) -> Iterator[TaggingResult | FailedFile]:
+    freq_range = _freq_range([run.feature_config for run in tagger.runs])
+    level_config = detection.levels if detection else None
+    for file, scores in _score_files(tagger, files, level_config, cache, jobs):
+        if isinstance(scores, FailedFile):
+            yield scores
+            continue
+        events: Sequence[Event] = ()
+        if detection and isinstance(scores, WindowScores):
+            events = detect_events(scores, tagger.classes, detection.events)
+        yield TaggingResult(file, tagger.classes, scores, events, freq_range)
 
 
 def _score_files(

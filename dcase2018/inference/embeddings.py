@@ -158,12 +158,10 @@ def load_embedder(run: Run, checkpoint: int | str | None = None) -> Predictor:
 def embed(
     embedder: Predictor, clips: Store | Sequence[AudioFile], path: Path, level: str
 ) -> list[FailedFile]:
-    """Write the embeddings of clips, and log the progress.
+    """Write the embeddings of clips, and log the progress; see `load_embedder`.
 
     Parameters
     ----------
-    embedder
-        See `load_embedder`.
     clips
         A store, whose clips are all embedded in order, or audio files.
     path
@@ -180,27 +178,26 @@ def embed(
     ------
     InputError
         If the store has another feature config, or none of the files can be used.
-    Dcase2018Error
-        If an embedding is not finite, a clip of the store is damaged, or SIGTERM arrives.
-    OSError
-        If the file cannot be written.
+    Dcase2018Error, OSError
+        If an embedding is not finite, a clip is damaged, the file cannot be written, or SIGTERM arrives.
     """
     failed: list[FailedFile] = []
     is_window_level = level == "window"
-    with sigterm_as_exception(), open_embedding_writer(path, embedder.n_outputs, is_window_level) as add:
-        with Progress("embed", len(clips), "clips") as progress:
-            for fname, result in _embed_clips(embedder, clips):
-                progress.update(1)
-                if isinstance(result, FailedFile):
-                    failed.append(result)
-                    continue
-                starts, features = result
-                if not len(features):
-                    log.warning("%s has no frames and gets no row", fname)
-                elif is_window_level:
-                    add(fname, starts, features)
-                else:
-                    add(fname, None, features.mean(axis=0, dtype=float, keepdims=True))
+    with (
+        sigterm_as_exception(),
+        open_embedding_writer(path, embedder.n_outputs, is_window_level) as add,
+        Progress("embed", len(clips), "clips") as progress,
+    ):
+        for fname, result in _embed_clips(embedder, clips):
+            progress.update(1)
+            if isinstance(result, FailedFile):
+                failed.append(result)
+            elif not len(result[1]):
+                log.warning("%s has no frames and gets no row", fname)
+            elif is_window_level:
+                add(fname, *result)
+            else:
+                add(fname, None, result[1].mean(axis=0, dtype=float, keepdims=True))
         check_any_usable(failed, len(clips))
     return failed
 
