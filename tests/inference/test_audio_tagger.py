@@ -186,8 +186,7 @@ def test_threads_share_the_networks(runs: dict[str, Path], recordings: Path) -> 
 def test_progress_adds_up_to_one(
     members: Sequence[str], runs: dict[str, Path], recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block = "BLOCK_SAMPLES" if hasattr(audio, "BLOCK_SAMPLES") else "BLOCK"
-    monkeypatch.setattr(audio, block, 1 << 17)
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 1 << 17)
     tagger = AudioTagger.open([runs[name] for name in members])
     for process in (tagger.window_scores, tagger.scores):
         fractions: list[float] = []
