@@ -109,7 +109,7 @@ def test_an_empty_clip_gets_the_classes_most_frequent_in_training(
     rows = dict(csv.reader((predicted / "s.csv").read_text().splitlines()))
     assert rows[empty].split(" ") == expected
     said = (predicted / "said.txt").read_text()
-    assert f"so that they get the classes most frequent in training: {empty} (no samples)\n" in said
+    assert f"clips without frames get the classes most frequent in training: {empty} (no samples)\n" in said
 
 
 def test_the_submission_scores_as_evaluated(

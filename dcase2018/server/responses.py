@@ -36,7 +36,7 @@ def tagged(listener: AudioTagger, path: Path, tell: Tell) -> dict[str, Any]:
         As `AudioTagger` has it.
     """
     scores = listener.scores(path, lambda share: tell(share / 2))
-    line = listener.window_scores(path, tell=lambda share: tell(share / 2))
+    line = listener.window_scores(path, on_progress=lambda share: tell(share / 2))
     timeline = {
         "starts": _rounded(line.starts, 3),
         "ends": _rounded(line.ends, 3),
@@ -70,7 +70,7 @@ def shown(listeners: Sequence[AudioTagger], path: Path, tell: Tell) -> Iterator[
     for run, listener in enumerate(listeners):
         yield {"run": run, "scores": _by_class(listener, listener.scores(path, share))}
     for run, listener in enumerate(listeners):
-        yield {"run": run} | _over_time(listener, listener.window_scores(path, tell=share))
+        yield {"run": run} | _over_time(listener, listener.window_scores(path, on_progress=share))
 
 
 def _over_time(listener: AudioTagger, line: WindowScores) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Worker:
     def _open(self, runs: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
         self.listeners = [AudioTagger.open(paths) for paths in runs]  # all of it before the wait for Keras
         for listener in self.listeners:
-            _ = listener.ears
+            listener.load()
             yield {"classes": list(listener.classes)}
 
     def _hear(self, path: str, run: int | None = None) -> Iterator[dict[str, Any]]:
