@@ -23,6 +23,10 @@ The public names are listed in `__init__.pyi` and imported when they are first u
 
 def __getattr__(name: str) -> object:
     """Import a public name of `__init__.pyi` on first use (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     import lazy_loader  # importing it takes longer than the rest of this module
 
     get_attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
