@@ -145,7 +145,7 @@ class ConfigComparison:
         return self.out / STORES / f"{features}.{part}.h5"
 
     def extract(self, features: str, jobs: int) -> None:
-        """Update both stores of a feature config, and remove clips that are no longer in the audio folders."""
+        """Update both stores of a feature config, and remove clips no longer in the audio folders."""
         feature_config = FEATURE_CONFIGS[features]
         extract(self.train[0], self.store(features, "train"), feature_config, jobs=jobs, force=True)
         extract(
