@@ -202,9 +202,8 @@ class ConfigComparison:
         """
         argv = [sys.executable, "-m", "dcase2018", command, *map(str, args)]
         log_path, env = run.with_suffix(f".{command}.log"), os.environ | ONE_THREAD
-        with log_path.open(
-            "w"
-        ) as file:  # own process group: Ctrl-C reaches this process, which stops the children
+        # The children have their own process group: Ctrl-C reaches this process, which stops them.
+        with log_path.open("w") as file:
             process = subprocess.Popen(argv, stdout=file, stderr=file, env=env, process_group=0)
         self.child_pids.add(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
