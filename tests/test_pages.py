@@ -195,6 +195,23 @@ def test_python_training_of_the_guide_runs(
     assert (submission["label"].str.count(" ") == 2).all()
 
 
+def test_python_of_the_tagging_guide_runs(
+    runs: dict[str, Path], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/first").symlink_to(runs["logmel96"])
+    Path("sounds/low").mkdir(parents=True)
+    shutil.copy(recordings / "long.wav", "sounds/low/1.wav")
+    ((_, code),) = blocks("docs/tagging-recordings.md", "python")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["scores"].sum() == pytest.approx(1)
+    windows = names["windows"]
+    assert len(windows) == len(windows.scores) == len(windows.starts) > 10
+    assert all(isinstance(event, dcase2018.Event) for event in names["events"])
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_names_in_a_page_exist(page: str) -> None:
     text = read(page)
