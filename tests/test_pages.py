@@ -32,8 +32,8 @@ PAGES = [*PROSE, "CHANGELOG.md", "features/README.md"]
 MAX_README_LINES = 150
 MAX_MEAN_SENTENCE_WORDS = 20
 
-# Options in the pages that belong to no single command: of TensorBoard, benchmarks, and all commands.
-OTHER_OPTIONS = {"--logdir", "--train", "--version", "--force-exclude"}
+# Options in the pages that belong to no command: of TensorBoard, curl, a benchmark, and dcase2018 itself.
+OTHER_OPTIONS = {"--logdir", "--data-binary", "--train", "--version"}
 
 
 def read(page: str) -> str:
@@ -219,11 +219,11 @@ def test_names_in_a_page_exist(page: str) -> None:
     options |= set(re.findall(r'"(--[a-z-]+)"', read("tests/benchmarks/compare_configs.py")))
     options |= {"--hparams", "--help"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options | OTHER_OPTIONS
-    assert set(re.findall(r"`dcase2018 ([a-z-]+)", text)) <= {name for name, _ in commands()}
+    assert set(re.findall(r"`dcase2018 ([a-z][a-z-]*)", text)) <= {name for name, _ in commands()}
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), flags=re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
     fields = set(HParams.__dataclass_fields__) | set(FeatureConfig.__dataclass_fields__)
-    examples = {"time_reversal"} if page == "CONTRIBUTING.md" else set()
+    examples = {"time_reversal", "name"}  # of CONTRIBUTING.md, and of `name=value`
     for settings in re.findall(r"--hparams \"?([a-z_]+=[\w.,=|-]+)", text):
         assert set(re.findall(r"([a-z_]+)=", settings)) <= fields | examples
 
