@@ -180,10 +180,9 @@ def toy_pipeline(tmp_path_factory: pytest.TempPathFactory) -> ToyPipeline:
     run_ok("extract", toy_pipeline.data / "audio_train", toy_pipeline.train)
     run_ok("extract", toy_pipeline.data / "audio_test", toy_pipeline.test)
     run_ok("split", toy_pipeline.labels, toy_pipeline.fit_labels.parent)
-    run_ok(
-        "fit", toy_pipeline.train, toy_pipeline.fit_labels, toy_pipeline.run, "--preset", "quick", "--epochs", 5,
-        "--validation", toy_pipeline.validation, "--save-every", 5,
-    )  # fmt: skip
+    options = ("--preset", "quick", "--epochs", 5, "--save-every", 5)
+    inputs = (toy_pipeline.train, toy_pipeline.fit_labels)
+    run_ok("fit", *inputs, toy_pipeline.run, *options, "--validation", toy_pipeline.validation)
     return toy_pipeline
 
 

@@ -34,7 +34,8 @@ def test_help_has_arguments_and_an_example(name: str) -> None:
     output = run_ok(name, "-h")
     for parameter in command.params:
         if parameter.param_type_name == "argument":
-            assert output.count(parameter.human_readable_name) >= 2  # in the usage and in the description
+            name_in_help = parameter.human_readable_name.strip("[].")
+            assert output.count(name_in_help) >= 2  # in the usage and in the description
     assert f"  dcase2018 {name} " in output.split("Example")[1]
 
 
