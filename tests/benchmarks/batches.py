@@ -5,6 +5,7 @@ upper limit for training.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,11 +23,12 @@ from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.cli.keras_setup import keep_freed_memory
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
-from dcase2018.features.store import Store, write_store
+from dcase2018.features.store import Store
+from dcase2018.features.store_writer import write_store
 from dcase2018.models.hparams import PRESETS, HParams
 
 BATCH_SIZE = 64
-EPOCHS = 100
+N_EPOCHS = 100
 UNIT = "examples per second"
 
 # Makes the batch with this index.
@@ -58,9 +60,9 @@ def measure_examples(corpus: Corpus, size: Size) -> list[Row]:
     source = small[0][0]
     with h5py.File(corpus.store) as file:
         make_batch: dict[str, MakeBatch] = {
-            "h5py, slice by slice": partial(read_slices, file["frames"], small, 25),
-            "BatchLoader": small.__getitem__,
-            "BatchLoader, 10x store": large.__getitem__,
+            "h5py, slice by slice": partial(read_slices, file["frames"], small),
+            "BatchLoader": partial(load_batch, small),
+            "BatchLoader, 10x store": partial(load_batch, large),
             "copying memory": lambda index: source.copy(),
         }
         implementations = {
@@ -72,26 +74,34 @@ def measure_examples(corpus: Corpus, size: Size) -> list[Row]:
 def measure_crops(store: Store, size: Size) -> list[Row]:
     """Measure the augmented crops of the preset `compact`."""
     loader = load_crops(store)
-    model = NoOpModel()
-    model.compile()
-
-    def keras_rate(workers: int) -> float:
-        dataset = load_crops(store, workers)
-        started = time.perf_counter()
-        model.fit(dataset, steps_per_epoch=size.batches, verbose=0, shuffle=False)
-        return size.batches * loader.batch_size / (time.perf_counter() - started)
-
+    batch_size = loader.sampler.batch_size
     with h5py.File(store.path) as file:
         make_batch: dict[str, MakeBatch] = {
-            "h5py, slice by slice": partial(read_slices, file["frames"], loader, loader.examples.window),
-            "BatchLoader": loader.__getitem__,
+            "h5py, slice by slice": partial(read_slices, file["frames"], loader),
+            "BatchLoader": partial(load_batch, loader),
         }
         implementations = {
-            name: partial(batch_rate, make, loader.batch_size, size.batches)
-            for name, make in make_batch.items()
+            name: partial(batch_rate, make, batch_size, size.batches) for name, make in make_batch.items()
         }
-        implementations |= {"in Keras": lambda: keras_rate(1), "in Keras, 2 threads": lambda: keras_rate(2)}
+        implementations |= {
+            "in Keras": partial(keras_rate, loader, size.batches),
+            "in Keras, 2 threads": partial(keras_rate, load_crops(store, n_workers=2), size.batches),
+        }
         return measure_rates("crops", UNIT, implementations, size.rounds)
+
+
+def keras_rate(loader: BatchLoader, n_batches: int) -> float:
+    """Rate of `fit` with a model that does nothing, over whole epochs with at least `n_batches` batches."""
+    model = NoOpModel()
+    model.compile()
+    loader.set_epoch(0)
+    batches_per_epoch = loader.num_batches
+    n_epochs = math.ceil(n_batches / batches_per_epoch)
+    next_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: loader.set_epoch(epoch))
+    started = time.perf_counter()
+    model.fit(loader, epochs=n_epochs, callbacks=[next_epoch], verbose=0, shuffle=False)
+    n_examples = n_epochs * batches_per_epoch * loader.sampler.batch_size
+    return n_examples / (time.perf_counter() - started)
 
 
 def load_examples(store: Store) -> BatchLoader:
@@ -99,42 +109,52 @@ def load_examples(store: Store) -> BatchLoader:
     return make_loader(store, windows, HParams(batch_size=BATCH_SIZE))
 
 
-def load_crops(store: Store, workers: int = 1) -> BatchLoader:
+def load_crops(store: Store, n_workers: int = 1) -> BatchLoader:
     hparams = PRESETS["compact"].hparams
     n_frames = hparams.example_frames(store.feature_config)
     crops = RandomCrops(store, np.arange(len(store)), n_frames, hparams.pad_mode)
-    return make_loader(store, crops, hparams, workers)
+    return make_loader(store, crops, hparams, n_workers)
 
 
 def make_loader(
-    store: Store, examples: AllWindows | RandomCrops, hparams: HParams, workers: int = 1
+    store: Store, examples: AllWindows | RandomCrops, hparams: HParams, n_workers: int = 1
 ) -> BatchLoader:
     rows = np.arange(len(store))
     targets = np.eye(N_CLASSES, dtype=np.float32)[rows % N_CLASSES]
     weights = np.ones(len(rows), np.float32)
+    sampler = EpochSampler(N_EPOCHS, len(examples), hparams.batch_size, seed=0)
+    augmentation = Augmentation(hparams, store.feature_config)
     store.verify()  # also reads the store into the page cache
-    loader = BatchLoader(
-        examples, EpochSampler(EPOCHS, len(examples), seed=0), Augmentation(hparams, store.feature_config),
-        targets, weights, hparams.batch_size, workers=workers,
-    )  # fmt: skip
-    loader[0]
-    return loader
+    return BatchLoader(examples, sampler, augmentation, targets, weights, n_workers)
+
+
+def locate_batch(loader: BatchLoader, index: int) -> tuple[int, int]:
+    """Epoch of the batch with this index over all epochs, and its index in the epoch."""
+    epoch, item = divmod(index, int(loader.sampler.n_batches[0]))
+    return epoch % N_EPOCHS, item
+
+
+def load_batch(loader: BatchLoader, index: int) -> object:
+    epoch, item = locate_batch(loader, index)
+    if epoch != loader.epoch:
+        loader.set_epoch(epoch)
+    return loader[item]
+
+
+def read_slices(frames: h5py.Dataset, loader: BatchLoader, index: int) -> np.ndarray:
+    """Read a batch of windows with h5py, one slice per example: (batch, n_frames, n_features)."""
+    examples, n_frames = loader.sampler.batch(*locate_batch(loader, index)), loader.examples.window
+    offsets = loader.examples.store.offsets[loader.examples.clip_index[examples]]
+    starts = np.minimum(offsets, len(frames) - n_frames)
+    return np.stack([frames[start : start + n_frames].astype(np.float32) for start in starts])
 
 
 def repeat_store(store: Store, path: Path, n_copies: int) -> Store:
     """Write a store with `n_copies` of every clip."""
     rows = np.tile(np.arange(len(store)), n_copies).tolist()
-    entries = [dataclasses.replace(store.entry(row), fname=f"{i}.wav") for i, row in enumerate(rows)]
-    write_store(path, store.feature_config, entries, (store.frames_of(row) for row in rows), fsync=False)
+    records = [dataclasses.replace(store.record(row), fname=f"{i}.wav") for i, row in enumerate(rows)]
+    write_store(path, store.feature_config, records, (store.frames_of(row) for row in rows), fsync=False)
     return Store(path)
-
-
-def read_slices(frames: h5py.Dataset, loader: BatchLoader, n_frames: int, index: int) -> np.ndarray:
-    """Read a batch of windows with h5py, one slice per example: (batch, n_frames, n_features)."""
-    examples, _ = loader.epochs.batch(index, loader.batch_size)
-    offsets = loader.examples.store.offsets[loader.examples.clip_index[examples]]
-    starts = np.minimum(offsets, len(frames) - n_frames)
-    return np.stack([frames[start : start + n_frames].astype(np.float32) for start in starts])
 
 
 def batch_rate(make_batch: MakeBatch, batch_size: int, n_batches: int) -> float:

@@ -147,10 +147,10 @@ class ConfigComparison:
     def extract(self, features: str, jobs: int) -> None:
         """Update both stores of a feature config, and remove clips no longer in the audio folders."""
         feature_config = FEATURE_CONFIGS[features]
-        extract(self.train[0], self.store(features, "train"), feature_config, jobs=jobs, force=True)
+        extract(self.train[0], self.store(features, "train"), feature_config, jobs=jobs, prune=True)
         extract(
             self.validation[0], self.store(features, "validation"), feature_config,
-            names=list(self.labels["fname"]), jobs=jobs, force=True,
+            names=list(self.labels["fname"]), jobs=jobs, prune=True,
         )  # fmt: skip
 
     def train_and_score(self, config: Config, seed: int) -> TrainedRun:
