@@ -125,7 +125,9 @@ def make_loader(
     sampler = EpochSampler(N_EPOCHS, len(examples), hparams.batch_size, seed=0)
     augmentation = Augmentation(hparams, store.feature_config)
     store.verify()  # also reads the store into the page cache
-    return BatchLoader(examples, sampler, augmentation, targets, weights, n_workers)
+    loader = BatchLoader(examples, sampler, augmentation, targets, weights, n_workers)
+    loader[0]  # shuffles the first epoch
+    return loader
 
 
 def locate_batch(loader: BatchLoader, index: int) -> tuple[int, int]:
