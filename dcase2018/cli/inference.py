@@ -7,17 +7,17 @@ import click
 
 from dcase2018.cli.common import (
     EXISTING,
+    EXIT_SKIPPED,
     FILE,
     FOLDER,
-    SET_ASIDE,
     Command,
-    Finite,
+    FiniteFloat,
     check_output,
     checkpoint_option,
+    combine_options,
     hop_option,
     jobs_option,
-    options,
-    say,
+    print_line,
     scoring_options,
 )
 from dcase2018.cli.keras_setup import load_keras
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".selections.txt": "raven", ".txt": "audacity"}
 CLIP_FORMATS = ("csv", "jsonl")
 
-DURATION = Finite(0, 3600)
+DURATION = FiniteFloat(0, 3600)
 
-detection_options = options(
+detection_options = combine_options(
     click.option(
         "--detect-events",
         "detect_events",
@@ -41,12 +41,12 @@ detection_options = options(
     ),
     click.option(
         "--threshold",
-        type=Finite(0, 1, min_open=True),
+        type=FiniteFloat(0, 1, min_open=True),
         help="With --detect-events: an event reaches this score.  [default: 0.5]",
     ),
     click.option(
         "--low-threshold",
-        type=Finite(0, 1, min_open=True),
+        type=FiniteFloat(0, 1, min_open=True),
         help="With --detect-events: an event ends below this score.  [default: half the threshold]",
     ),
     click.option(
@@ -62,7 +62,7 @@ detection_options = options(
         help="With --detect-events: merge events of a class at most this far apart.  [default: 1]",
     ),
 )
-output_options = options(
+output_options = combine_options(
     click.option(
         "-o",
         "--output",
@@ -130,11 +130,11 @@ def tag(
     for result in tag(tagger, files, config, spec, jobs or -1):
         if isinstance(result, FailedFile):
             n_failed += 1
-            say(f"failed: {result}")
+            print_line(f"failed: {result}")
         else:
             _print_result(result)
     if n_failed:
-        context.exit(SET_ASIDE)
+        context.exit(EXIT_SKIPPED)
 
 
 def _detection_config(detect_events: bool, **event_settings: float | None) -> "DetectionConfig | None":
@@ -185,12 +185,12 @@ def _print_result(result: "TaggingResult") -> None:
     fname = result.file.fname
     if isinstance(result.scores, np.ndarray):
         top = top_classes(result.scores[None])[0]
-        say(f"{fname}: " + ", ".join(f"{result.classes[k]} {result.scores[k]:.4f}" for k in top))
+        print_line(f"{fname}: " + ", ".join(f"{result.classes[k]} {result.scores[k]:.4f}" for k in top))
         return
     for event in result.events:
-        say(f"{fname}: {event.onset:.1f} to {event.offset:.1f} s: {event.label} {event.score:.4f}")
+        print_line(f"{fname}: {event.onset:.1f} to {event.offset:.1f} s: {event.label} {event.score:.4f}")
     if not result.events:
-        say(f"{fname}: no events in {result.scores.seconds:.1f} s")
+        print_line(f"{fname}: no events in {result.scores.seconds:.1f} s")
 
 
 @click.command(
@@ -241,8 +241,8 @@ def embed(
     from dcase2018.inference.embeddings import embed, load_embedder
 
     failed = embed(load_embedder(runs[0], checkpoint), inputs, output, level)
-    say(f"{output}: {len(inputs) - len(failed)} clips")
+    print_line(f"{output}: {len(inputs) - len(failed)} clips")
     for file in failed:
-        say(f"failed: {file}")
+        print_line(f"failed: {file}")
     if failed:
-        context.exit(SET_ASIDE)
+        context.exit(EXIT_SKIPPED)
