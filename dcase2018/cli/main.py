@@ -14,6 +14,7 @@ from dcase2018.cli import (
     features,
     inference,
     inspection,
+    label_quality,
     serving,
     training,
 )
@@ -53,7 +54,7 @@ for command in (
     exporting.export,
     serving.serve,
     inspection.plot,
-    data.find_label_issues,
-    data.correct_labels,
+    label_quality.find_label_issues,
+    label_quality.correct_labels,
 ):
     main.add_command(command)
