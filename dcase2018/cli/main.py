@@ -37,7 +37,7 @@ def main() -> None:
 for command in (
     data.synthesize,
     data.download,
-    data.labels,
+    data.make_labels,
     data.class_map,
     data.split,
     features.extract,
