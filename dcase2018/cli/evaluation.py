@@ -75,10 +75,11 @@ def evaluate(
     more_stores: tuple[Path, ...],
     **scoring: object,
 ) -> None:
-    """Print MAP@3 of RUN on LABELS, by class and overall; for clips with several labels also mAP and lwlrap.
+    """Print MAP@3 of RUN on LABELS, by class and overall.
 
     STORE has the features of the clips. Several runs, or the folds in a folder, are evaluated as one
     ensemble, by the mean of their scores. MAP@3 has a 95 % confidence interval over the choice of clips.
+    For clips with several labels, mAP and lwlrap are also printed.
     Clips whose usage is Ignored are skipped. Public and Private clips are also evaluated separately; their
     intervals are in the table of --output. With -v the scores of each clip are printed.
     """

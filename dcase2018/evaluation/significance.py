@@ -180,9 +180,7 @@ def summarize(overall: dict[str, Any], seeds: dict[str, Any] | None) -> str:
     by_clips = _excludes_zero(overall["interval"]) and overall["p_value"] < ALPHA
     if seeds is None:
         if by_clips:
-            return (
-                f"{better} is significantly better on these clips; with one run each, other seeds may differ."
-            )
+            return f"{better} is significantly better on these clips; other seeds may differ."
         return "The difference between A and B is not significant on these clips."
     by_seeds = _excludes_zero(seeds["interval"])
     if by_clips and by_seeds and _excludes_zero(seeds["combined"]):
