@@ -10,13 +10,13 @@ from dcase2018.cli.common import (
     EXISTING,
     FILE,
     FOLDER,
-    FOLDER_TO_MAKE,
     INPUT,
+    OUTPUT_FOLDER,
     Command,
     check_output,
-    say,
+    extra_store_option,
+    print_line,
     seed_option,
-    store_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.atomic import write_json
@@ -46,12 +46,12 @@ NO_STORE = Path("-")
 @click.argument("b", type=EXISTING)
 @click.option("--a-seed", "a_seeds", type=EXISTING, multiple=True, help="A, trained with another seed.")
 @click.option("--b-seed", "b_seeds", type=EXISTING, multiple=True, help="B, trained with another seed.")
-@store_option
+@extra_store_option
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write all results to this .json.")
 @click.option(
     "--report",
     "report_folder",
-    type=FOLDER_TO_MAKE,
+    type=OUTPUT_FOLDER,
     metavar="FOLDER",
     help="Write a report of A and B side by side.",
 )
@@ -96,12 +96,12 @@ def compare(
     evaluations = _evaluate(systems, labels)
     a_runs, b_runs = ([evaluations[path] for path in system] for system in paths)
     comparison = compare(a_runs, b_runs, seed)
-    say(format_comparison(comparison))
+    print_line(format_comparison(comparison))
     if output:
         write_json(output, comparison)
     if report_folder:
         evaluated = list(zip(ensembles, (evaluations[a], evaluations[b]), strict=True))
-        say(str(report_systems(evaluated, report_folder, audio)))
+        print_line(str(report_systems(evaluated, report_folder, audio)))
 
 
 def _check_paths(paths: Sequence[Sequence[Path]], output: Path | None, inputs: Sequence[Path]) -> None:

@@ -8,19 +8,19 @@ import click
 from dcase2018.cli.common import (
     EXISTING,
     FILE,
-    FOLDER_TO_MAKE,
     INPUT,
+    OUTPUT_FOLDER,
     Command,
-    Finite,
+    FiniteFloat,
     check_output,
-    say,
+    print_line,
     seed_option,
 )
 from dcase2018.utils.errors import InputError
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
-@click.argument("out", type=FOLDER_TO_MAKE)
+@click.argument("out", type=OUTPUT_FOLDER)
 @click.option(
     "--train-per-class",
     default=12,
@@ -44,7 +44,7 @@ def synthesize(out: Path, train_per_class: int, test_per_class: int, seed: int) 
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 download data/fsdkaggle2018")
-@click.argument("out", type=FOLDER_TO_MAKE)
+@click.argument("out", type=OUTPUT_FOLDER)
 @click.option("--mirror", metavar="URL", help="Address of the archives.  [default: Zenodo record 2552860]")
 def download(out: Path, mirror: str | None) -> None:
     """Download FSDKaggle2018 to the folder OUT.
@@ -55,7 +55,7 @@ def download(out: Path, mirror: str | None) -> None:
     from dcase2018.data.fsdkaggle2018 import ZENODO, download
 
     names = download(out, mirror or ZENODO)
-    say(f"{out}: downloaded {', '.join(names)}" if names else f"{out}: complete, nothing to download")
+    print_line(f"{out}: downloaded {', '.join(names)}" if names else f"{out}: complete, nothing to download")
 
 
 class Columns(click.ParamType):
@@ -118,7 +118,7 @@ def make_labels(source: Path, labels: Path, pattern: str | None, columns: dict[s
     write_table(labels, table)
     counts = multi_hot(table, class_names(table)).sum(axis=0)
     per_class = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else min(counts)
-    say(f"{labels}: {len(table)} clips, {len(counts)} classes, {per_class} clips per class")
+    print_line(f"{labels}: {len(table)} clips, {len(counts)} classes, {per_class} clips per class")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
@@ -134,7 +134,7 @@ def class_map(labels: Path, out: Path) -> None:
     check_output(out, labels)
     classes = class_names(read_labels(labels))
     write_class_map(out, classes)
-    say(f"{out}: {len(classes)} classes")
+    print_line(f"{out}: {len(classes)} classes")
 
 
 @click.command(
@@ -144,12 +144,12 @@ def class_map(labels: Path, out: Path) -> None:
     "  dcase2018 split data/train.csv splits --folds 5     splits/fold-1/train.csv, ...",
 )
 @click.argument("labels", type=INPUT)
-@click.argument("out", type=FOLDER_TO_MAKE)
+@click.argument("out", type=OUTPUT_FOLDER)
 @click.option(
     "--fraction",
     default=0.1,
     show_default=True,
-    type=Finite(0, 1, min_open=True, max_open=True),
+    type=FiniteFloat(0, 1, min_open=True, max_open=True),
     help="Fraction of the clips for validation.",
 )
 @click.option("--folds", "n_folds", type=click.IntRange(2, 100), help="Write this many folds instead.")
@@ -178,4 +178,5 @@ def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: i
         check_output(folder / "validation.csv", labels)
         write_table(folder / "train.csv", table[~is_validation])
         write_table(folder / "validation.csv", table[is_validation])
-        say(f"{folder}: {(~is_validation).sum()} training clips, {is_validation.sum()} validation clips")
+        n_train, n_validation = (~is_validation).sum(), is_validation.sum()
+        print_line(f"{folder}: {n_train} training clips, {n_validation} validation clips")

@@ -9,14 +9,14 @@ import click
 from dcase2018.cli.common import (
     FILE,
     FOLDER,
-    FOLDER_TO_MAKE,
     INPUT,
+    OUTPUT_FOLDER,
     Command,
     check_output,
+    extra_store_option,
     jobs_option,
-    say,
+    print_line,
     scoring_options,
-    store_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
@@ -64,7 +64,7 @@ def _check_table_output(output: Path | None, *inputs: Path) -> None:
     help="Write label, top three and AP@3 of each clip to this CSV.",
 )
 @scoring_options
-@store_option
+@extra_store_option
 def evaluate(
     store: Path,
     labels_csv: Path,
@@ -99,7 +99,7 @@ def evaluate(
 
     evaluation = evaluate(ensemble, labels)
     table = score_table(evaluation)
-    say(format_table(table))
+    print_line(format_table(table))
     if output:
         write_score_table(output, table)
     if clips_csv:
@@ -132,7 +132,7 @@ def evaluate(
 )
 @click.option("--calibrate", is_flag=True, help="Calibrate the scores of --scores-output.")
 @scoring_options
-@store_option
+@extra_store_option
 def predict(
     store: Path,
     runs: tuple[Path, ...],
@@ -179,7 +179,7 @@ def predict(
     write_submission(submission_csv, scores)
     if scores_csv:
         write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
-    say(f"{submission_csv}: {len(fnames)} clips")
+    print_line(f"{submission_csv}: {len(fnames)} clips")
 
 
 @click.command(
@@ -192,12 +192,12 @@ def predict(
 @labels_argument
 @runs_argument
 @click.option(
-    "-o", "--output", type=FOLDER_TO_MAKE, metavar="FOLDER", required=True, help="Report folder to write."
+    "-o", "--output", type=OUTPUT_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
 )
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players.")
 @jobs_option("Processes that plot the clips")
 @scoring_options
-@store_option
+@extra_store_option
 def report(
     store: Path,
     labels_csv: Path,
@@ -225,7 +225,7 @@ def report(
     load_keras()
     from dcase2018.report.writer import report
 
-    say(str(report(ensemble, labels, output, audio, jobs or -1)))
+    print_line(str(report(ensemble, labels, output, audio, jobs or -1)))
 
 
 @click.command(
@@ -252,6 +252,6 @@ def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv
     classes = read_class_map(class_map_csv) if class_map_csv else None
     table = score_table(evaluate_submission(submission, labels_csv, classes))
     table = table.drop(columns=["map", "lwlrap"], errors="ignore")  # they need all scores, not three ranks
-    say(format_table(table))
+    print_line(format_table(table))
     if output:
         write_score_table(output, table)

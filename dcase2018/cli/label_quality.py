@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import FILE, INPUT, Command, Finite, check_output, say
+from dcase2018.cli.common import FILE, INPUT, Command, FiniteFloat, check_output, print_line
 
 N_PRINTED = 10  # label issues
 
@@ -45,9 +45,9 @@ def find_label_issues(
     write_table(output, issues)
     if len(issues):
         printed = issues[["rank", "fname", "label", "issue_probability", "reason"]].head(N_PRINTED)
-        say(printed.to_string(index=False, float_format="{:.3f}".format))
+        print_line(printed.to_string(index=False, float_format="{:.3f}".format))
     n_wrong = issues["issue_probability"].sum()
-    say(f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong")
+    print_line(f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong")
 
 
 @click.command(
@@ -64,7 +64,7 @@ def find_label_issues(
     "--confidence",
     default=0.7,
     show_default=True,
-    type=Finite(0, 1),
+    type=FiniteFloat(0, 1),
     help="Least probability of another class that replaces the label.",
 )
 def correct_labels(labels_csv: Path, out_of_fold_csv: Path, output: Path, confidence: float) -> None:
@@ -86,4 +86,4 @@ def correct_labels(labels_csv: Path, out_of_fold_csv: Path, output: Path, confid
     corrected = correct_labels(read_labels(labels_csv), read_out_of_fold(out_of_fold_csv), confidence)
     write_table(output, corrected.labels)
     write_table(changes_csv, corrected.changes)
-    say(f"{output}: {len(corrected.changes)} of {len(corrected.labels)} labels changed")
+    print_line(f"{output}: {len(corrected.changes)} of {len(corrected.labels)} labels changed")

@@ -268,7 +268,7 @@ def test_compare_rejects_invalid_input(toy_pipeline: ToyPipeline, scored: Path, 
     assert "--audio requires --report" in message
     other = tmp_path / "other.json"
     shutil.copy(better, other)
-    assert "is read and would be overwritten" in run_fails(2, *compare_files, run, other, "-o", other)
+    assert "is an input and would be overwritten" in run_fails(2, *compare_files, run, other, "-o", other)
     other.write_text(run.read_text().replace("Bark", "Growl", 1))
     message = run_fails(2, *compare_files, run, other)
     assert f"the classes of {other} are not those of {run}: Bark, Growl" in message

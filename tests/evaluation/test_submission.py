@@ -162,7 +162,7 @@ def test_score_rejects_invalid_input(toy_pipeline: ToyPipeline, tmp_path: Path) 
     message = run_fails(2, *score, tmp_path / "t.csv")
     assert "line 2: label 'Growl' is not among the 41 classes\n" in message
     assert "and 64 more" in message
-    assert "is read and would be overwritten" in run_fails(2, *score, path)
+    assert "is an input and would be overwritten" in run_fails(2, *score, path)
     assert "must end in .csv or .json" in run_fails(2, *score, tmp_path / "t.txt")
     assert not (tmp_path / "t.csv").exists()
 
