@@ -192,7 +192,7 @@ def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyP
     clips = experiment.validation
     assert clips
     kept = StorePredictor(run, run.load_for_inference(30), store).scores(clips.rows)
-    assert Calibration.load(run.path).temperature == fit_temperature(kept, clips.y_true, exclusive=True)
+    assert Calibration.load(run.path).temperature == fit_temperature(kept, clips.y_true, is_single_label=True)
     last = StorePredictor(run, run.load_for_inference(run.checkpoints[-1]), store).scores(clips.rows)
     assert fit_temperature(last, clips.y_true, True) != fit_temperature(kept, clips.y_true, True)
 
