@@ -275,7 +275,7 @@ def check_output(output: Path | None, *inputs: Path | None) -> None:
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".partial-{output.name}-"):
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{output.name}.", suffix=".tmp"):
             pass
     except OSError as error:
         error.filename = str(output)

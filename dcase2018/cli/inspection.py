@@ -30,7 +30,7 @@ def _tell_store(path: Path, verify: bool) -> None:
 
     store = Store(path)
     seconds = store.lengths.sum() * store.feature_config.stft_hop_seconds
-    say(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
+    say(f"{path}: written by {store.created_by}, {path.stat().st_size / 1e6:.1f} MB")
     say(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
     _tell_settings("feature_config", store.feature_config)
     for fname, problem in zip(store.fnames, store.errors, strict=True):

@@ -18,7 +18,8 @@ from dcase2018.batching.windows import AllWindows, iter_batches, sliding_windows
 from dcase2018.data.audio import AudioReader, AudioReadError, describe_error
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.store import DeferredErrorFile, Store
+from dcase2018.features.store import Store
+from dcase2018.features.store_writer import DeferredErrorFile
 from dcase2018.inference.audio_tagger import INFERENCE_BATCH, FailedFile, Hearing
 from dcase2018.inference.output_formats import quoted
 from dcase2018.runs.run import Run

@@ -11,7 +11,6 @@ events/           for TensorBoard
 """
 
 import dataclasses
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,14 @@ from dcase2018.features.config import FeatureConfig
 from dcase2018.models.hparams import MAX_EPOCHS, HParams
 from dcase2018.runs.model_io import is_complete, load_model, shapes
 from dcase2018.runs.training_state import EpochLog, TrainingState, read_history
-from dcase2018.utils.atomic import StrPath, ensure_writable, exclusive_lock, remove, write_json
+from dcase2018.utils.atomic import (
+    StrPath,
+    ensure_writable,
+    exclusive_lock,
+    remove,
+    remove_leftovers,
+    write_json,
+)
 from dcase2018.utils.config import Constraint, NonNegativeInt, diff, from_dict, read_json_object
 from dcase2018.utils.errors import InputError
 
@@ -124,8 +130,8 @@ class Run:
             else:
                 clear_run(self.path)
                 self.save()
-            for partial in self.path.glob("checkpoints/.partial-*"):  # of a training that was killed
-                shutil.rmtree(partial)
+            remove_leftovers(self.path / "*")
+            remove_leftovers(self.path / "checkpoints" / "*")
             yield
 
     def matches_existing(self, force: bool = False) -> bool:

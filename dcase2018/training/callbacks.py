@@ -20,7 +20,7 @@ from dcase2018.runs.run import Run
 from dcase2018.runs.tensorboard import TensorBoardWriter
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria, TrainingState
 from dcase2018.training.experiment import Experiment
-from dcase2018.utils.atomic import atomic_directory
+from dcase2018.utils.atomic import atomic_directory, temporary_path
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import StopFlag
@@ -174,6 +174,6 @@ def score(run: Run, model: keras.Model, clips: LabeledDataset) -> float:
 
 def _remove(checkpoint: Path) -> None:
     """Remove a checkpoint so that a half-removed one is never taken for a whole one."""
-    gone = checkpoint.with_name(f".partial-{checkpoint.name}")
+    gone = temporary_path(checkpoint)
     checkpoint.rename(gone)
     shutil.rmtree(gone)

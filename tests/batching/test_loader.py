@@ -18,7 +18,8 @@ from dcase2018.batching.loader import BatchLoader
 from dcase2018.batching.sampler import EpochSampler
 from dcase2018.batching.windows import AllWindows, RandomCrops, count_examples, iter_batches
 from dcase2018.features.config import FeatureConfig
-from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.features.store import ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
 from dcase2018.models.hparams import HParams
 
 RECIPE = FeatureConfig(mel_bands=3)
@@ -174,12 +175,11 @@ def test_keras_is_served_the_same_by_any_number_of_workers(tmp_path: Path, worke
 
 def test_a_compressed_store_serves_the_same(tmp_path: Path) -> None:
     whole = make_batches(tmp_path, 5)
-    with h5py.File(tmp_path / "s.h5") as source, h5py.File(tmp_path / "packed.h5", "w") as target:
+    with h5py.File(tmp_path / "s.h5") as source, h5py.File(tmp_path / "packed.h5", "w", libver=("v110", "v110")) as target:
         for name in source:
             if name != "frames":
                 source.copy(name, target)
         target.attrs.update(source.attrs)
-        target.attrs["format"] = 1  # which needs no seal
         target.create_dataset("frames", data=source["frames"][:], chunks=(16, 3), compression="gzip")
     store = Store(tmp_path / "packed.h5")
     assert stream(batches_of(store, 5), 20) == stream(whole, 20)

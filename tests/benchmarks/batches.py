@@ -21,7 +21,8 @@ from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.cli.keras_setup import keep_freed_memory
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
-from dcase2018.features.store import Store, write_store
+from dcase2018.features.store import Store
+from dcase2018.features.store_writer import write_store
 from dcase2018.models.hparams import PRESETS, HParams
 
 Way = Callable[[int], object]
@@ -71,7 +72,7 @@ class Idle(keras.Model):
 def ten_times(store: Store, path: Path) -> Store:
     """A store with every clip ten times."""
     rows = [row for _ in range(10) for row in range(len(store))]
-    entries = [dataclasses.replace(store.entry(row), fname=f"{n}.wav") for n, row in enumerate(rows)]
+    entries = [dataclasses.replace(store.record(row), fname=f"{n}.wav") for n, row in enumerate(rows)]
     write_store(path, store.feature_config, entries, (store.frames_of(row) for row in rows), fsync=False)
     return Store(path)
 

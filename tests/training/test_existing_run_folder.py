@@ -94,7 +94,7 @@ def test_a_network_of_another_shape_is_refused(store: Store) -> None:
 def test_what_a_killed_writer_left_is_no_run(store: Store) -> None:
     experiment = plan(store, "run")
     experiment.run.path.mkdir()
-    (experiment.run.path / ".partial-run.json").write_text("{")
+    (experiment.run.path / ".run.json.0a1b2c3d.tmp").write_text("{")
     assert fit(experiment, StoppingCriteria(max_steps=1)) == "1 steps are done"
     events = EventAccumulator(str(experiment.run.path / "events"))
     events.Reload()

@@ -16,7 +16,8 @@ import dcase2018.training.fit as fit_module
 from dcase2018.data.labels import multi_hot
 from dcase2018.evaluation.calibration import Calibration, calibrate_scores, calibration_error, fit_temperature
 from dcase2018.evaluation.metrics import ranking
-from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.features.store import ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import StorePredictor, predict
 from dcase2018.models.architectures import MODELS
