@@ -128,7 +128,7 @@ def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> No
     assert 70 < backwards.sum() < 130
     np.testing.assert_array_equal(flipped[~backwards], x[~backwards])
     exec(field.strip(), space)
-    assert space["flip_share"].metadata["rule"].allows(0.5)
+    assert space["flip_share"].metadata["constraint"].is_valid(0.5)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import EMPTY, ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
-from dcase2018.utils.atomic import StrPath, ensure_writable, open_atomic, work_directory
+from dcase2018.utils.atomic import StrPath, ensure_writable, open_atomic, remove_leftovers, work_directory
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.parallel import parallel_pool
 from dcase2018.utils.progress import Progress
@@ -313,6 +313,7 @@ def _contiguous_spans(clips: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray
 def _write_failures_csv(store_path: Path, failed: dict[str, str]) -> None:
     """Write `STORE.failed.csv`, or remove that of an earlier run if no clip failed."""
     path = store_path.with_suffix(".failed.csv")
+    remove_leftovers(path)
     if not failed:
         path.unlink(missing_ok=True)
         return

@@ -91,7 +91,7 @@ class Run:
             values = read_json_object(file)
             if values.pop("format", None) != FORMAT:
                 raise InputError(f"it is not of run format {FORMAT}")
-            run = from_dict(cls, values, given={"path": path})
+            run = from_dict(cls, values, {"path": path})
             if len(run.class_counts) != len(run.classes) or not sum(run.class_counts):
                 raise InputError("class_counts must have clips, and a number for each of the classes")
         except (FileNotFoundError, NotADirectoryError):

@@ -68,7 +68,7 @@ def test_a_hyperparameter_of_training_given_to_extract(toy_pipeline: ToyPipeline
     message = run_fails(
         2, "extract", toy_pipeline.data / "audio_test", tmp_path / "s.h5", "--hparams", "lr=1"
     )
-    assert "lr does not belong here: it belongs to training; give it to dcase2018 fit" in message
+    assert "lr does not belong here: it belongs to training; pass it to dcase2018 fit" in message
 
 
 def test_fit_refuses(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_fit_refuses(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     unknown = tmp_path / "unknown.csv"
     unknown.write_text("fname,label\nnowhere.wav,Bark\n")
     assert "clip 'nowhere.wav' is not in" in run_fails(2, "fit", toy_pipeline.train, unknown, out)
-    assert "lr=quick is no number" in run_fails(
+    assert "lr=quick is not a number" in run_fails(
         2, "fit", toy_pipeline.train, toy_pipeline.labels, out, "--hparams", "lr=quick"
     )
     assert "is no feature store; name the store" in run_fails(

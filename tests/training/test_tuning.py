@@ -37,9 +37,9 @@ def test_ranges_and_choices() -> None:
     for text, message in (
         ("rate=1:2", "'rate' is unknown; known here: example_window_seconds, "),
         ("lr", "'lr' is not name=low:high or name=this|that"),
-        ("lr=1:fast", "lr=fast is no number: it must be > 0 and <= 10"),
-        ("nh=8:9.5", "nh=9.5 is no whole number"),
-        ("batch_size=8|many", "batch_size=many is no whole number"),
+        ("lr=1:fast", "lr=fast is not a number: it must be > 0 and <= 10"),
+        ("nh=8:9.5", "nh=9.5 is not a whole number"),
+        ("batch_size=8|many", "batch_size=many is not a whole number"),
         ("dropout=0:2", "dropout=2.0 is not allowed: it must be >= 0 and <= 0.95"),
         (
             "clip_pooling=geometric_mean|median",
