@@ -230,7 +230,7 @@ def test_history_and_validation(toy_pipeline: ToyPipeline) -> None:
 
     held_out = read_labels(toy_pipeline.validation)
     truth = multi_hot(held_out, CLASSES)
-    for checkpoint, expected in ((None, history["val_map3"].iloc[-1]), ("best", history["val_map3"].max())):
+    for checkpoint, expected in ((None, history["map3"].iloc[-1]), ("best", history["map3"].max())):
         scores = StorePredictor(run, run.load_for_inference(checkpoint), store).scores(
             store.rows_of(held_out["fname"])
         )
@@ -247,12 +247,12 @@ def test_checkpoints_the_last_thirty(toy_pipeline: ToyPipeline) -> None:
 def test_events_for_tensorboard(toy_pipeline: ToyPipeline) -> None:
     events = EventAccumulator(str(toy_pipeline.run / "events"))
     events.Reload()
-    assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "val_map3"}
+    assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "map3"}
     for name in ("loss", "learning_rate"):
         assert [event.step for event in events.Scalars(name)] == [1, 50, 100, 150]
     history = pd.read_csv(toy_pipeline.run / "history.csv")
     np.testing.assert_allclose(
-        [event.value for event in events.Scalars("val_map3")], history["val_map3"], rtol=1e-6
+        [event.value for event in events.Scalars("map3")], history["map3"], rtol=1e-6
     )
 
 

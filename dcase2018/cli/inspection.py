@@ -51,7 +51,7 @@ def _tell_run(path: Path) -> None:
         f" {state.step} steps in {state.seconds:.0f} s"
     )
     if state.best:
-        say(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
+        say(f"best     validation MAP@3 {state.best['map3']:.4f} in epoch {state.best['epoch']}")
     model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
     load_keras()
     from dcase2018.models.architectures import count_kernel_weights, count_macs

@@ -241,8 +241,8 @@ def _train(
     scores: dict[int, float] = {}
 
     def report(row: EpochLog) -> None:
-        scores[row["epoch"]] = row["val_map3"]
-        trial.report(row["val_map3"], row["epoch"])
+        scores[row["epoch"]] = row["map3"]
+        trial.report(row["map3"], row["epoch"])
         if trial.should_prune():
             raise optuna.TrialPruned
 
@@ -255,7 +255,7 @@ def _train(
     except Dcase2018Error as error:  # such as a loss that became infinite
         return Outcome(number, scores, problem=str(error))
     best = experiment.run.state().best
-    return Outcome(number, scores, best["val_map3"] if best else 0.0)
+    return Outcome(number, scores, best["map3"] if best else 0.0)
 
 
 def _compared_with(others: Sequence[optuna.trial.FrozenTrial]) -> optuna.Trial:

@@ -57,7 +57,7 @@ def damages(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for wrong in wrongs(kept, last):
             holder[last] = wrong
             yield f"{path}={wrong!r:.20}", json.dumps(changed)
-        if isinstance(holder, dict) and path[0] != "permanent_checkpoints" and last not in ("val_map3",):
+        if isinstance(holder, dict) and path[0] != "permanent_checkpoints" and last not in ("map3",):
             del holder[last]
             yield f"{path} removed", json.dumps(changed)
         holder[last] = kept

@@ -206,7 +206,7 @@ def test_folds_of_another_number_do_not_join(
     with pytest.raises(InputError, match="fold-3 is none of these 2 folds, and would join their ensemble"):
         remove_stale_folds(folder, fewer, force=False)
     assert (folder / "fold-3" / "model.keras").exists()
-    remove_stale_folds(folder, fewer, force=True)
+    remove_stale_folds(folder, fewer, overwrite=True)
     assert not (folder / OUT_OF_FOLD_CSV).exists()
     assert list_dir(folder / "fold-3") == ["notes.txt"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_fit import PRESET, assert_same, labels, make_store, plan, weights
+from test_fit import PRESET, assert_same, labels, make_experiment, make_store, weights
 
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import Preset
@@ -28,19 +28,19 @@ def contents(run: Run) -> dict[str, bytes]:
 
 
 def test_a_finished_run_whose_checkpoints_are_gone_is_left_alone(store: Store) -> None:
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
     fit(experiment)
     shutil.rmtree(experiment.run.path / "checkpoints")
     before = contents(experiment.run)
-    assert fit(experiment) == fit(experiment, force=True) == "all 4 epochs are done"
-    more = plan(store, "run", Preset("mlp", PRESET.hparams, 5))
+    assert fit(experiment) == fit(experiment, overwrite=True) == "all 4 epochs are done"
+    more = make_experiment(store, "run", Preset("mlp", PRESET.hparams, 5))
     with pytest.raises(
         InputError, match="cannot go on since its checkpoints are gone; name another folder, or"
     ):
         fit(more)
     assert contents(experiment.run) == before
-    assert fit(more, force=True) == "all 5 epochs are done"
-    whole = plan(store, "whole", Preset("mlp", PRESET.hparams, 5))
+    assert fit(more, overwrite=True) == "all 5 epochs are done"
+    whole = make_experiment(store, "whole", Preset("mlp", PRESET.hparams, 5))
     fit(whole)
     assert_same(whole.run, more.run)
 
@@ -50,7 +50,7 @@ def test_a_finished_run_whose_checkpoints_are_gone_is_left_alone(store: Store) -
     ["", "epoch\n1\n", "epoch,step,loss,learning_rate,seconds\n1,2,3,4\n", "\0", "epoch,step\n\xff,1\n"],
 )
 def test_a_damaged_history(store: Store, text: str) -> None:
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
     fit(experiment)
     table = experiment.run.path / "history.csv"
     table.write_text(text, "latin-1")
@@ -61,7 +61,7 @@ def test_a_damaged_history(store: Store, text: str) -> None:
 
 
 def test_a_network_that_was_damaged_is_written_anew(store: Store) -> None:
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
     fit(experiment)
     before = weights(experiment.run)
     model = experiment.run.path / "model.keras"
@@ -82,7 +82,7 @@ def test_a_network_of_another_shape_is_refused(store: Store) -> None:
     few = labels()
     few["label"] = [f"class {i % 2}" for i in range(30)]
     two = Experiment.create(store.path.with_name("two"), Preset("mlp", PRESET.hparams, 1), store, few)
-    mine = plan(store, "mine", Preset("mlp", PRESET.hparams, 1))
+    mine = make_experiment(store, "mine", Preset("mlp", PRESET.hparams, 1))
     for experiment in (mine, long, two):
         fit(experiment)
     for other in (long, two):
@@ -92,7 +92,7 @@ def test_a_network_of_another_shape_is_refused(store: Store) -> None:
 
 
 def test_what_a_killed_writer_left_is_no_run(store: Store) -> None:
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
     experiment.run.path.mkdir()
     (experiment.run.path / ".partial-run.json").write_text("{")
     assert fit(experiment, StoppingCriteria(max_steps=1)) == "1 steps are done"

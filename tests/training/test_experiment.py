@@ -33,8 +33,8 @@ def plan(store: Store, weights: list[str] | None = None, **hparams: object) -> E
 
 
 def test_unverified_clips_count_less(store: Store) -> None:
-    assert plan(store).weights.tolist() == [1, 1, 1, 1]
-    assert plan(store, unverified_weight=0.25).weights.tolist() == [1, 0.25, 1, 0.25]
+    assert plan(store).sample_weights.tolist() == [1, 1, 1, 1]
+    assert plan(store, unverified_weight=0.25).sample_weights.tolist() == [1, 0.25, 1, 0.25]
 
 
 def test_weights_of_the_label_file_take_the_place_of_one_for_all(
@@ -44,7 +44,7 @@ def test_weights_of_the_label_file_take_the_place_of_one_for_all(
     given = plan(store, ["1", "0.5", "0", "0.25"], unverified_weight=0.65, class_balance="loss_weight")
     np.testing.assert_allclose(given.weights, [2, 1 / 3, 0, 1 / 6], rtol=1e-6)
     assert "unverified_weight has no effect: the label file has a weight for each clip" in caplog.text
-    assert plan(store, ["1", "0.5", "0", "0.25"], unverified_weight=0).weights.tolist() == [1, 0.5, 0, 0.25]
+    assert plan(store, ["1", "0.5", "0", "0.25"], unverified_weight=0).sample_weights.tolist() == [1, 0.5, 0, 0.25]
     with pytest.raises(InputError, match="leaves no clip to learn from: every weight is 0"):
         plan(store, ["0"] * 4)
 

@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Store:
     return make_store(tmp_path / "s.h5")
 
 
-def plan(store: Store, name: str, preset: Preset = PRESET, **settings: object) -> Experiment:
+def make_experiment(store: Store, name: str, preset: Preset = PRESET, **settings: object) -> Experiment:
     return Experiment.create(store.path.with_name(name), preset, store, labels(), **settings)
 
 
@@ -71,7 +71,7 @@ def assert_same(a: Run, b: Run) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights(store: Store) -> None:
-    a, b, c = (plan(store, name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    a, b, c = (make_experiment(store, name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     for experiment in (a, b, c):
         assert fit(experiment) == "all 4 epochs are done"
     assert_same(a.run, b.run)
@@ -120,9 +120,9 @@ def test_a_training_that_is_stopped_again_and_again_ends_the_same(
         dropout=0.2, weight_decay=0.01, normalization="per_band",
     )  # fmt: skip
     preset = Preset("noisy", hparams, epochs=4)
-    whole = plan(store, "whole", preset, validation=labels(range(30, 39)))
+    whole = make_experiment(store, "whole", preset, validation=labels(range(30, 39)))
     fit(whole)
-    parts = plan(store, "parts", preset, validation=labels(range(30, 39)))
+    parts = make_experiment(store, "parts", preset, validation=labels(range(30, 39)))
     for step in (1, 14, 15, 16, 37):  # an epoch has 15
         assert fit(parts, StoppingCriteria(max_steps=step)) == f"{step} steps are done"
         assert parts.run.state().step == step
@@ -133,39 +133,39 @@ def test_a_training_that_is_stopped_again_and_again_ends_the_same(
 
     events = EventAccumulator(str(parts.run.path / "events"))
     events.Reload()
-    assert [event.step for event in events.Scalars("val_map3")] == [15, 30, 45, 60]
+    assert [event.step for event in events.Scalars("map3")] == [15, 30, 45, 60]
 
 
 def test_more_epochs_go_on_if_nothing_depends_on_their_number(store: Store) -> None:
-    whole = plan(store, "whole")
+    whole = make_experiment(store, "whole")
     fit(whole)
     short = Preset("mlp", PRESET.hparams, epochs=2)
-    fit(plan(store, "parts", short))
-    fit(plan(store, "parts"))
-    assert_same(whole.run, plan(store, "parts").run)
+    fit(make_experiment(store, "parts", short))
+    fit(make_experiment(store, "parts"))
+    assert_same(whole.run, make_experiment(store, "parts").run)
     for name, hparams in (
         ("cosine", HParams(lr_schedule="cosine")),
         ("stretch", HParams(verified_finetune_fraction=0.5)),
     ):
-        fit(plan(store, name, Preset("mlp", hparams, epochs=1)))
+        fit(make_experiment(store, name, Preset("mlp", hparams, epochs=1)))
         with pytest.raises(InputError, match="holds another run \\(epochs=2, not 1\\)"):
-            fit(plan(store, name, Preset("mlp", hparams, epochs=2)))
+            fit(make_experiment(store, name, Preset("mlp", hparams, epochs=2)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_keeps_the_state(
     store: Store, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = plan(store, "run")
-    told = callbacks.TrainingCallback._tell
+    experiment = make_experiment(store, "run")
+    told = callbacks.HistoryLogger._log_step
 
-    def tell_and_be_hit(callback: callbacks.TrainingCallback, loss: float) -> None:
+    def tell_and_be_hit(callback: callbacks.HistoryLogger, loss: float) -> None:
         told(callback, loss)
         if callback.state.step == 20:
             os.kill(os.getpid(), number)
 
     handler = signal.getsignal(number)
-    monkeypatch.setattr(callbacks.TrainingCallback, "_tell", tell_and_be_hit)
+    monkeypatch.setattr(callbacks.HistoryLogger, "_log_step", tell_and_be_hit)
     with pytest.raises(Interrupted, match="stopped after step 20; run the same command again") as stopped:
         fit(experiment)
     assert stopped.value.exit_code == 128 + number
@@ -174,18 +174,18 @@ def test_a_signal_ends_the_step_and_keeps_the_state(
     assert not (experiment.run.path / "model.keras").exists()
     monkeypatch.undo()
     fit(experiment)
-    whole = plan(store, "whole")
+    whole = make_experiment(store, "whole")
     fit(whole)
     assert_same(whole.run, experiment.run)
 
 
 def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.7, 0.6, 0.7])
-    monkeypatch.setattr(callbacks, "score", lambda run, model, clips: next(scores))
-    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(30, 36)))
-    assert fit(experiment, StoppingCriteria(patience=2)) == "validation has not risen for 2 epochs"
+    monkeypatch.setattr(callbacks, "validation_map3", lambda run, model, clips: next(scores))
+    experiment = make_experiment(store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(30, 36)))
+    assert fit(experiment, StoppingCriteria(patience=2)) == "validation MAP@3 has not increased for 2 epochs"
     run = experiment.run
-    assert history(run)["val_map3"].tolist() == [0.5, 0.7, 0.6, 0.7]
+    assert history(run)["map3"].tolist() == [0.5, 0.7, 0.6, 0.7]
     best = keras.saving.load_model(run.checkpoint_dir(30) / "model.keras")
     for mine, theirs in zip(weights(run), best.weights, strict=True):
         np.testing.assert_array_equal(mine, keras.ops.convert_to_numpy(theirs))
@@ -231,7 +231,7 @@ def test_a_temperature_mends_what_a_network_says_of_clips_that_neither_has_seen(
 
 
 def test_minutes_end_a_training(store: Store) -> None:
-    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 10**6))
+    experiment = make_experiment(store, "run", Preset("mlp", PRESET.hparams, 10**6))
     assert fit(experiment, StoppingCriteria(max_minutes=0.01)).endswith(" minutes are over")
     state = experiment.run.state()
     assert 0 < state.step < 10**5
@@ -240,27 +240,27 @@ def test_minutes_end_a_training(store: Store) -> None:
 
 
 def test_a_class_map_sets_the_order_and_may_name_more(store: Store) -> None:
-    experiment = plan(store, "run", classes=["class 2", "another", "class 1", "class 0"])
+    experiment = make_experiment(store, "run", classes=["class 2", "another", "class 1", "class 0"])
     fit(experiment)
     assert Run.load(experiment.run.path).class_counts == [10, 0, 10, 10]
     assert experiment.run.load_for_inference().output_shape == (None, 4)
 
 
 def test_a_checkpoint_now_and_then_is_kept_for_good(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callbacks, "CHECKPOINTS_KEPT", 2)
-    a, b = plan(store, "a"), plan(store, "b")
+    monkeypatch.setattr(callbacks, "MAX_CHECKPOINTS", 2)
+    a, b = make_experiment(store, "a"), make_experiment(store, "b")
     fit(a, save_every=3)
     assert a.run.checkpoints == [57, 60]
-    monkeypatch.setattr(callbacks, "LASTING_SECONDS", 0)
+    monkeypatch.setattr(callbacks, "PERMANENT_EVERY_SECONDS", 0)
     fit(b, save_every=3)
     assert b.run.checkpoints == list(range(3, 61, 3))
 
 
 def test_a_loss_that_is_no_number_stops_and_the_last_good_state_stays(tmp_path: Path) -> None:
     store = make_store(tmp_path / "loud.h5", level=1e37)
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
     with pytest.raises(
-        Dcase2018Error, match=r"the loss became (nan|inf) at step \d+; the state after step 0"
+        Dcase2018Error, match=r"the loss is (nan|inf) at step \d+; the last checkpoint is of step 0"
     ):
         fit(experiment)
     assert experiment.run.checkpoints == []
@@ -268,22 +268,22 @@ def test_a_loss_that_is_no_number_stops_and_the_last_good_state_stays(tmp_path: 
 
 
 def test_weights_that_are_no_numbers_are_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = plan(store, "run")
-    told = callbacks.TrainingCallback._tell
+    experiment = make_experiment(store, "run")
+    told = callbacks.HistoryLogger._log_step
 
-    def tell_and_spoil(callback: callbacks.TrainingCallback, loss: float) -> None:
+    def tell_and_spoil(callback: callbacks.HistoryLogger, loss: float) -> None:
         told(callback, loss)
         if callback.state.step == 15:
             callback.model.weights[0].assign(callback.model.weights[0] * np.nan)
 
-    monkeypatch.setattr(callbacks.TrainingCallback, "_tell", tell_and_spoil)
-    with pytest.raises(Dcase2018Error, match=r"weights became NaN or infinite .* the state after step 14 is"):
+    monkeypatch.setattr(callbacks.HistoryLogger, "_log_step", tell_and_spoil)
+    with pytest.raises(Dcase2018Error, match=r"a weight is NaN or infinite at step 15; the last checkpoint is of step 14"):
         fit(experiment, save_every=7)
     assert experiment.run.checkpoints == [7, 14]
 
 
 def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
-    first = plan(store, "first")
+    first = make_experiment(store, "first")
     fit(first)
     other = labels()
     other["label"] = [f"class {i % 2}" for i in range(30)]  # two classes: the output layer does not fit
@@ -304,11 +304,11 @@ def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
     ):
         fit(fresh)
     with pytest.raises(
-        InputError, match="freeze=backbone keeps layers as they are; say whose: --pretrained RUN"
+        InputError, match="freeze=backbone requires pretrained weights; add --pretrained RUN"
     ):
         Experiment.create(store.path.with_name("second"), Preset("mlp", settings, 2), store, other)
     with pytest.raises(
-        InputError, match="has no layer that fits the network; give the --model that it is of"
+        InputError, match="has no layer that fits --model cnn; use the --model of that file"
     ):
         fit(
             plan(
@@ -318,24 +318,24 @@ def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
 
 
 def test_two_trainings_of_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
 
-    learn = fit_module._learn
+    learn = fit_module._train
 
     def second(*args: object) -> None:
         with pytest.raises(Dcase2018Error, match="run is being written by another process"):
             fit(experiment)
         learn(*args)
 
-    monkeypatch.setattr(fit_module, "_learn", second)
+    monkeypatch.setattr(fit_module, "_train", second)
     fit(experiment)
 
 
 def test_a_damaged_state_is_named(store: Store) -> None:
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
     fit(experiment, StoppingCriteria(max_steps=5))
     (experiment.run.checkpoint_dir(5) / "state.json").write_text('{"step": 5')
-    with pytest.raises(Dcase2018Error, match=r"step-00000005/state.json is damaged .* to go on from the"):
+    with pytest.raises(Dcase2018Error, match=r"step-00000005/state.json is damaged .* to resume from the"):
         fit(experiment)
 
 
@@ -344,10 +344,10 @@ def test_the_number_of_workers_does_not_matter(store: Store) -> None:
         PRESET.hparams, mixup_alpha=0.3, time_mask=0.2, example_sampling="random_crop"
     )
     preset = Preset("mlp", hparams, 4)
-    one, many = plan(store, "one", preset), plan(store, "many", preset)
+    one, many = make_experiment(store, "one", preset), make_experiment(store, "many", preset)
     fit(one)
-    fit(many, StoppingCriteria(max_steps=6), workers=4)
-    fit(many, workers=3)
+    fit(many, StoppingCriteria(max_steps=6), jobs=4)
+    fit(many, jobs=3)
     assert_same(one.run, many.run)
 
 
@@ -360,9 +360,9 @@ def test_a_batch_may_be_longer_than_an_epoch_of_the_last_stretch(store: Store) -
     assert fit(experiment) == "all 12 epochs are done"
     told = history(experiment.run)
     assert told["epoch"].tolist() == list(range(1, 13))
-    steps = np.cumsum([30] * 6 + [3] * 6) // 8
+    steps = np.cumsum([30 // 8] * 6 + [1] * 6)
     assert told["step"].tolist() == steps.tolist()
-    assert told["val_map3"].notna().all()
+    assert told["map3"].notna().all()
 
 
 def test_all_epochs_may_be_shorter_than_a_batch(store: Store) -> None:
@@ -374,7 +374,7 @@ def test_all_epochs_may_be_shorter_than_a_batch(store: Store) -> None:
 
 
 def test_a_run_may_begin_with_a_checkpoint(store: Store) -> None:
-    first = plan(store, "first", validation=labels(range(30, 36)))
+    first = make_experiment(store, "first", validation=labels(range(30, 36)))
     fit(first, save_every=5)
     for checkpoint in (5, "best"):
         initial = InitialWeights.find(first.run.path, checkpoint)
@@ -392,7 +392,7 @@ def test_a_run_may_begin_with_a_checkpoint(store: Store) -> None:
             np.testing.assert_allclose(mine, begun, atol=1e-6)
     with pytest.raises(InputError, match=r"does not exist; --checkpoint takes the steps 5, "):
         InitialWeights.find(first.run.path, 4)
-    with pytest.raises(InputError, match="is neither a run's folder nor YAMNet's weights"):
+    with pytest.raises(InputError, match="is neither a run folder nor YAMNet weights"):
         InitialWeights.find(Path("yamnet.h5"), "best")
 
 
@@ -400,5 +400,5 @@ def test_a_step_that_does_not_fit_into_memory_is_told(
     store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit_module.os, "sysconf", lambda name: 100)
-    fit(plan(store, "run"), StoppingCriteria(max_steps=1))
+    fit(make_experiment(store, "run"), StoppingCriteria(max_steps=1))
     assert "a step of 8 examples needs an estimated 0 GB of memory, and this machine has 0 GB" in caplog.text

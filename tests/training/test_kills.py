@@ -13,17 +13,17 @@ from conftest import ToyPipeline, list_dir
 
 FIT = """
 import os, signal, sys
-from dcase2018.runs import training_state as state
-from dcase2018.training import fit as fitting, callbacks as trainer
+from dcase2018.runs import training_state
+from dcase2018.training import callbacks, fit
 from dcase2018.cli.main import main
 
 moments = {
-    "in an epoch": (trainer.Trainer, "_tell"),
-    "writing a checkpoint": (state.State, "save"),
-    "writing the best network": (trainer, "save_model"),
-    "between checkpoint and history": (trainer, "write_table"),
-    "removing a checkpoint": (trainer.shutil, "rmtree"),
-    "publishing the network": (fitting, "_publish"),
+    "in an epoch": (callbacks.HistoryLogger, "_log_step"),
+    "writing a checkpoint": (training_state.TrainingState, "save"),
+    "writing the best model": (callbacks, "save_model"),
+    "between checkpoint and history": (callbacks, "write_table"),
+    "deleting a checkpoint": (callbacks.shutil, "rmtree"),
+    "writing the final model": (fit, "_save_final"),
 }
 moment, left = sys.argv[1], int(sys.argv[2])
 owner, name = moments[moment]
@@ -37,7 +37,7 @@ def work_or_die(*args, **kwargs):
     return work(*args, **kwargs)
 
 setattr(owner, name, work_or_die)
-trainer.CHECKPOINTS_KEPT = 3
+callbacks.MAX_CHECKPOINTS = 3
 del sys.argv[1:3]
 main()
 """
@@ -61,15 +61,15 @@ def test_a_killed_training_ends_as_an_undisturbed_one(toy_pipeline: ToyPipeline,
     for moment, left in (
         ("in an epoch", 19),
         ("writing a checkpoint", 2),
-        ("writing the best network", 0),
+        ("writing the best model", 0),
         ("between checkpoint and history", 3),
-        ("removing a checkpoint", 1),
-        ("publishing the network", 0),
+        ("deleting a checkpoint", 1),
+        ("writing the final model", 0),
     ):
         assert fit("killed", moment, left) == -signal.SIGKILL, moment
     assert fit("killed") == 0
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    columns = ["epoch", "step", "loss", "learning_rate", "val_map3"]
+    columns = ["epoch", "step", "loss", "learning_rate", "map3"]
     last = max(whole.glob("checkpoints/step-*")).relative_to(whole)
     for name in ("model.keras", "best.keras", last / "model.keras"):
         a, b = (keras.saving.load_model(run / name) for run in (whole, killed))

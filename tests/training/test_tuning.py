@@ -97,7 +97,7 @@ def told(folder: Path) -> list[optuna.trial.FrozenTrial]:
             continue
         run = Run.load(folder / f"trial-{trial.number}")
         assert run.hparams.lr == trial.params["lr"]
-        scores = {row["epoch"]: row["val_map3"] for row in run.history()}
+        scores = {row["epoch"]: row["map3"] for row in run.history()}
         assert trial.intermediate_values == pytest.approx(scores | trial.intermediate_values)
         assert trial.state.name == "PRUNED" or trial.value == max(scores.values())
     return trials
