@@ -170,7 +170,7 @@ def test_workers_end_with_what_started_them(
     assert committed(tmp_path)
     if number == signal.SIGTERM:
         assert at_work.returncode == 143
-        assert message.splitlines()[-1].startswith("dcase2018: stopped; what was finished is kept")
+        assert message.splitlines()[-1].startswith("dcase2018: stopped; run the same command again")
         assert "Traceback" not in message
 
 
