@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import EXISTING, FOLDER, Command, say
+from dcase2018.cli.common import EXISTING, FOLDER, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
 
@@ -30,15 +30,15 @@ def _tell_store(path: Path, verify: bool) -> None:
 
     store = Store(path)
     seconds = store.lengths.sum() * store.feature_config.stft_hop_seconds
-    say(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
-    say(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
+    print_line(f"{path}: written by {store.writer}, {path.stat().st_size / 1e6:.1f} MB")
+    print_line(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
     _tell_settings("feature_config", store.feature_config)
     for fname, problem in zip(store.fnames, store.errors, strict=True):
         if problem:
-            say(f"problem  {fname}: {problem}")
+            print_line(f"problem  {fname}: {problem}")
     if verify:
         store.verify()
-        say("verified all checksums hold")
+        print_line("verified all checksums hold")
 
 
 def _tell_run(path: Path) -> None:
@@ -46,12 +46,12 @@ def _tell_run(path: Path) -> None:
 
     run = Run.load(path)
     state = run.state()
-    say(
+    print_line(
         f"{path}: {run.model}, {len(state.history)} of {run.epochs} epochs,"
         f" {state.step} steps in {state.seconds:.0f} s"
     )
     if state.best:
-        say(f"best     validation MAP@3 {state.best['map3']:.4f} in epoch {state.best['epoch']}")
+        print_line(f"best     validation MAP@3 {state.best['map3']:.4f} in epoch {state.best['epoch']}")
     model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
     load_keras()
     from dcase2018.models.architectures import count_kernel_weights, count_macs
@@ -59,18 +59,18 @@ def _tell_run(path: Path) -> None:
     network = run.load_checkpoint(model)
     hop = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.stft_hop_seconds
     products = count_macs(network)
-    say(f"weights  {network.count_params():,}, of which {count_kernel_weights(network):,} multiply")
-    say(
+    print_line(f"weights  {network.count_params():,}, of which {count_kernel_weights(network):,} multiply")
+    print_line(
         f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
     )
-    say(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
+    print_line(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
     _tell_settings("hparams", run.hparams)
     _tell_settings("feature_config", run.feature_config)
 
 
 def _tell_settings(title: str, settings: object) -> None:
     for name, value in dataclasses.asdict(settings).items():  # type: ignore[call-overload]
-        say(f"{title:8} {name} = {value}")
+        print_line(f"{title:8} {name} = {value}")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")
@@ -80,4 +80,4 @@ def plot(run: Path) -> None:
     from dcase2018.report.history_plot import plot_history
     from dcase2018.runs.run import Run
 
-    say(str(plot_history(Run.load(run))))
+    print_line(str(plot_history(Run.load(run))))

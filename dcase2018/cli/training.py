@@ -10,15 +10,15 @@ import click
 
 from dcase2018.cli.common import (
     EXISTING,
-    FOLDER_TO_MAKE,
     INPUT,
+    OUTPUT_FOLDER,
     Checkpoint,
     Command,
-    Finite,
+    FiniteFloat,
+    combine_options,
     hparams_help,
-    loaded,
-    options,
-    say,
+    keras_initializer,
+    print_line,
     seed_option,
 )
 from dcase2018.cli.keras_setup import load_keras
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dcase2018.training.cross_validation import Fold
 
 
-preset_options = options(
+preset_options = combine_options(
     click.option(
         "--preset",
         type=click.Choice(list(PRESETS)),
@@ -69,7 +69,7 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
 )
 @click.argument("store", type=INPUT)
 @click.argument("labels_csv", type=INPUT)
-@click.argument("run", type=FOLDER_TO_MAKE)
+@click.argument("run", type=OUTPUT_FOLDER)
 @preset_options
 @click.option("--validation", type=INPUT, help="Score the clips of this label file after each epoch.")
 @click.option(
@@ -88,7 +88,7 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
 @click.option("--fold-column", metavar="COLUMN", help="Take the folds that this column of LABELS_CSV names.")
 @click.option("--fold", type=click.IntRange(1), help="Of the folds, train this one alone.")
 @click.option("--max-steps", type=click.IntRange(1), help="Stop after this many steps.")
-@click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop after so long.")
+@click.option("--max-minutes", type=FiniteFloat(0, min_open=True), help="Stop after so long.")
 @click.option(
     "--patience",
     type=click.IntRange(1),
@@ -176,20 +176,20 @@ def fit(
         from dcase2018.training.cross_validation import plan_folds
 
         planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
-        say(_fit_folds(run, planned, fold, dask_address, limits, save_every, force, workers))
+        print_line(_fit_folds(run, planned, fold, dask_address, limits, save_every, force, workers))
         return
     begin = InitialWeights.find(initial, pretrained_checkpoint) if initial else None
     experiment = Experiment.create(run, chosen, Store(store), labels, held_out, classes, seed, begin)
     over = experiment.stop_reason(limits, force)
     if over:
         os.utime(run / "model.keras")  # for make: it is up to date
-        say(f"{run}: nothing to do: {over}")
+        print_line(f"{run}: nothing to do: {over}")
         return
     load_keras()
     from dcase2018.training.fit import fit
 
     over = fit(experiment, limits, save_every, force, workers=workers)
-    say(f"{run}: trained {chosen.model}: {over}")
+    print_line(f"{run}: trained {chosen.model}: {over}")
 
 
 def _fit_folds(
@@ -208,7 +208,7 @@ def _fit_folds(
 
     remove_stale_folds(path, planned, force)
     chosen = planned[only - 1 : only] if only else planned
-    with make_executors(len(chosen), loaded(), dask_address) as executors:
+    with make_executors(len(chosen), keras_initializer(), dask_address) as executors:
         fit_folds(chosen, limits, save_every, force, workers, executors)
         if only:
             return f"{path}: trained fold {only} of {len(planned)}"
@@ -249,7 +249,7 @@ def _check_choice(
 )
 @click.argument("store", type=INPUT)
 @click.argument("labels_csv", type=INPUT)
-@click.argument("study", type=FOLDER_TO_MAKE)
+@click.argument("study", type=OUTPUT_FOLDER)
 @click.option("--validation", type=INPUT, required=True, help="Score the clips of this label file.")
 @click.option(
     "--search-space",
@@ -260,7 +260,7 @@ def _check_choice(
 )
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trainings in all.")
 @preset_options
-@click.option("--max-minutes", type=Finite(0, min_open=True), help="Stop a training after so long.")
+@click.option("--max-minutes", type=FiniteFloat(0, min_open=True), help="Stop a training after so long.")
 @click.option(
     "--dask", "dask_address", metavar="ADDRESS", help="Train on this Dask cluster, a trial a worker."
 )
@@ -307,6 +307,6 @@ def tune(
         raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
     space = parse_search(search)
     limits = StoppingCriteria(max_minutes=max_minutes)
-    executors = make_executors(trials, loaded(quietly=True), dask_address)
+    executors = make_executors(trials, keras_initializer(quiet=True), dask_address)
     score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, executors)
-    say(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")
+    print_line(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")
