@@ -63,9 +63,7 @@ def time_shift(x: np.ndarray, rng: np.random.Generator, max_fraction: float) -> 
     return x[np.arange(len(x))[:, None], frames]
 
 
-def gain(
-    x: np.ndarray, rng: np.random.Generator, max_db: float, feature_config: FeatureConfig
-) -> np.ndarray:
+def gain(x: np.ndarray, rng: np.random.Generator, max_db: float, feature_config: FeatureConfig) -> np.ndarray:
     """Change the level of each example by at most `max_db`, as if its samples were scaled."""
     factors = 10 ** (rng.uniform(-max_db, max_db, (len(x), 1, 1)) / 20)
     if feature_config.feature == "waveform":

@@ -111,7 +111,9 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path} holds no run; dcase2018 fit makes one") from None
         except InputError as error:
-            raise InputError(f"{file} is damaged or of another version: {error}; train again with --overwrite") from None
+            raise InputError(
+                f"{file} is damaged or of another version: {error}; train again with --overwrite"
+            ) from None
         return run
 
     def save(self) -> None:

@@ -93,7 +93,8 @@ def remove_stale_folds(path: Path, folds: Sequence[Fold], overwrite: bool) -> No
         (folder / "run.json").unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
-    if not all([fold.experiment.run.matches_existing(overwrite) for fold in folds]):
+    matches = [fold.experiment.run.matches_existing(overwrite) for fold in folds]  # each may raise
+    if not all(matches):
         (path / OUT_OF_FOLD_CSV).unlink(missing_ok=True)
 
 
@@ -106,9 +107,7 @@ def fit_folds(
     workers: Sequence[Submit] = INLINE,
 ) -> None:
     """Train the models of folds, one at a time per worker; see `dcase2018.training.fit.fit`."""
-    tasks = (
-        partial(_train_fold, fold.experiment, criteria, save_every, overwrite, jobs) for fold in folds
-    )
+    tasks = (partial(_train_fold, fold.experiment, criteria, save_every, overwrite, jobs) for fold in folds)
     for path, reason in run_tasks(tasks, workers):
         log.info("%s: %s", path, reason)
 

@@ -138,9 +138,7 @@ def tune(
             Progress("tune", n_trials, "trials", done=min(n_done, n_trials)) as progress,
         ):
             for trial in _run_trials(study, n_trials - n_done, draw, criteria, opened):
-                log.info(
-                    "trial %d: %s, %s", trial.number, trial.state.name.lower(), _format(trial.params)
-                )
+                log.info("trial %d: %s, %s", trial.number, trial.state.name.lower(), _format(trial.params))
                 progress.update(1)
     if not study.get_trials(states=[COMPLETE]):
         raise InputError(f"no trial of {folder} was completed; increase --trials")
