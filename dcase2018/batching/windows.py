@@ -88,7 +88,7 @@ def _read_windows(
 
 
 def pad_or_tile(frames: np.ndarray, window: int, pad_mode: str, feature_config: FeatureConfig) -> np.ndarray:
-    """Pad frames, (n_frames, n_features), to a window: with silence ("constant") or by repetition ("wrap")."""
+    """Pad frames, (n_frames, n_features), to a window with silence ("constant") or by repetition ("wrap")."""
     if pad_mode == "wrap":
         return np.resize(frames, (window, frames.shape[1]))
     return np.pad(frames, ((0, window - len(frames)), (0, 0)), constant_values=feature_config.silence_value)

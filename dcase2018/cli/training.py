@@ -283,7 +283,8 @@ def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
 @click.command(
     cls=Command,
     epilog="Example:\n  dcase2018 tune train.h5 splits/train.csv studies/first --validation"
-    ' splits/validation.csv \\\n      --preset compact --epochs 20 --search-space "lr=1e-4:1e-2,mixup_alpha=0:0.5"',
+    " splits/validation.csv \\\n      --preset compact --epochs 20"
+    ' --search-space "lr=1e-4:1e-2,mixup_alpha=0:0.5"',
 )
 @data_arguments
 @click.argument("study", type=OUTPUT_FOLDER)

@@ -36,7 +36,8 @@ BEST_CHECKPOINT = "best"  # a checkpoint by name
 
 # Names in a run folder beside run.json, and the file in a folder of folds.
 RUN_FILES = (
-    "model.keras", "best.keras", CALIBRATION, "history.csv", "history.png", "checkpoints", "label_refinement", "events"
+    "model.keras", "best.keras", CALIBRATION, "history.csv", "history.png", "checkpoints",
+    "label_refinement", "events",
 )  # fmt: skip
 OUT_OF_FOLD_CSV = "out_of_fold.csv"
 
@@ -201,7 +202,7 @@ class Run:
 
     @property
     def prior(self) -> np.ndarray:
-        """Fraction of each class in the training clips, float32, (classes,): scores of a clip without frames."""
+        """Fraction of each class in the training clips, float32, (classes,): scores of an empty clip."""
         return np.asarray(self.class_counts, np.float32) / sum(self.class_counts)
 
     def checkpoint_dir(self, step: int) -> Path:

@@ -8,8 +8,8 @@ from dcase2018.batching.augmentation import (
     filter_augment,
     freq_shift,
     gain,
-    spec_mask,
     mixup,
+    spec_mask,
     time_shift,
 )
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
@@ -111,7 +111,9 @@ def test_mixup_uses_one_coefficient_for_examples_targets_and_weights(rng: np.ran
     mixed, mixed_targets, mixed_weights = mixup(x, targets, weights.copy(), rng, 0.3)
     assert mixed.dtype == mixed_targets.dtype == mixed_weights.dtype == np.float32
     np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, rtol=1e-5)
-    assert (mixed_targets.argmax(axis=1) == np.arange(n)).all()  # the example itself has the larger coefficient
+    assert (
+        mixed_targets.argmax(axis=1) == np.arange(n)
+    ).all()  # the example itself has the larger coefficient
     expected = mixed_targets @ weights
     np.testing.assert_allclose(mixed[:, :, 0], np.repeat(expected[:, None], 4, axis=1), rtol=1e-4)
     np.testing.assert_allclose(mixed_weights, expected, rtol=1e-4)
@@ -130,6 +132,8 @@ def test_default_hparams_change_nothing(rng: np.random.Generator) -> None:
 
 def test_mixup_can_be_disabled(rng: np.random.Generator) -> None:
     batch = ramps(), np.eye(200, dtype=np.float32), np.ones(200, np.float32)
-    x, targets, _ = Augmentation(HParams(mixup_alpha=1, freq_mask=0.5), FEATURES)(*batch, rng, allow_mixup=False)
+    x, targets, _ = Augmentation(HParams(mixup_alpha=1, freq_mask=0.5), FEATURES)(
+        *batch, rng, allow_mixup=False
+    )
     assert targets is batch[1]
     assert (x != ramps()).any()

@@ -45,4 +45,6 @@ def test_sliding_windows_do_not_depend_on_blocks(
 def test_short_clips_are_padded_or_repeated() -> None:
     frames = np.arange(6, dtype=np.float32).reshape(3, 2)
     np.testing.assert_array_equal(pad_or_tile(frames, 7, "wrap", FEATURES)[:, 0], [0, 2, 4, 0, 2, 4, 0])
-    assert pad_or_tile(frames, 4, "constant", FEATURES)[3].tolist() == [np.float32(FEATURES.silence_value)] * 2
+    assert (
+        pad_or_tile(frames, 4, "constant", FEATURES)[3].tolist() == [np.float32(FEATURES.silence_value)] * 2
+    )

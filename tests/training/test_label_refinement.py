@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def noisy_labels() -> tuple[pd.DataFrame, np.ndarray]:
-    """Labels of which the first 12 are verified and 4 of the others are wrong, and a mask of the wrong ones."""
+    """Labels, 12 of them verified and 4 of the others wrong, and a mask of the wrong ones."""
     table = labels().assign(manually_verified=["1"] * 12 + ["0"] * 18)
     is_wrong = np.isin(np.arange(30), [13, 17, 22, 27])
     table.loc[is_wrong, "label"] = [f"class {(i + 1) % 3}" for i in np.flatnonzero(is_wrong)]
