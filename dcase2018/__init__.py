@@ -27,8 +27,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when i
 
 def __getattr__(name: str) -> object:
     """Import a public name of `__init__.pyi` on first use (PEP 562)."""
+    import logging
+
     import lazy_loader  # importing it takes longer than the rest of this module
 
+    tensorflow_log = logging.getLogger("tensorflow")
+    if tensorflow_log.level == logging.NOTSET:
+        tensorflow_log.setLevel(logging.ERROR)
     get_attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
     return names if name == "__all__" else get_attribute(name)
 

@@ -43,6 +43,7 @@ def _import_keras() -> None:
         raise InputError(
             f"KERAS_BACKEND={backend} cannot be loaded ({error}); install it, or choose another backend"
         ) from None
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its warnings are advice for developers
 
 
 def keep_freed_memory() -> None:

@@ -252,7 +252,7 @@ class Flags(click.ParamType):
     "  dcase2018 run submission --dataset sounds           sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
     '  dcase2018 run train --preset quick --fit-flags "--epochs 5"',
 )
-@click.argument("target", type=click.Choice(TARGETS))
+@click.argument("target", type=click.Choice(TARGETS), metavar="TARGET")
 @click.option("--dataset", default="demo", show_default=True, help="demo, fsdkaggle2018, or a folder.")
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), default="compact", show_default=True, help="Preset."
