@@ -10,7 +10,7 @@ The packages, in import order. A package imports only from packages above it:
     runs           the run folder
     inference      scores of clips and windows
     evaluation     metrics, intervals, calibration
-    label_quality  label issues and corrections
+    label_quality  label issues and corrected labels
     training       training, cross-validation, tuning
     report         the HTML report
     export         ONNX, LiteRT, SavedModel
@@ -20,11 +20,20 @@ The packages, in import order. A package imports only from packages above it:
 The public names are listed in `__init__.pyi` and imported when they are first used.
 """
 
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
+
 
 def __getattr__(name: str) -> object:
     """Import a public name of `__init__.pyi` on first use (PEP 562)."""
+    import logging
+
     import lazy_loader  # importing it takes longer than the rest of this module
 
+    tensorflow_log = logging.getLogger("tensorflow")
+    if tensorflow_log.level == logging.NOTSET:
+        tensorflow_log.setLevel(logging.ERROR)
     get_attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
     return names if name == "__all__" else get_attribute(name)
 

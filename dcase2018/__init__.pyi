@@ -1,5 +1,8 @@
-"""The public names. Their meaning, parameters and results stay the same between minor versions. Changes are
-announced in CHANGELOG.md and warn for one minor version before. Everything else may change at any time."""
+"""The public names, which are imported on first use.
+
+Their purpose, parameters and results stay the same between minor versions. Changes are announced in
+CHANGELOG.md and raise a warning for one minor version before. All other names may change at any time.
+"""
 
 # Label files and audio
 from .data.audio import AudioReadError as AudioReadError

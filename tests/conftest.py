@@ -1,4 +1,4 @@
-"""What the tests share: the real commands in real processes, and a toy corpus made by them."""
+"""Shared helpers and fixtures: commands in child processes, and a toy corpus that went through them."""
 
 import os
 import shutil
@@ -29,10 +29,10 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "label_files"
 BASELINE = FeatureConfig()
 
-for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # tests run make as a user does, not as a make's child
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # tests run make as a user does, not as a child of make
     os.environ.pop(name, None)
 
-# The challenge's 41 classes, as its page lists them in alphabetical order.
+# The 41 classes of the challenge, in the order of its web page.
 CLASSES = [
     "Acoustic_guitar", "Applause", "Bark", "Bass_drum", "Burping_or_eructation", "Bus", "Cello",
     "Chime", "Clarinet", "Computer_keyboard", "Cough", "Cowbell", "Double_bass", "Drawer_open_or_close",
@@ -44,20 +44,20 @@ CLASSES = [
 
 
 def dcase(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of the program in a process of its own."""
+    """Run a command of dcase2018 in a process of its own."""
     command = [sys.executable, "-m", "dcase2018", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
 def run_ok(*args: object) -> str:
-    """Run a command that must succeed, and return its standard output."""
+    """Run a command that must succeed; return its standard output."""
     done = dcase(*args)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def run_fails(code: int, *args: object) -> str:
-    """Run a command that must fail with `code`, and return its message, which is no traceback."""
+    """Run a command that must fail with `code` and without a traceback; return its standard error."""
     done = dcase(*args)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
@@ -75,13 +75,13 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 44100, subtype: str =
 
 
 def list_dir(folder: Path) -> list[str]:
-    """Names of all that a folder holds, in order."""
+    """Return the names of a folder's entries, sorted."""
     return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    """A folder of clips: many examples, one, less than one, less than a window, and none."""
+    """A folder of clips: with many examples, one, less than one, less than an STFT window, and no samples."""
     folder = tmp_path / "clips"
     for name, n_samples in (("a", 44100), ("b", 13000), ("c", 5000), ("d", 700), ("e", 0)):
         write_wav(folder / f"{name}.wav", noise(n_samples, seed=ord(name)))
@@ -95,14 +95,14 @@ def store(clips: Path, tmp_path: Path) -> Store:
 
 
 class BrowserPage:
-    """A page in the system's Chromium, with what it asked for and complained of.
+    """A page in the system's Chromium, with its requests and errors.
 
     Attributes
     ----------
     requests
-        Addresses asked for.
+        Addresses that the page requested.
     failures
-        Requests that failed, what the console had to say of errors and warnings, and exceptions.
+        Failed requests, errors and warnings on the console, and exceptions.
     """
 
     def __init__(self, page: "PlaywrightPage") -> None:
@@ -112,12 +112,13 @@ class BrowserPage:
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("requestfailed", lambda request: self.failures.append(f"{request.url}: {request.failure}"))
         page.on(
-            "response", lambda answer: answer.ok or self.failures.append(f"{answer.url}: {answer.status}")
+            "response",
+            lambda response: response.ok or self.failures.append(f"{response.url}: {response.status}"),
         )
-        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("console", lambda message: self._log_console(message.type, message.text))
         page.on("pageerror", lambda error: self.failures.append(str(error)))
 
-    def _hear(self, kind: str, text: str) -> None:
+    def _log_console(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.failures.append(text)
 
@@ -129,22 +130,24 @@ def chromium() -> "Iterator[Browser]":
 
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert path, "no Chromium is installed (Debian: apt-get install chromium)"
-    quiet = [
+    flags = [
         "--no-sandbox",
         "--disable-background-networking",
         "--disable-component-update",
         "--no-first-run",
     ]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=quiet)
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def open_page(chromium: "Browser") -> "Iterator[Callable[..., BrowserPage]]":
-    """Open an address in a browser of its own; the settings are those of Playwright's contexts, such as
-    `offline`, `viewport` and `color_scheme`."""
+    """Open an address in a browser context of its own.
+
+    The settings are those of Playwright's contexts, such as `offline`, `viewport` and `color_scheme`.
+    """
     contexts = []
 
     def open_page(address: str, **settings: Any) -> BrowserPage:
@@ -159,7 +162,7 @@ def open_page(chromium: "Browser") -> "Iterator[Callable[..., BrowserPage]]":
 
 
 class ToyPipeline:
-    """A small corpus that has gone through the whole pipeline."""
+    """Paths of a small corpus and of the stores and the run made of it."""
 
     def __init__(self, root: Path) -> None:
         self.data = root / "data"
@@ -177,30 +180,29 @@ def toy_pipeline(tmp_path_factory: pytest.TempPathFactory) -> ToyPipeline:
     run_ok("extract", toy_pipeline.data / "audio_train", toy_pipeline.train)
     run_ok("extract", toy_pipeline.data / "audio_test", toy_pipeline.test)
     run_ok("split", toy_pipeline.labels, toy_pipeline.fit_labels.parent)
-    run_ok(
-        "fit", toy_pipeline.train, toy_pipeline.fit_labels, toy_pipeline.run, "--preset", "quick", "--epochs", 5,
-        "--validation", toy_pipeline.validation, "--save-every", 5,
-    )  # fmt: skip
+    options = ("--preset", "quick", "--epochs", 5, "--save-every", 5)
+    inputs = (toy_pipeline.train, toy_pipeline.fit_labels)
+    run_ok("fit", *inputs, toy_pipeline.run, *options, "--validation", toy_pipeline.validation)
     return toy_pipeline
 
 
 @pytest.fixture(scope="session")
 def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three folders of 20 clips, one class with a space in its name: noise, and tones high and low."""
+    """Three class folders of 20 clips each: `white noise`, `high` tones and `low` tones."""
     folder = tmp_path_factory.mktemp("own") / "sounds"
     seconds = np.arange(22050) / 44100
     for name, hz in (("white noise", 0), ("high", 3000), ("low", 300)):
-        for number in range(20):
-            tone = 0.3 * np.sin(2 * np.pi * (hz + 5 * number) * seconds)
-            samples = tone * bool(hz) + noise(22050, number, 0.1 if not hz else 0.01)
+        for clip in range(20):
+            tone = 0.3 * np.sin(2 * np.pi * (hz + 5 * clip) * seconds)
+            samples = tone * bool(hz) + noise(22050, clip, 0.1 if not hz else 0.01)
             (folder / name).mkdir(parents=True, exist_ok=True)
-            soundfile.write(folder / name / f"{number}.wav", samples, 44100, subtype="PCM_16")
+            soundfile.write(folder / name / f"{clip}.wav", samples, 44100, subtype="PCM_16")
     return folder
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A checkout with a virtual environment, which is the one that runs the tests."""
+    """A checkout whose virtual environment is the one that runs the tests."""
     folder = tmp_path / "project"
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "dcase2018").symlink_to(Path(sys.executable).with_name("dcase2018"))
@@ -213,7 +215,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of clips: long, short, empty, silent, stereo at 48 kHz, with quiet ends, of other formats."""
+    """A folder of clips: long, short, empty, silent, stereo at 48 kHz, with low-level ends, and FLAC."""
     folder = tmp_path_factory.mktemp("recordings")
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(44100 * 3) / 44100)
     write_wav(folder / "long.wav", noise(44100 * 20) * np.linspace(0.1, 1, 44100 * 20))
@@ -229,7 +231,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stores(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
-    """Stores of the recordings by two recipes that differ in all that matters."""
+    """Stores of the recordings by two feature configs that differ in every important field."""
     folder = tmp_path_factory.mktemp("stores")
     for name in ("logmel96", "baseline"):
         extract(recordings, folder / f"{name}.h5", FEATURE_CONFIGS[name])
@@ -238,18 +240,18 @@ def stores(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @pytest.fixture(scope="session")
 def runs(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run of each feature_config that tells three classes apart by chance, from all that it hears."""
+    """A run for each feature config, with three classes and random weights."""
     from dcase2018.models.hparams import PRESETS, Preset
 
     folder = tmp_path_factory.mktemp("runs")
-    field = replace(PRESETS["compact"].hparams, normalization="none")  # windows of 1.6 s, not of 0.25
-    for seed, (name, hparams) in enumerate((("logmel96", field), ("baseline", PRESETS["quick"].hparams))):
+    compact = replace(PRESETS["compact"].hparams, normalization="none")  # windows of 1.6 s, not of 0.25 s
+    for seed, (name, hparams) in enumerate((("logmel96", compact), ("baseline", PRESETS["quick"].hparams))):
         make_run(folder / name, Preset("mlp", hparams, 1), stores[name], seed)
     return {name: folder / name for name in stores}
 
 
 def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
-    """Write a run whose network has weights drawn so that its scores depend on what it hears."""
+    """Write a run whose model has random weights, large enough for its scores to depend on its input."""
     import pandas as pd
 
     from dcase2018.models.architectures import build
@@ -269,7 +271,7 @@ def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
 
 
 class Server:
-    """`serve` in a process of its own, with a folder of its own for what is temporary."""
+    """`serve` in a process of its own, with its own folder for temporary files."""
 
     def __init__(self, folder: Path, code: str, *args: object) -> None:
         self.temporary = folder / "temporary"
@@ -290,24 +292,24 @@ class Server:
         return int(self.address.rpartition(":")[2])
 
     def workers(self) -> list[int]:
-        """Processes that listen."""
+        """Return the process ids of the workers."""
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def held(self) -> list[str]:
-        """Files without a name that the server holds open."""
-        found = []
+        """Return the unnamed temporary files that the server has open."""
+        targets = []
         for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with suppress(OSError):
-                found.append(str(entry.readlink()))
-        return [target for target in found if target.startswith(str(self.temporary))]
+                targets.append(str(entry.readlink()))
+        return [target for target in targets if target.startswith(str(self.temporary))]
 
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
+    def end(self, signum: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signum)
         return self.process.wait(30)
 
 
-# Limits that tests reach, and two runs that tell three classes apart.
+# The server with limits that tests can reach.
 SERVE = """
 from dcase2018.cli.main import main
 from dcase2018.server import serve, uploads
@@ -319,13 +321,13 @@ serve.IDLE_SECONDS = 1.5
 
 @pytest.fixture(scope="session")
 def server(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two runs, served within limits that tests reach."""
+    """Two runs, served with limits that tests can reach."""
     server = Server(tmp_path_factory.mktemp("served"), SERVE, *runs.values())
     yield server
     workers = server.workers()
     assert server.end() == 128 + signal.SIGTERM
-    assert "Traceback" not in (said := server.errors.read_text())
-    assert said.startswith("loading the taggers ...\n")
-    assert said.endswith("dcase2018: stopped\n")
+    assert "Traceback" not in (errors := server.errors.read_text())
+    assert errors.startswith("loading the taggers ...\n")
+    assert errors.endswith("dcase2018: stopped\n")
     assert list_dir(server.temporary) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

@@ -1,4 +1,4 @@
-"""`make`, by running it: from a folder of sounds to a tagger; settings that always take effect."""
+"""`dcase2018 run`, and `make`, which calls it: from class folders to a tagger, without needless work."""
 
 import os
 import signal
@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, noise, write_wav
+from conftest import ROOT, dcase, noise, write_wav
 
-LEAST = ("PRESET=quick", "FIT_FLAGS=--epochs 2")
+from dcase2018.cli.build import has_newer_entry, run_child
+from dcase2018.cli.pipeline import read_overall, slug
+
+QUICK = ("--preset", "quick", "--fit-flags", "--epochs 2")
 
 
 def make(project: Path, *args: str, code: int = 0) -> str:
-    """Run make in a project; return what it says, on both streams."""
+    """Run make in a project; return its output on both streams."""
     done = subprocess.run(
         ["make", *args], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -23,167 +26,279 @@ def make(project: Path, *args: str, code: int = 0) -> str:
     return done.stdout
 
 
-def steps(project: Path, *args: str) -> list[str]:
-    """The commands that make would run, by their first words."""
-    lines = [line for line in make(project, "-n", *args).splitlines() if ".venv/bin/dcase2018" in line]
-    return [line.split(".venv/bin/dcase2018 ")[1].split()[0] for line in lines]
+def run(project: Path, *args: str, code: int = 0) -> str:
+    """Run the pipeline in a project; return its standard output, or its errors if it must fail."""
+    done = dcase("run", *args, cwd=project)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stderr if code else done.stdout
+
+
+def pending(project: Path, *args: str) -> list[str]:
+    """Return the names of the commands that the pipeline would run."""
+    return [line.split()[1] for line in run(project, *args, "--dry-run").splitlines()]
+
+
+@pytest.fixture
+def kaggle_dataset(project: Path) -> Path:
+    """Four training and four test clips in Kaggle's layout, in a folder with a space in its name."""
+    folder = project / "my clips"
+    for audio in ("audio_train", "audio_test"):
+        for seed, name in enumerate("abcd"):
+            write_wav(folder / audio / f"{name}.wav", noise(9000, seed))
+    rows = [f"{name}.wav,{'AB'[i % 2]},{i // 2}" for i, name in enumerate("abcd")]
+    (folder / "train.csv").write_text("\n".join(["fname,label,manually_verified", *rows, ""]))
+    return folder
 
 
 @pytest.mark.slow
-def test_from_a_folder_of_sounds_to_a_tagger(project: Path, class_folders: Path) -> None:
-    said = make(project, "submission", f"DATASET={class_folders}", "PRESET=quick")
-    assert "features/sounds/labels.csv: 60 clips of 3 classes, 20 each\n" in said
-    assert "held out to test: features/sounds/validation.csv\n" in said
-    score = float(said.splitlines()[-1].removeprefix("MAP@3 on 12 test clips: "))
+def test_make_trains_a_tagger_on_class_folders(project: Path, class_folders: Path) -> None:
+    dataset = ("--dataset", str(class_folders), "--preset", "quick")
+    output = make(project, "submission", f"DATASET={class_folders}", "PRESET=quick")
+    assert "features/sounds/labels.csv: 60 clips of 3 classes, 20 each\n" in output
+    assert "held out to test: features/sounds/validation.csv\n" in output
+    assert "submission: runs/sounds/quick/submission.csv\n" in output
+    score = float(output.splitlines()[-1].removeprefix("MAP@3 on 12 test clips: "))
     assert score > 0.9  # by chance 0.61
-    run = project / "runs" / "sounds" / "quick"
     held_out = pd.read_csv(project / "features" / "sounds" / "validation.csv")
     assert held_out["label"].value_counts().to_dict() == {"high": 4, "low": 4, "white_noise": 4}
-    submission = pd.read_csv(run / "submission.csv")
+    submission = pd.read_csv(project / "runs" / "sounds" / "quick" / "submission.csv")
     assert submission["fname"].tolist() == held_out["fname"].tolist()
-    assert steps(project, "submission", f"DATASET={class_folders}", "PRESET=quick") == []
+    assert pending(project, "submission", *dataset) == []
 
 
 @pytest.mark.slow
-def test_what_depends_on_a_setting_is_made_anew_and_nothing_else(project: Path) -> None:
-    for part in ("audio_train", "audio_test"):
-        for seed, name in enumerate("abcd"):
-            write_wav(project / "c" / part / f"{name}.wav", noise(9000, seed))
-    rows = [f"{name}.wav,{'AB'[i % 2]},{i // 2}" for i, name in enumerate("abcd")]
-    (project / "c" / "train.csv").write_text("\n".join(["fname,label,manually_verified", *rows, ""]))
-    make(project, "submission", "DATASET=c", *LEAST)
-    submission = project / "runs" / "c" / "quick-epochs-2" / "submission.csv"
+def test_a_changed_setting_reruns_only_what_depends_on_it(project: Path, kaggle_dataset: Path) -> None:
+    dataset = ("submission", "--dataset", "my clips")
+    run(project, *dataset, *QUICK)
+    runs = project / "runs" / "my clips"
+    submission = runs / "quick-epochs-2" / "submission.csv"
     assert len(pd.read_csv(submission)) == 4
     finished = submission.stat().st_mtime_ns
-    assert steps(project, "submission", "DATASET=c", *LEAST) == []
-    for same in ("DATASET=./c", f"DATASET={project}//c/.", "DATASET=c/"):
-        assert steps(project, "submission", same, *LEAST) == []
+    for same_folder in ("my clips", "./my clips", f"{project}//my clips/.", "my clips/"):
+        assert pending(project, "submission", "--dataset", same_folder, *QUICK) == []
 
-    assert steps(project, "submission", "DATASET=c", "SEED=1", *LEAST) == ["fit", "predict"]
-    assert steps(project, "submission", "DATASET=c", "PRESET=quick") == ["fit", "predict"]
-    assert steps(project, "submission", "DATASET=c", "PRESET=compact") == [
-        "extract",
-        "extract",
-        "fit",
-        "predict",
-    ]
-    assert steps(project, "submission", "DATASET=c", "PRESET=compact-clean") == [
-        "extract",
-        "extract",
-        "fit",
-        "suspects",
-        "relabel",
-        "fit",
-        "predict",
-    ]
-    other = ("EXTRACT_FLAGS=--hparams mel_bands=32", *LEAST)
-    assert steps(project, "submission", "DATASET=c", *other) == ["extract", "extract", "fit", "predict"]
-    make(project, "submission", "DATASET=c", "SEED=1", *LEAST)
-    make(project, "submission", "DATASET=c", *other)
-    assert sorted(path.name for path in (project / "runs" / "c").iterdir()) == [
-        "dataset.txt", "quick-epochs-2", "quick-mel_bands-32-epochs-2", "quick-seed-1-epochs-2",
+    extract = ["extract", "extract"]
+    assert pending(project, *dataset, "--seed", "1", *QUICK) == ["fit", "predict"]
+    assert pending(project, *dataset, "--preset", "quick") == ["fit", "predict"]
+    assert pending(project, *dataset, "--preset", "compact") == [*extract, "fit", "predict"]
+    label_correction = ["fit", "find-label-issues", "correct-labels"]
+    assert pending(project, *dataset, "--preset", "compact-clean") == [
+        *extract, *label_correction, "fit", "predict",
+    ]  # fmt: skip
+    other_features = (*dataset, "--extract-flags", "--hparams mel_bands=32", *QUICK)
+    assert pending(project, *other_features) == [*extract, "fit", "predict"]
+    run(project, *dataset, "--seed", "1", *QUICK)
+    run(project, *other_features)
+    assert sorted(path.name for path in runs.iterdir()) == [
+        ".dataset-path", "quick-epochs-2", "quick-mel_bands-32-epochs-2", "quick-seed-1-epochs-2",
     ]  # fmt: skip
     assert submission.stat().st_mtime_ns == finished
 
-    (project / "c" / "train.csv").touch()
-    assert steps(project, "submission", "DATASET=c", *LEAST) == ["fit", "predict"]
-    write_wav(project / "c" / "audio_test" / "a.wav", noise(8000))
-    changed = steps(project, "features", "DATASET=c", *LEAST)
-    assert changed == ["extract"]
+    (kaggle_dataset / "train.csv").touch()
+    assert pending(project, *dataset, *QUICK) == ["fit", "predict"]
+    write_wav(kaggle_dataset / "audio_test" / "a.wav", noise(8000))
+    assert pending(project, "features", *dataset[1:], *QUICK) == ["extract"]
 
 
 @pytest.mark.slow
-def test_a_report_of_ones_own_sounds(project: Path, class_folders: Path) -> None:
-    said = make(project, "report", f"DATASET={class_folders}", "PRESET=quick")
+def test_a_label_file_with_the_same_labels_is_not_trained_again(project: Path, kaggle_dataset: Path) -> None:
+    dataset = ("train", "--dataset", "my clips", *QUICK)
+    run(project, *dataset)
+    (kaggle_dataset / "train.csv").touch()
+    assert "nothing to do" in run(project, *dataset)
+    assert pending(project, *dataset) == []
+
+
+@pytest.mark.slow
+def test_report_of_class_folders_contains_audio(project: Path, class_folders: Path) -> None:
+    output = make(project, "report", f"DATASET={class_folders}", "PRESET=quick")
     page = project / "runs" / "sounds" / "quick" / "report" / "index.html"
-    assert said.splitlines()[-1] == f"report: {page}"
+    assert output.splitlines()[-1] == f"report: {page}"
     assert "<audio controls" in page.read_text()
-    assert steps(project, "report", f"DATASET={class_folders}", "PRESET=quick") == []
+    assert pending(project, "report", "--dataset", str(class_folders), "--preset", "quick") == []
 
 
-def test_another_corpus_of_the_same_name_is_refused(project: Path) -> None:
-    for place in ("a", "b"):
+def test_demo_is_synthesized_and_compact_presets_train_it_for_50_epochs(project: Path) -> None:
+    lines = run(project, "submission", "--preset", "compact-clean", "-n").splitlines()
+    assert [line.split()[1] for line in lines] == [
+        "synthesize", "extract", "extract", "fit", "find-label-issues", "correct-labels", "fit",
+        "predict", "evaluate",
+    ]  # fmt: skip
+    fit_folds, fit = (line for line in lines if line.startswith("dcase2018 fit"))
+    assert fit_folds.endswith(" --epochs 50 --folds 5 --epochs 50 --hparams label_refinement_every=0")
+    assert fit.endswith(" --preset compact-clean --seed 0 --overwrite --epochs 50")
+    assert not (project / "features").exists()
+
+
+def test_data_is_downloaded_if_it_is_missing(project: Path) -> None:
+    data = project / "data" / "fsdkaggle2018"
+    assert pending(project, "data", "--dataset", "fsdkaggle2018") == ["download"]
+    (data / "FSDKaggle2018.audio_train").mkdir(parents=True)  # which the download writes last
+    assert pending(project, "data", "--dataset", "fsdkaggle2018") == []
+
+
+def test_another_dataset_of_the_same_name_is_refused(project: Path) -> None:
+    for parent in ("a", "b"):
         for seed, name in enumerate(("x/1.wav", "x/2.wav", "y/1.wav", "y/2.wav")):
-            write_wav(project / place / "c" / name, noise(9000, seed))
+            write_wav(project / parent / "c" / name, noise(9000, seed))
     make(project, "features", "DATASET=a/c")
-    said = make(project, "features", "DATASET=b/c", code=2)
-    assert f"features/c/ is of {project}/a/c, not of {project}/b/c; give another name: NAME=..." in said
-    make(project, "features", "DATASET=b/c", "NAME=other")
+    assert f"features/c belongs to {project}/a/c, not to {project}/b/c; choose another name: --name" in make(
+        project, "features", "DATASET=b/c", code=2
+    )
+    make(project, "features", "DATASET=b/c", "DATASET_NAME=other")
     assert (project / "features" / "other" / "logmel96" / "clips.h5").exists()
 
 
-def test_a_clip_that_is_added_to_ones_own_folder_is_noticed(project: Path) -> None:
+def test_an_added_clip_is_extracted(project: Path) -> None:
+    dataset = ("features", "--dataset", "c")
     for seed, name in enumerate(("x/1.wav", "x/2.wav", "y y/1.wav", "y y/2.wav")):
         write_wav(project / "c" / name, noise(9000, seed))
-    make(project, "features", "DATASET=c")
-    assert steps(project, "features", "DATASET=c") == []
-    time.sleep(0.01)  # a file system's clock ticks
+    run(project, *dataset)
+    assert pending(project, *dataset) == []
+    time.sleep(0.01)  # exceeds the resolution of file times
     write_wav(project / "c" / "y y" / "3.wav", noise(9000, 7))
-    assert "5 clips of 2 classes" in make(project, "features", "DATASET=c")
-    assert steps(project, "features", "DATASET=c") == []
+    assert "5 clips of 2 classes" in run(project, *dataset)
+    assert pending(project, *dataset) == []
+
+
+def test_skipped_clips_do_not_stop_the_pipeline(project: Path, kaggle_dataset: Path) -> None:
+    (kaggle_dataset / "audio_train" / "broken.wav").write_bytes(b"RIFF")
+    run(project, "features", "--dataset", "my clips")
+    assert pending(project, "features", "--dataset", "my clips") == []
+
+
+def test_a_failed_command_ends_the_pipeline_with_its_exit_code(project: Path, kaggle_dataset: Path) -> None:
+    (kaggle_dataset / "audio_train" / "broken.wav").write_bytes(b"RIFF")
+    errors = run(project, "features", "--dataset", "my clips", "--extract-flags", "--strict", code=1)
+    assert "broken.wav" in errors
+    run(project, "features", "--dataset", "my clips", "--extract-flags", "--no-such-option", code=2)
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"),
+    ("arguments", "message"),
     [
-        ("PRESET=fast", "PRESET=fast is none of compact compact-clean large baseline quick yamnet"),
-        ("DATASET=a b", 'DATASET="a b" is no path without spaces; give a link to it'),
-        ("DATASET=none", "DATASET=none is no folder, nor demo or fsdkaggle2018"),
-        ("DATASET=kaggle", "lacks audio_test"),
-        ("DATASET=zenodo", "lacks FSDKaggle2018.audio_train"),
+        (("--preset", "fast"), "'fast' is not one of 'baseline', 'quick', 'compact', 'compact-clean',"),
+        (("--dataset", "none"), "'none' is not a folder; allowed are demo, fsdkaggle2018 and a folder"),
+        (("--dataset", "kaggle"), "kaggle lacks audio_test, train.csv"),
+        (("--dataset", "zenodo"), "zenodo lacks FSDKaggle2018.audio_train, FSDKaggle2018.audio_test"),
+        (("--dataset", "/"), "--name '' is not the name of a folder"),
+        (("--fit-flags", "'--epochs"), "cannot be split into options: No closing quotation"),
     ],
 )
-def test_wrong_arguments_are_said_clearly(project: Path, argument: str, message: str) -> None:
+def test_wrong_arguments_are_refused(project: Path, arguments: tuple[str, ...], message: str) -> None:
     (project / "kaggle" / "audio_train").mkdir(parents=True)
     (project / "zenodo" / "FSDKaggle2018.meta").mkdir(parents=True)
-    assert message in make(project, "submission", argument, code=2)
+    assert message in run(project, "submission", *arguments, code=2)
+    assert not (project / "features").exists()
 
 
-def test_labels_are_corrected_only_where_it_is_known_which_are_verified(project: Path) -> None:
+def test_make_passes_quotes_and_spaces_unchanged(project: Path) -> None:
+    output = make(project, "submission", "DATASET=no  such folder", "PRESET=quick", code=2)
+    assert "'no  such folder' is not a folder" in output
+    output = make(project, "submission", """FIT_FLAGS=--hparams "lr=1" '""", code=2)
+    assert """'--hparams "lr=1" \\'' cannot be split into options""" in output
+
+
+def test_make_prints_its_targets(project: Path) -> None:
+    output = make(project)
+    for target in ("data", "features", "train", "submission", "report", "export", "serve", "docs", "clean"):
+        assert f"\n  {target} " in output
+
+
+def test_report_requires_labels_of_the_test_clips(project: Path, kaggle_dataset: Path) -> None:
+    errors = run(project, "report", "--dataset", "my clips", code=2)
+    assert "a report needs labels of the test clips, but" in errors
+
+
+def test_label_correction_requires_a_column_of_verified_labels(project: Path) -> None:
     (project / "sounds" / "class").mkdir(parents=True)
-    said = make(project, "submission", "DATASET=sounds", "PRESET=compact-clean", code=2)
-    assert "features/sounds/train.csv does not tell which (manually_verified)" in said
+    errors = run(project, "submission", "--dataset", "sounds", "--preset", "compact-clean", code=2)
+    assert "features/sounds/train.csv has no column manually_verified" in errors
 
 
-def test_a_python_is_looked_for(project: Path) -> None:
+def test_make_looks_for_a_supported_python(project: Path) -> None:
     (project / ".venv" / ".installed").unlink()
-    said = make(project, "venv", "PYTHON=python0.1 no-such-python", code=2)
-    assert "no Python from 3.11 to 3.13 with venv among: python0.1 no-such-python; install one" in said
+    output = make(project, "venv", "PYTHON=python0.1 no-such-python", code=2)
+    assert "no Python from 3.11 to 3.13 with venv among: python0.1 no-such-python; install one" in output
+
+
+def test_flags_name_folders() -> None:
+    assert slug([]) == ""
+    assert slug(["--hparams", "lr=1e-3,nl=2", "--epochs", "5"]) == "-lr-1e-3-nl-2-epochs-5"
+    assert slug(["--hparams", "a=-5"]) != slug(["--hparams", "a=5"])
+    assert slug(["--pretrained", "../my runs/yamnet.h5"]) == "-pretrained-..-my-runs-yamnet.h5"
+
+
+def test_overall_score_is_read_from_the_evaluation(tmp_path: Path) -> None:
+    (tmp_path / "evaluation.csv").write_text(
+        "part,label,n_clips,map3,ci_low,ci_high\nall,overall,12,0.9,0.8,1\nPublic,overall,4,0.5,0.4,0.6\n"
+    )
+    assert read_overall(tmp_path / "evaluation.csv") == (12, 0.9)
+
+
+def test_newer_entries_are_found_at_any_depth_and_behind_links(tmp_path: Path) -> None:
+    folder, linked = tmp_path / "folder", tmp_path / "linked"
+    (folder / "a" / "b").mkdir(parents=True)
+    linked.mkdir()
+    (folder / "a" / "link").symlink_to(linked)
+    (folder / "a" / "circular").symlink_to(folder)
+    (folder / "a" / "broken").symlink_to(tmp_path / "none")
+    time.sleep(0.01)  # exceeds the resolution of file times
+    (tmp_path / "stamp").touch()
+    mtime_ns = (tmp_path / "stamp").stat().st_mtime_ns
+    assert not has_newer_entry(folder, mtime_ns)
+    time.sleep(0.01)
+    (linked / "new").touch()
+    assert has_newer_entry(folder, mtime_ns)
+
+
+def test_sigterm_is_forwarded_to_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "child.py").write_text(
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+        "time.sleep(30)\n"
+    )
+    (tmp_path / "python").write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path / 'child.py'}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert run_child(()) == 7
 
 
 @pytest.mark.slow
-def test_an_interrupted_make_keeps_what_was_published_and_goes_on(project: Path, class_folders: Path) -> None:
-    run = project / "runs" / "sounds" / "quick-epochs-40"
+def test_interrupted_make_keeps_finished_outputs_and_resumes(project: Path, class_folders: Path) -> None:
+    run_dir = project / "runs" / "sounds" / "quick-epochs-40"
     arguments = ["submission", f"DATASET={class_folders}", "PRESET=quick", "FIT_FLAGS=--epochs 40"]
-    for waited_for in ("features/sounds/baseline/clips.h5", "runs/sounds/quick-epochs-40/checkpoints"):
+    for output in ("features/sounds/baseline/clips.h5", "runs/sounds/quick-epochs-40/checkpoints"):
         process = subprocess.Popen(["make", *arguments], cwd=project, start_new_session=True)
-        while not (project / waited_for).exists():
+        while not (project / output).exists():
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to make and to what it runs
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to make and to its children
         assert process.wait(60) in (2, -signal.SIGINT)
-        assert (project / waited_for).exists()
+        assert (project / output).exists()
     store = (project / "features" / "sounds" / "baseline" / "clips.h5").stat().st_mtime_ns
     make(project, *arguments)
-    assert (run / "submission.csv").exists()
+    assert (run_dir / "submission.csv").exists()
     assert (project / "features" / "sounds" / "baseline" / "clips.h5").stat().st_mtime_ns == store
-    assert steps(project, *arguments) == []
+    flags = ("--preset", "quick", "--fit-flags", "--epochs 40")
+    assert pending(project, "submission", "--dataset", str(class_folders), *flags) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
-def test_the_pinned_versions_are_there_for_every_python(python: str, tmp_path: Path) -> None:
+def test_pinned_versions_exist_for_every_python(python: str, tmp_path: Path) -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + [
+    requirements = project["dependencies"] + [
         name for extra in extras.values() for name in extra if not name.startswith("dcase2018[")
     ]
     subprocess.run(
         [
             sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--target", tmp_path,
             "--python-version", python, "--only-binary", ":all:", "--constraint", ROOT / "constraints.txt",
-            *wanted,
+            *requirements,
         ],
         check=True,
     )  # fmt: skip

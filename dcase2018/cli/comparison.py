@@ -10,13 +10,13 @@ from dcase2018.cli.common import (
     EXISTING,
     FILE,
     FOLDER,
-    FOLDER_TO_MAKE,
     INPUT,
+    OUTPUT_FOLDER,
     Command,
     check_output,
-    say,
+    extra_store_option,
+    print_line,
     seed_option,
-    store_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.atomic import write_json
@@ -46,12 +46,12 @@ NO_STORE = Path("-")
 @click.argument("b", type=EXISTING)
 @click.option("--a-seed", "with_a", type=EXISTING, multiple=True, help="A, trained with another seed.")
 @click.option("--b-seed", "with_b", type=EXISTING, multiple=True, help="B, trained with another seed.")
-@store_option
+@extra_store_option
 @click.option("--output", type=FILE, help="Write all that is told to this .json too.")
 @click.option(
     "--report",
     "report_folder",
-    type=FOLDER_TO_MAKE,
+    type=OUTPUT_FOLDER,
     help="Make a page of A and B side by side here, as report does.",
 )
 @click.option("--audio", type=FOLDER, help="Take the sound of that page's clips from this folder.")
@@ -99,12 +99,12 @@ def compare(
     evaluated = _evaluate(opened, labels)
     before, after = ([evaluated[path] for path in side] for side in sides)
     told = compare(before, after, seed)
-    say(render_comparison(told))
+    print_line(render_comparison(told))
     if output:
         write_json(output, told)
     if report_folder:
         both = list(zip(shown, (evaluated[a], evaluated[b]), strict=True))
-        say(str(report_sides(both, report_folder, audio)))
+        print_line(str(report_sides(both, report_folder, audio)))
 
 
 def _open_sides(sides: Sequence[Sequence[Path]], stores: Sequence[Path]) -> "Opened":

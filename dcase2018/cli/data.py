@@ -8,19 +8,19 @@ import click
 from dcase2018.cli.common import (
     EXISTING,
     FILE,
-    FOLDER_TO_MAKE,
     INPUT,
+    OUTPUT_FOLDER,
     Command,
-    Finite,
+    FiniteFloat,
     check_output,
-    say,
+    print_line,
     seed_option,
 )
 from dcase2018.utils.errors import InputError
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
-@click.argument("data", type=FOLDER_TO_MAKE)
+@click.argument("data", type=OUTPUT_FOLDER)
 @click.option("--train-per-class", default=12, show_default=True, type=click.IntRange(1), help="Clips.")
 @click.option("--test-per-class", default=4, show_default=True, type=click.IntRange(1), help="Clips.")
 @seed_option
@@ -36,7 +36,7 @@ def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 download data/fsdkaggle2018")
-@click.argument("data", type=FOLDER_TO_MAKE)
+@click.argument("data", type=OUTPUT_FOLDER)
 @click.option("--mirror", metavar="URL", help="Where the archives are.  [default: Zenodo's record 2552860]")
 def download(data: Path, mirror: str | None) -> None:
     """Fetch FSDKaggle2018 into the folder DATA.
@@ -47,7 +47,7 @@ def download(data: Path, mirror: str | None) -> None:
     from dcase2018.data.fsdkaggle2018 import ZENODO, download
 
     fetched = download(data, mirror or ZENODO)
-    say(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
+    print_line(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
 
 
 class Columns(click.ParamType):
@@ -70,10 +70,10 @@ class Columns(click.ParamType):
 @click.command(
     cls=Command,
     epilog="Examples:\n"
-    "  dcase2018 labels sounds labels.csv                  sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
-    '  dcase2018 labels sounds labels.csv --pattern "{label}_{rest}.wav"\n'
-    "  dcase2018 labels esc50.csv labels.csv --columns fname=filename,label=category\n"
-    "  dcase2018 labels UrbanSound8K.csv labels.csv \\\n"
+    "  dcase2018 make-labels sounds labels.csv                  sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
+    '  dcase2018 make-labels sounds labels.csv --pattern "{label}_{rest}.wav"\n'
+    "  dcase2018 make-labels esc50.csv labels.csv --columns fname=filename,label=category\n"
+    "  dcase2018 make-labels UrbanSound8K.csv labels.csv \\\n"
     '      --columns "fname=fold{fold}/{slice_file_name},label=class"',
 )
 @click.argument("source", type=EXISTING)
@@ -88,7 +88,7 @@ class Columns(click.ParamType):
     type=Columns(),
     help="SOURCE is a CSV, and this is what its columns mean: NAME=COLUMN, or text with {COLUMN}s in it.",
 )
-def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[str, str] | None) -> None:
+def make_labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[str, str] | None) -> None:
     """Write the label file LABELS_CSV for sounds of your own.
 
     SOURCE is a folder whose subfolders are the classes, or one of clips whose names tell them, or a CSV
@@ -112,7 +112,7 @@ def labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[st
     write_table(labels_csv, table)
     clips = multi_hot(table, class_names(table)).sum(axis=0)
     each = f"{min(clips)} to {max(clips)}" if min(clips) < max(clips) else min(clips)
-    say(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {each} each")
+    print_line(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {each} each")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
@@ -128,7 +128,7 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
     check_output(class_map_csv, train_csv)
     classes = class_names(read_labels(train_csv))
     write_class_map(class_map_csv, classes)
-    say(f"{class_map_csv}: {len(classes)} classes")
+    print_line(f"{class_map_csv}: {len(classes)} classes")
 
 
 @click.command(
@@ -138,12 +138,12 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
     "  dcase2018 split data/train.csv splits --folds 5     splits/fold-1/train.csv, ...",
 )
 @click.argument("train_csv", type=INPUT)
-@click.argument("out_dir", type=FOLDER_TO_MAKE)
+@click.argument("out_dir", type=OUTPUT_FOLDER)
 @click.option(
     "--fraction",
     default=0.1,
     show_default=True,
-    type=Finite(0, 1, min_open=True, max_open=True),
+    type=FiniteFloat(0, 1, min_open=True, max_open=True),
     help="Share of the clips to hold out.",
 )
 @click.option("--folds", "n_folds", type=click.IntRange(2, 100), help="Make this many folds instead.")
@@ -172,7 +172,7 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
         check_output(folder / "validation.csv", train_csv)
         write_table(folder / "train.csv", labels[~held_out])
         write_table(folder / "validation.csv", labels[held_out])
-        say(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")
+        print_line(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")
 
 
 @click.command(
@@ -189,7 +189,7 @@ def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, 
     "--confidence",
     default=0.7,
     show_default=True,
-    type=Finite(0, 1),
+    type=FiniteFloat(0, 1),
     help="How likely another class must be the true one.",
 )
 def correct_labels(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, confidence: float) -> None:
@@ -212,7 +212,7 @@ def correct_labels(labels_csv: Path, scores_csv: Path, new_labels_csv: Path, con
     proposal = correct_labels(read_labels(labels_csv), read_out_of_fold(scores_csv), confidence)
     write_table(new_labels_csv, proposal.labels)
     write_table(changes_csv, proposal.changes)
-    say(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")
+    print_line(f"{new_labels_csv}: {len(proposal.changes)} of {len(proposal.labels)} labels are changed")
 
 
 MOST_SHOWN = 10  # suspects
@@ -257,6 +257,6 @@ def find_label_issues(
         shown = ranked.head(MOST_SHOWN).drop(
             columns=["predicted_label", "given_label_score", "predicted_label_score"]
         )
-        say(shown.to_string(index=False, float_format="{:.3f}".format))
+        print_line(shown.to_string(index=False, float_format="{:.3f}".format))
     wrong = ranked["issue_probability"].sum()
-    say(f"{ranked_csv}: {len(ranked)} unverified labels, of which about {wrong:.0f} are wrong")
+    print_line(f"{ranked_csv}: {len(ranked)} unverified labels, of which about {wrong:.0f} are wrong")

@@ -9,14 +9,14 @@ import click
 from dcase2018.cli.common import (
     FILE,
     FOLDER,
-    FOLDER_TO_MAKE,
     INPUT,
+    OUTPUT_FOLDER,
     Command,
     check_output,
+    extra_store_option,
     jobs_option,
-    say,
+    print_line,
     scoring_options,
-    store_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
@@ -57,7 +57,7 @@ table_option = click.option("--output", type=FILE, help="Write the table to this
     "--clips-output", "clips_csv", type=FILE, help="Write truth, top three and score of each clip here."
 )
 @scoring_options
-@store_option
+@extra_store_option
 def evaluate(
     store: Path,
     labels_csv: Path,
@@ -91,7 +91,7 @@ def evaluate(
 
     evaluation = evaluate(ensemble, labels)
     table = intervals(evaluation)
-    say(format_table(table))
+    print_line(format_table(table))
     if output:
         write_evaluation(output, table)
     if clips_csv:
@@ -108,7 +108,7 @@ def evaluate(
 @click.option("--scores-output", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
 @click.option("--calibrate", is_flag=True, help="Have --scores-output tell how many such clips are right.")
 @scoring_options
-@store_option
+@extra_store_option
 def predict(
     store: Path,
     submission_csv: Path,
@@ -155,7 +155,7 @@ def predict(
     write_submission(submission_csv, scores)
     if scores_csv:
         write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
-    say(f"{submission_csv}: {len(fnames)} clips")
+    print_line(f"{submission_csv}: {len(fnames)} clips")
 
 
 @click.command(
@@ -167,11 +167,11 @@ def predict(
 @click.argument("store", type=INPUT)
 @click.argument("labels_csv", type=INPUT)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
-@click.option("--output", type=FOLDER_TO_MAKE, required=True, help="The folder to make.")
+@click.option("--output", type=OUTPUT_FOLDER, required=True, help="The folder to make.")
 @click.option("--audio", type=FOLDER, help="Take the sound of the clips that are shown from this folder.")
 @jobs_option("Number of processes that draw")
 @scoring_options
-@store_option
+@extra_store_option
 def report(
     store: Path,
     labels_csv: Path,
@@ -200,7 +200,7 @@ def report(
     load_keras()
     from dcase2018.report.writer import report
 
-    say(str(report(ensemble, labels, output, audio, jobs or -1)))
+    print_line(str(report(ensemble, labels, output, audio, jobs or -1)))
 
 
 @click.command(
@@ -227,6 +227,6 @@ def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv
     classes = read_class_map(class_map_csv) if class_map_csv else None
     table = intervals(evaluate_submission(submission, labels_csv, classes))
     table = table.drop(columns=[name for name in table if name.endswith(("mAP", "lwlrap"))])  # of scores
-    say(format_table(table))
+    print_line(format_table(table))
     if output:
         write_evaluation(output, table)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import FOLDER, FOLDER_TO_MAKE, Checkpoint, Command, say
+from dcase2018.cli.common import FOLDER, OUTPUT_FOLDER, Checkpoint, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 export runs/first tagger --format litert")
 @click.argument("run", type=FOLDER)
-@click.argument("output", type=FOLDER_TO_MAKE)
+@click.argument("output", type=OUTPUT_FOLDER)
 @click.option(
     "--format",
     type=click.Choice(["onnx", "litert", "saved-model"]),
@@ -35,4 +35,4 @@ def export(run: Path, output: Path, format: str, checkpoint: int | str | None, f
     from dcase2018.export.export import export
 
     differences = export(run, output, format, checkpoint, force)
-    say(f"{output}: within {differences.max():.1g} of predict on {len(differences)} clips")
+    print_line(f"{output}: within {differences.max():.1g} of predict on {len(differences)} clips")

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import FILE, FOLDER, INPUT, SET_ASIDE, Command, hparams_help, jobs_option, say
+from dcase2018.cli.common import (
+    EXIT_SKIPPED,
+    FILE,
+    FOLDER,
+    INPUT,
+    Command,
+    hparams_help,
+    jobs_option,
+    print_line,
+)
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import HParams
 from dcase2018.utils.config import apply_overrides
@@ -71,12 +80,12 @@ def extract(
 
         names = read_fnames(labels)
     summary = extract(audio_dir, store, feature_config, names, jobs or -1, strict, dask_address, prune)
-    say(f"{store}: {summary.clips} clips, {summary.computed} computed by this run")
+    print_line(f"{store}: {summary.clips} clips, {summary.computed} computed by this run")
     if summary.converted:
-        say(f"mixed to mono or resampled: {summary.converted}")
+        print_line(f"mixed to mono or resampled: {summary.converted}")
     if summary.empty:
-        say(f"without samples: {', '.join(summary.empty)}")
+        print_line(f"without samples: {', '.join(summary.empty)}")
     for fname, error in summary.failed.items():
-        say(f"skipped: {fname}: {error}")
+        print_line(f"skipped: {fname}: {error}")
     if summary.failed:
-        ctx.exit(SET_ASIDE)
+        ctx.exit(EXIT_SKIPPED)

@@ -7,17 +7,17 @@ import click
 
 from dcase2018.cli.common import (
     EXISTING,
+    EXIT_SKIPPED,
     FILE,
     FOLDER,
-    SET_ASIDE,
     Command,
-    Finite,
+    FiniteFloat,
     check_output,
     checkpoint_option,
+    combine_options,
     hop_option,
     jobs_option,
-    options,
-    say,
+    print_line,
     scoring_options,
 )
 from dcase2018.cli.keras_setup import load_keras
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".selections.txt": "raven", ".txt": "audacity"}
 OF_CLIPS = ("csv", "jsonl")
 
-SECONDS = Finite(0, 3600)
+SECONDS = FiniteFloat(0, 3600)
 
-following_options = options(
+following_options = combine_options(
     click.option(
         "--detect-events",
         "detect_events",
@@ -42,12 +42,12 @@ following_options = options(
     ),
     click.option(
         "--threshold",
-        type=Finite(0, 1, min_open=True),
+        type=FiniteFloat(0, 1, min_open=True),
         help="With --detect-events: an event reaches this score.  [default: 0.5]",
     ),
     click.option(
         "--low-threshold",
-        type=Finite(0, 1, min_open=True),
+        type=FiniteFloat(0, 1, min_open=True),
         help="With --detect-events: an event is over below this score.  [default: half the threshold]",
     ),
     click.option(
@@ -128,11 +128,11 @@ def tag(
     for told in tag(listener, sources, following, table, jobs or -1):
         if isinstance(told, FailedFile):
             set_aside += 1
-            say(f"set aside: {told}")
+            print_line(f"set aside: {told}")
         else:
             _tell(told)
     if set_aside:
-        context.exit(SET_ASIDE)
+        context.exit(EXIT_SKIPPED)
 
 
 def _following(detect_events: bool, joining: dict[str, Any]) -> "DetectionConfig | None":
@@ -181,12 +181,12 @@ def _tell(heard: "TaggingResult") -> None:
     fname = heard.source.fname
     if isinstance(heard.result, np.ndarray):
         best = top_classes(heard.result[None])[0]
-        say(f"{fname}: " + ", ".join(f"{heard.classes[k]} {heard.result[k]:.4f}" for k in best))
+        print_line(f"{fname}: " + ", ".join(f"{heard.classes[k]} {heard.result[k]:.4f}" for k in best))
         return
     for event in heard.events:
-        say(f"{fname}: {event.onset:.1f} to {event.offset:.1f} s: {event.label} {event.score:.4f}")
+        print_line(f"{fname}: {event.onset:.1f} to {event.offset:.1f} s: {event.label} {event.score:.4f}")
     if not heard.events:
-        say(f"{fname}: no events in {heard.result.seconds:.1f} s")
+        print_line(f"{fname}: no events in {heard.result.seconds:.1f} s")
 
 
 @click.command(
@@ -238,8 +238,8 @@ def embed(
     from dcase2018.inference.embeddings import Embedder, embed
 
     set_aside = embed(Embedder(opened[0], checkpoint), sources, out, per == "window")
-    say(f"{out}: {len(sources) - len(set_aside)} clips")
+    print_line(f"{out}: {len(sources) - len(set_aside)} clips")
     for bad in set_aside:
-        say(f"set aside: {bad}")
+        print_line(f"set aside: {bad}")
     if set_aside:
-        context.exit(SET_ASIDE)
+        context.exit(EXIT_SKIPPED)

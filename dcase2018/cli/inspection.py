@@ -1,83 +1,94 @@
-"""Commands that tell or show what is in a store or a run."""
+"""Commands that describe a store or a run."""
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dcase2018.cli.common import EXISTING, FOLDER, Command, say
+from dcase2018.cli.common import EXISTING, FOLDER, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from dcase2018.runs.run import Run
 
 
 @click.command(
     cls=Command, epilog="Example:\n  dcase2018 info features/train.h5\n  dcase2018 info runs/first"
 )
 @click.argument("store_or_run", type=EXISTING)
-@click.option("--verify", is_flag=True, help="Read all of a store and compare its checksums.")
+@click.option("--verify", is_flag=True, help="Read the whole store and compare its checksums.")
 def info(store_or_run: Path, verify: bool) -> None:
-    """Tell what is in STORE_OR_RUN: clips and feature_config, or network, size and progress."""
+    """Describe STORE_OR_RUN.
+
+    For a store: its clips and feature config. For a run: its model, size, work, progress and settings.
+    """
     if not store_or_run.is_dir():
-        _tell_store(store_or_run, verify)
+        _describe_store(store_or_run, verify)
     elif verify:
-        raise InputError(f"--verify reads the checksums of a store, and {store_or_run} is a folder")
+        raise InputError(f"--verify checks a store, and {store_or_run} is a folder; name a store")
     else:
-        _tell_run(store_or_run)
+        _describe_run(store_or_run)
 
 
-def _tell_store(path: Path, verify: bool) -> None:
+def _describe_store(path: Path, verify: bool) -> None:
     from dcase2018.features.store import Store
 
     store = Store(path)
-    seconds = store.lengths.sum() * store.feature_config.stft_hop_seconds
-    say(f"{path}: written by {store.created_by}, {path.stat().st_size / 1e6:.1f} MB")
-    say(f"clips    {len(store)} with {store.lengths.sum()} frames ({seconds / 3600:.2f} h)")
-    _tell_settings("feature_config", store.feature_config)
-    for fname, problem in zip(store.fnames, store.errors, strict=True):
-        if problem:
-            say(f"problem  {fname}: {problem}")
+    n_frames = store.lengths.sum()
+    hours = n_frames * store.feature_config.stft_hop_seconds / 3600
+    print_line(f"{path}: written by {store.created_by}, {path.stat().st_size / 1e6:.1f} MB")
+    print_line(f"clips    {len(store)} with {n_frames} frames ({hours:.2f} h)")
+    _print_fields("feature_config", store.feature_config)
+    for fname, error in zip(store.fnames, store.errors, strict=True):
+        if error:
+            print_line(f"failed   {fname}: {error}")
     if verify:
         store.verify()
-        say("verified all checksums hold")
+        print_line("verified all checksums match")
 
 
-def _tell_run(path: Path) -> None:
+def _describe_run(path: Path) -> None:
     from dcase2018.runs.run import Run
 
     run = Run.load(path)
     state = run.state()
-    say(
+    print_line(
         f"{path}: {run.model}, {len(state.history)} of {run.epochs} epochs,"
         f" {state.step} steps in {state.seconds:.0f} s"
     )
     if state.best:
-        say(f"best     validation MAP@3 {state.best['val_map3']:.4f} in epoch {state.best['epoch']}")
-    model = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
+        print_line(f"best     validation MAP@3 {state.best['map3']:.4f} in epoch {state.best['epoch']}")
+    _print_size(run)
+    print_line(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
+    _print_fields("hparams", run.hparams)
+    _print_fields("feature_config", run.feature_config)
+
+
+def _print_size(run: "Run") -> None:
+    """Print the number of weights and of multiply-accumulates (MACs) of a run's model."""
+    model_file = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
     load_keras()
     from dcase2018.models.architectures import count_kernel_weights, count_macs
 
-    network = run.load_checkpoint(model)
-    hop = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.stft_hop_seconds
-    products = count_macs(network)
-    say(f"weights  {network.count_params():,}, of which {count_kernel_weights(network):,} multiply")
-    say(
-        f"work     {products / 1e6:.1f}M multiplies an example, {products / hop / 1e6:.1f}M a second of audio"
-    )
-    say(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
-    _tell_settings("hparams", run.hparams)
-    _tell_settings("feature_config", run.feature_config)
+    model = run.load_checkpoint(model_file)
+    hop_seconds = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.stft_hop_seconds
+    macs = count_macs(model)
+    print_line(f"weights  {model.count_params():,}, of which {count_kernel_weights(model):,} in kernels")
+    print_line(f"MACs     {macs / 1e6:.1f}M per example, {macs / hop_seconds / 1e6:.1f}M per second of audio")
 
 
-def _tell_settings(title: str, settings: object) -> None:
-    for name, value in dataclasses.asdict(settings).items():  # type: ignore[call-overload]
-        say(f"{title:8} {name} = {value}")
+def _print_fields(title: str, config: object) -> None:
+    for name, value in dataclasses.asdict(config).items():  # type: ignore[call-overload]
+        print_line(f"{title:8} {name} = {value}")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")
 @click.argument("run", type=FOLDER)
 def plot(run: Path) -> None:
-    """Draw the history of RUN as history.png in it: loss, validation MAP@3 and learning rate by epoch."""
+    """Plot the history of RUN to history.png in it: loss, validation MAP@3 and learning rate by epoch."""
     from dcase2018.report.history_plot import plot_history
     from dcase2018.runs.run import Run
 
-    say(str(plot_history(Run.load(run))))
+    print_line(str(plot_history(Run.load(run))))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import FOLDER, Command, say
+from dcase2018.cli.common import FOLDER, Command, print_line
 from dcase2018.utils.errors import InputError
 
 
@@ -43,4 +43,4 @@ def serve(runs: tuple[Path, ...], port: int, host: str, jobs: int) -> None:
         from dcase2018.server.serve import serve
     except ImportError as error:
         raise InputError(f"serve needs {error.name}; pip install 'dcase2018[serve]'") from None
-    serve(runs, host, port, jobs, tell=say)
+    serve(runs, host, port, jobs, tell=print_line)

@@ -34,7 +34,7 @@ class Progress:
         self, name: str, total: int, unit: str, done: int = 0, interval: float = 10.0, delay: float = 0.0
     ) -> None:
         self.name, self.total, self.unit, self.interval = name, total, unit, interval
-        self.done = self.done_before = done
+        self.done = self.first = done
         self.started = self.last_logged = time.monotonic()
         is_main_process = multiprocessing.parent_process() is None  # bars of several processes would mix
         self.bar = tqdm(
@@ -74,7 +74,7 @@ class Progress:
             log.info("%s", self._format_line(postfix))
 
     def _format_line(self, postfix: dict[str, object]) -> str:
-        seconds_left = self.elapsed / max(self.done - self.done_before, 1) * (self.total - self.done)
+        seconds_left = self.elapsed / max(self.done - self.first, 1) * (self.total - self.done)
         counts = f"{self.name}: {self.done}/{self.total} {self.unit}"
         figures = [f"{name}={value}" for name, value in postfix.items()]
         return ", ".join([counts, *figures, f"{seconds_left:.0f} s left"])

@@ -52,8 +52,11 @@ def batches_of(
     weights = np.ones(len(rows), np.float32)
     change = Augmentation(hparams, store.feature_config)
     store.verify()  # which also takes it into the page cache
-    epochs = EpochSampler(100, len(examples), seed=0)
-    batches = BatchLoader(examples, epochs, change, targets, weights, hparams.batch_size, workers=workers)
+    # One long epoch, so that every batch is an item of it
+    order = EpochSampler(1, 100 * len(examples), hparams.batch_size, seed=0)
+    order.all_examples = order.all_examples % len(examples)
+    order.final_examples = order.all_examples
+    batches = BatchLoader(examples, order, change, targets, weights, n_workers=workers)
     batches[0]
     return batches
 
@@ -114,12 +117,12 @@ def measure_crops(store: Store, rounds: int) -> list[Row]:
             "Batches": batches.__getitem__,
         }
         wholes = {"served by Keras": lambda: server(1), "by two threads": lambda: server(2)}
-        return compare_ways("random_crop", ways, batches.batch_size, rounds, wholes)
+        return compare_ways("random_crop", ways, batches.sampler.batch_size, rounds, wholes)
 
 
 def one_by_one(frames: h5py.Dataset, batches: BatchLoader, number: int, window: int) -> None:
     """Read as many frames from as many places."""
-    examples, _ = batches.epochs.batch(number, batches.batch_size)
+    examples = batches.sampler.batch(0, number)
     store = batches.examples.store
     starts = np.minimum(store.offsets[batches.examples.clip_index[examples]], len(frames) - window)
     np.stack([frames[start : start + window].astype(np.float32) for start in starts])

@@ -106,7 +106,7 @@ def test_a_damaged_clip_is_computed_again(clips: Path, store: Store, tmp_path: P
 
 
 def test_verify_names_damaged_clips(store: Store) -> None:
-    assert run_ok("info", store.path, "--verify").endswith("verified all checksums hold\n")
+    assert run_ok("info", store.path, "--verify").endswith("verified all checksums match\n")
     raw = bytearray(store.path.read_bytes())
     for row in (0, 3):
         raw[raw.index(store.frames_of(row).tobytes()) + 5] ^= 128

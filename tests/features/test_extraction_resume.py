@@ -168,7 +168,7 @@ def test_workers_exit_with_their_parent(
     assert n_clips_in_shards(tmp_path)
     if signum == signal.SIGTERM:
         assert running_extraction.returncode == 143
-        assert message.splitlines()[-1].startswith("dcase2018: stopped; what was finished is kept")
+        assert message.splitlines()[-1].startswith("dcase2018: stopped; run the same command again")
         assert "Traceback" not in message
 
 

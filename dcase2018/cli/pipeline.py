@@ -1,0 +1,316 @@
+"""The command that runs the pipeline: from a dataset to features, a run, a submission and more."""
+
+import csv
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dcase2018.cli.build import Builder, Rule
+from dcase2018.cli.common import Command, print_line, seed_option
+from dcase2018.cli.datasets import CREATED, Dataset, absolute
+from dcase2018.models.hparams import PRESETS
+from dcase2018.utils.errors import InputError
+
+TARGETS = ("data", "features", "train", "submission", "report", "export", "serve")
+
+DEMO_EPOCHS = ("--epochs", "50")  # half of the compact presets' epochs suffice for the demo corpus
+FOLD_FLAGS = ("--folds", "5", "--epochs", "50", "--hparams", "label_refinement_every=0")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The rules of one dataset, preset, seed and set of flags, and the paths that they write.
+
+    Paths are named by settings: what differs from the preset is appended to a folder's name.
+    """
+
+    dataset: str
+    name: str
+    preset: str
+    seed: int
+    export_format: str
+    extract_flags: Sequence[str]
+    fit_flags: Sequence[str]
+
+    @property
+    def labels_dir(self) -> Path:
+        return Path("features", self.name)
+
+    @property
+    def store_dir(self) -> Path:
+        return self.labels_dir / (PRESETS[self.preset].features + slug(self.extract_flags))
+
+    @property
+    def run(self) -> Path:
+        seed = ["seed", str(self.seed)] if self.seed else []
+        return Path("runs", self.name, self.preset + slug([*self.extract_flags, *seed, *self.fit_flags]))
+
+    @property
+    def trained(self) -> Path:
+        """What training writes last: the model, or the scores of cross-validation."""
+        in_folds = any(flag.startswith(("--folds", "--fold-column")) for flag in self.fit_flags)
+        return self.run / ("out_of_fold.csv" if in_folds else "model.keras")
+
+    @property
+    def exported(self) -> Path:
+        return self.run / self.export_format / "README.md"
+
+    def stores(self, data: Dataset) -> tuple[Path, Path]:
+        """Return the stores of the training and test clips."""
+        if data.all_csv:
+            return self.store_dir / "clips.h5", self.store_dir / "clips.h5"
+        return self.store_dir / "train.h5", self.store_dir / "test.h5"
+
+    def rules(self, data: Dataset) -> list[Rule]:
+        return [
+            *self._data_rules(data),
+            *self._extract_rules(data),
+            *self._train_rules(data),
+            *self._result_rules(data),
+        ]
+
+    def _data_rules(self, data: Dataset) -> list[Rule]:
+        if self.dataset in CREATED:
+            command, last_written = CREATED[self.dataset]
+            paths = (data.train_audio, data.test_audio, data.train_csv, data.test_csv, data.sample_csv)
+            outputs = (data.root / last_written, *(path for path in paths if path))
+            return [Rule(outputs, (), ((command, str(data.root)),))]
+        if not data.all_csv or not data.test_csv:
+            return []
+        split = ("split", str(data.all_csv), str(self.labels_dir), "--fraction", "0.2")
+        note = f"held out to test: {data.test_csv}"
+        return [
+            Rule(
+                (data.all_csv,), (), (("make-labels", str(data.root), str(data.all_csv)),), folder=data.root
+            ),
+            Rule((data.train_csv, data.test_csv), (data.all_csv,), (split,), note=note),
+        ]
+
+    def _extract_rules(self, data: Dataset) -> list[Rule]:
+        train_store, test_store = self.stores(data)
+        if data.all_csv:
+            labels = ("--labels", str(data.all_csv))
+            return [Rule((train_store,), (data.all_csv,), (self._extract(data.root, train_store, *labels),))]
+        return [
+            Rule((store,), (audio,), (self._extract(audio, store),), folder=audio)
+            for audio, store in ((data.train_audio, train_store), (data.test_audio, test_store))
+        ]
+
+    def _extract(self, audio: Path, store: Path, *labels: str) -> tuple[str, ...]:
+        """Extract to a store of this dataset alone, which drops clips that left the dataset (`--prune`)."""
+        options = ("--features", PRESETS[self.preset].features, "--prune")
+        return ("extract", str(audio), str(store), *options, *labels, *self.extract_flags)
+
+    def _train_rules(self, data: Dataset) -> list[Rule]:
+        store, _ = self.stores(data)
+        if not PRESETS[self.preset].corrects_labels:
+            command = self._fit(store, data.train_csv, self.run, *self.fit_flags)
+            return [Rule((self.trained,), (store, data.train_csv), (command,))]
+        folds, corrected, issues = (
+            self.run.with_name(self.run.name + suffix)
+            for suffix in ("-folds", "-labels.csv", "-label-issues.csv")
+        )
+        out_of_fold = folds / "out_of_fold.csv"
+        labels = (str(data.train_csv), str(out_of_fold))
+        correct = (
+            ("find-label-issues", *labels, "-o", str(issues)),
+            ("correct-labels", *labels, "-o", str(corrected)),
+        )
+        fit_folds = self._fit(store, data.train_csv, folds, *FOLD_FLAGS)
+        fit = self._fit(store, corrected, self.run, *self.fit_flags)
+        return [
+            Rule((out_of_fold,), (store, data.train_csv), (fit_folds,)),
+            Rule((corrected,), (data.train_csv, out_of_fold), correct),
+            Rule((self.trained,), (store, corrected), (fit,)),
+        ]
+
+    def _fit(self, store: Path, labels: Path, run: Path, *flags: str) -> tuple[str, ...]:
+        is_compact_demo = self.dataset == "demo" and PRESETS[self.preset].model == "compact"
+        options = ("--preset", self.preset, "--seed", str(self.seed), "--overwrite")
+        return ("fit", str(store), str(labels), str(run), *options, *DEMO_EPOCHS * is_compact_demo, *flags)
+
+    def _result_rules(self, data: Dataset) -> list[Rule]:
+        _, store = self.stores(data)
+        run, submission, page = self.run, self.run / "submission.csv", self.run / "report" / "index.html"
+        sample = ("--sample-submission", str(data.sample_csv)) if data.sample_csv else ()
+        predict = ("predict", str(store), str(run), "-o", str(submission), *sample)
+        export = (
+            "export",
+            str(run),
+            str(self.exported.parent),
+            "--format",
+            self.export_format,
+            "--overwrite",
+        )
+        rules = [
+            Rule((submission,), (store, self.trained, *filter(None, [data.sample_csv])), (predict,)),
+            Rule((self.exported,), (self.trained,), (export,)),
+        ]
+        if data.test_csv:
+            inputs = (store, data.test_csv, self.trained)
+            arguments = (str(store), str(data.test_csv), str(run))
+            table = run / "evaluation.csv"
+            show = ("report", *arguments, "-o", str(page.parent), "--audio", str(data.test_audio))
+            rules += [
+                Rule((table,), inputs, (("evaluate", *arguments, "-o", str(table)),)),
+                Rule((page,), inputs, (show,)),
+            ]
+        return rules
+
+    def outputs(self, target: str, data: Dataset) -> list[Path]:
+        """Return the files that a target consists of.
+
+        Raises
+        ------
+        InputError
+            If the target is a report and the test clips have no labels.
+        """
+        if target == "report" and not data.test_csv:
+            raise InputError(
+                f"a report needs labels of the test clips, but {data.root} has no test_post_competition.csv"
+            )
+        evaluation = [self.run / "evaluation.csv"] if data.test_csv else []
+        return {
+            "data": [data.train_csv],
+            "features": list(self.stores(data)),
+            "train": [self.trained],
+            "submission": [self.run / "submission.csv", *evaluation],
+            "report": [self.run / "report" / "index.html"],
+            "export": [self.exported],
+            "serve": [self.trained],
+        }[target]
+
+
+def slug(flags: Sequence[str]) -> str:
+    """Name flags for a folder: `["--hparams", "lr=1e-3"]` becomes `-lr-1e-3`."""
+    words = [word for flag in flags for word in re.split(r"[\s,/=]+", flag) if word and word != "--hparams"]
+    return "".join("-" + re.sub(r"^-+(?=[a-zA-Z])", "", word) for word in words)
+
+
+def check_owner(name: str, root: Path) -> None:
+    """Refuse a name whose features or runs belong to another dataset."""
+    for owner in _owner_files(name):
+        if owner.exists() and (path := owner.read_text().removesuffix("\n")) != str(absolute(root)):
+            raise InputError(
+                f"{owner.parent} belongs to {path}, not to {absolute(root)};"
+                " choose another name: --name, or DATASET_NAME=... of make"
+            )
+
+
+def claim(name: str, root: Path) -> None:
+    """Record which dataset the features and runs of a name belong to."""
+    for owner in _owner_files(name):
+        owner.parent.mkdir(parents=True, exist_ok=True)
+        if not owner.exists():
+            owner.write_text(f"{absolute(root)}\n")
+
+
+def _owner_files(name: str) -> list[Path]:
+    return [Path(folder, name, ".dataset-path") for folder in ("features", "runs")]
+
+
+def check_correctable(preset: str, train_csv: Path) -> None:
+    """Refuse a preset that corrects labels where no column says which labels are verified."""
+    if not PRESETS[preset].corrects_labels:
+        return
+    header = train_csv.open(encoding="utf-8-sig").readline() if train_csv.exists() else ""
+    if "manually_verified" not in header:
+        raise InputError(
+            f"preset {preset} corrects unverified labels, but {train_csv} has no column manually_verified;"
+            " add it, or choose another preset"
+        )
+
+
+def read_overall(evaluation_csv: Path) -> tuple[int, float]:
+    """Return the number of clips and MAP@3 over all clips and classes of an evaluation table."""
+    with evaluation_csv.open(newline="", encoding="utf-8") as file:
+        row = next(row for row in csv.DictReader(file) if (row["part"], row["label"]) == ("all", "overall"))
+    return int(row["n_clips"]), float(row["map3"])
+
+
+class Flags(click.ParamType):
+    """Options of another command in one text, quoted as in a shell."""
+
+    name = "FLAGS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        try:
+            return shlex.split(value)
+        except ValueError as error:
+            self.fail(f"{value!r} cannot be split into options: {error}", param, ctx)
+
+
+@click.command(
+    cls=Command,
+    epilog="Examples:\n"
+    "  dcase2018 run submission                            the demo corpus, preset compact\n"
+    "  dcase2018 run submission --dataset sounds           sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
+    '  dcase2018 run train --preset quick --fit-flags "--epochs 5"',
+)
+@click.argument("target", type=click.Choice(TARGETS), metavar="TARGET")
+@click.option("--dataset", default="demo", show_default=True, help="demo, fsdkaggle2018, or a folder.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="compact", show_default=True, help="Preset."
+)
+@seed_option
+@click.option(
+    "--name", default="", help="Name of the output folders.  [default: name of the dataset's folder]"
+)
+@click.option(
+    "--format",
+    "export_format",
+    type=click.Choice(["onnx", "litert", "saved-model"]),
+    default="onnx",
+    show_default=True,
+    help="Format of the target export.",
+)
+@click.option("--extract-flags", type=Flags(), default="", help="More options of dcase2018 extract.")
+@click.option("--fit-flags", type=Flags(), default="", help="More options of dcase2018 fit.")
+@click.option("--serve-flags", type=Flags(), default="", help="More options of dcase2018 serve.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the commands without running them.")
+def run(target: str, dataset: str, name: str, serve_flags: list[str], dry_run: bool, **settings: Any) -> None:
+    """Bring TARGET and all that it depends on up to date.
+
+    TARGET is data, features, train, submission, report, export or serve. Finished steps are skipped and
+    interrupted ones resume. Features are written below features/ and runs below runs/, in folders that are
+    named by dataset, preset, seed and flags.
+
+    A dataset folder has Kaggle's or Zenodo's layout, or a subfolder for each class. Of class subfolders, a
+    fifth of the clips is held out to test.
+    """
+    name = name or absolute(dataset).name
+    if name in ("", "..") or name != Path(name).name:
+        raise InputError(f"--name {name!r} is not the name of a folder; choose one without slashes")
+    pipeline = Pipeline(dataset=dataset, name=name, **settings)
+    data = Dataset.find(dataset, pipeline.labels_dir)
+    check_owner(name, data.root)
+    builder = Builder(pipeline.rules(data), dry_run)
+    outputs = pipeline.outputs(target, data)
+    if dataset in CREATED:
+        builder.update(data.train_csv)
+    if dataset not in CREATED or data.train_csv.exists():
+        check_correctable(pipeline.preset, data.train_csv)
+    if not dry_run:
+        claim(name, data.root)
+    for path in outputs:
+        builder.update(path)
+    if target == "serve":
+        builder.run(("serve", str(pipeline.run), *serve_flags))
+    if not dry_run:
+        _print_result(target, outputs)
+
+
+def _print_result(target: str, outputs: Sequence[Path]) -> None:
+    if target == "submission":
+        print_line(f"submission: {outputs[0]}")
+        for table in outputs[1:]:
+            print_line("MAP@3 on {} test clips: {:.4f}".format(*read_overall(table)))
+    elif target == "report":
+        print_line(f"report: {outputs[0].absolute()}")
+    elif target == "export":
+        print_line(f"exported: {outputs[0].parent}")
