@@ -1,8 +1,8 @@
 """Atomic writes and locks: a reader sees the old file or folder, or the complete new one.
 
-A result is written to a hidden path beside its target, `.NAME.RANDOM.tmp`, flushed to disk, and renamed to
-the target. A killed writer leaves that path behind. A later writer of the same target removes it, at once if
-it holds the lock of the target, otherwise after a day.
+A result is written to a hidden path beside its target, `.NAME.RANDOM.tmp.SUFFIX`, flushed to disk, and
+renamed to the target. A killed writer leaves that path behind. A later writer of the same target removes it,
+at once if it holds the lock of the target, otherwise after a day.
 """
 
 import errno
@@ -29,8 +29,11 @@ LOCK_UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a new hidden path beside `path` to write to, which no other writer uses."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    """Return a new hidden path beside `path` to write to, which no other writer uses.
+
+    It has the suffix of `path`, because Keras and matplotlib choose the file format by it.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
 
 
 def remove_leftovers(path: Path, min_age_seconds: float = 0.0) -> None:
@@ -44,7 +47,7 @@ def remove_leftovers(path: Path, min_age_seconds: float = 0.0) -> None:
         Age of a path that no running writer uses. 0 needs a lock that excludes other writers.
     """
     name = path.name if path.name == "*" else glob.escape(path.name)
-    for leftover in path.parent.glob(f".{name}.????????.tmp"):
+    for leftover in path.parent.glob(f".{name}.????????.tmp*"):
         try:
             age = time.time() - leftover.stat().st_mtime
         except FileNotFoundError:  # another writer renamed it

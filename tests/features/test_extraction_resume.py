@@ -215,7 +215,7 @@ def test_a_full_disk_at_any_write_leaves_the_old_or_the_new_store(
             finished = n_calls() < index
         result = content(target) if target.exists() else None
         assert result in ([new] if finished else [old, new])
-        assert not list(folder.glob("**/.*.????????.tmp"))
+        assert not list(folder.glob("**/.*.????????.tmp*"))
         extract(audio, target, BASELINE)
         assert content(target) == new
         assert list_dir(folder) == ["s.failed.csv", "s.h5"]

@@ -220,3 +220,13 @@ def test_an_atomic_path_can_be_a_link(tmp_path: Path) -> None:
         partial.write_text("content")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "content"
+
+
+def test_a_temporary_path_has_the_suffix_of_its_target(tmp_path: Path) -> None:
+    assert temporary_path(tmp_path / "model.keras").suffix == ".keras"
+    with atomic_path(tmp_path / "model.keras") as partial:
+        temporary_path(tmp_path / "model.keras").write_text("")
+        partial.write_text("")
+    assert len(list_dir(tmp_path)) == 2
+    remove_leftovers(tmp_path / "model.keras")
+    assert list_dir(tmp_path) == ["model.keras"]
