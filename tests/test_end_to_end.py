@@ -204,7 +204,7 @@ def test_history_has_steps_losses_and_validation_scores(toy_pipeline: ToyPipelin
     store, run = Store(toy_pipeline.train), Run.load(toy_pipeline.run)
     fit_rows = store.rows_of(read_labels(toy_pipeline.fit_labels)["fname"])
     n_examples = len(AllWindows(store, fit_rows, 25, 12))
-    assert history["step"].tolist() == [epoch * n_examples // 64 for epoch in range(1, 6)]
+    assert history["step"].tolist() == [epoch * (n_examples // 64) for epoch in range(1, 6)]
     np.testing.assert_allclose(history["learning_rate"], 1e-3)
     assert history["loss"].iloc[-1] < history["loss"][0] / 2
 

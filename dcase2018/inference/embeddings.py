@@ -17,7 +17,8 @@ import pandas as pd
 from dcase2018.data.audio import AudioReader, AudioReadError, describe_error
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.store import DeferredErrorFile, Store
+from dcase2018.features.store import Store
+from dcase2018.features.store_writer import DeferredErrorFile
 from dcase2018.inference.audio_tagger import AUDIO_BATCH, FailedFile, audio_windows
 from dcase2018.inference.batch_tagging import check_any_usable
 from dcase2018.inference.output_formats import csv_quote

@@ -64,7 +64,7 @@ def test_extract_refuses_a_hyperparameter_of_training(toy_pipeline: ToyPipeline,
     message = run_fails(
         2, "extract", toy_pipeline.data / "audio_test", tmp_path / "s.h5", "--hparams", "lr=1"
     )
-    assert "lr does not belong here: it belongs to training; give it to dcase2018 fit" in message
+    assert "lr does not belong here: it belongs to training; pass it to dcase2018 fit" in message
 
 
 def test_fit_refuses_invalid_inputs(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_fit_refuses_invalid_inputs(toy_pipeline: ToyPipeline, tmp_path: Path) -
     unknown = tmp_path / "unknown.csv"
     unknown.write_text("fname,label\nnowhere.wav,Bark\n")
     assert "clip 'nowhere.wav' is not in" in run_fails(2, "fit", toy_pipeline.train, unknown, run)
-    assert "lr=quick is no number" in run_fails(
+    assert "lr=quick is not a number" in run_fails(
         2, "fit", toy_pipeline.train, toy_pipeline.labels, run, "--hparams", "lr=quick"
     )
-    assert "is no feature store; name the store" in run_fails(
+    assert "is not a feature store of format 3; name one" in run_fails(
         2, "fit", toy_pipeline.labels, toy_pipeline.labels, run
     )
     growls = tmp_path / "growls.csv"
@@ -93,7 +93,7 @@ def test_fit_overwrites_no_other_run_and_no_other_folder(toy_pipeline: ToyPipeli
     assert "; batch_size=32, not 64; weights_init_stddev=0.001, not 0.05; lr=0.0001, not 0.001)" in message
     assert "name another folder, or replace it with --overwrite" in message
     (tmp_path / "thesis.tex").write_text("years of work")
-    assert "exists and is no run" in run_fails(
+    assert "exists and is not a run" in run_fails(
         2, "fit", toy_pipeline.train, toy_pipeline.labels, tmp_path, "--overwrite"
     )
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
@@ -177,7 +177,7 @@ def test_predict_refuses_damaged_and_unsafe_models(toy_pipeline: ToyPipeline, tm
     model = run / "model.keras"
     content = model.read_bytes()
     model.write_bytes(content[: len(content) // 2])
-    assert "is refused" in run_fails(2, *command)
+    assert "model.keras is damaged or incomplete" in run_fails(2, *command)
 
     # A layer that would execute code of the file when it is loaded.
     with zipfile.ZipFile(toy_pipeline.run / "model.keras") as source, zipfile.ZipFile(model, "w") as target:
@@ -193,7 +193,7 @@ def test_predict_refuses_damaged_and_unsafe_models(toy_pipeline: ToyPipeline, tm
                 }  # fmt: skip
                 data = json.dumps(config).encode()
             target.writestr(name, data)
-    assert "is refused" in run_fails(2, *command)
+    assert "model.keras is not a Keras model of standard layers" in run_fails(2, *command)
     assert not (tmp_path / "s.csv").exists()
 
 

@@ -40,10 +40,10 @@ def test_overrides_have_the_type_of_the_field() -> None:
     [
         ("lrate=1", "'lrate' is unknown; known here: example_window_seconds, "),
         ("lr", "'lr' is not name=value"),
-        ("lr=fast", "lr=fast is no number: it must be > 0 and <= 10"),
+        ("lr=fast", "lr=fast is not a number: it must be > 0 and <= 10"),
         ("lr=nan", "lr=nan is not allowed: it must be > 0 and <= 10"),
         ("lr=-1", "lr=-1.0 is not allowed"),
-        ("batch_size=6.5", "batch_size=6.5 is no whole number: it must be >= 1 and <= 65536"),
+        ("batch_size=6.5", "batch_size=6.5 is not a whole number: it must be >= 1 and <= 65536"),
         ("batch_size=0", "batch_size=0 is not allowed"),
         ("classifier=svm", "classifier=svm is not allowed: it must be one of softmax, logistic"),
         ("lr=1,lr=2", "lr is given twice"),
