@@ -107,7 +107,7 @@ class InferenceGraph:
         return mean / ops.sum(mean) if self.run.hparams.classifier == "softmax" else mean
 
     def _trim(self, samples: Tensor) -> Tensor:
-        """Trim silent ends in whole hops if the feature config trims; a silent clip is kept whole."""
+        """Trim silent ends in whole hops if the feature config trims; a silent clip is not trimmed."""
         if not self.feature_config.trim_db:
             return samples
         hop = self.feature_config.hop_length

@@ -87,7 +87,7 @@ def _run_example(folder: Path, clips: list[Path]) -> pd.DataFrame:
 
 @contextmanager
 def _silence_logging() -> Iterator[None]:
-    """Log warnings only: the user does not know of the test clips."""
+    """Log warnings only, since users have no need for messages about test clips."""
     log = logging.getLogger("dcase2018")
     level = log.level
     log.setLevel(logging.WARNING)

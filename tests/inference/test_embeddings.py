@@ -99,12 +99,12 @@ FEATURES = np.zeros((2, 3), np.float32)
 @pytest.mark.parametrize(
     ("datasets", "message"),
     [
-        ({"fname": ["a"], "features": FEATURES}, "is not an embedding file"),
-        ({"fname": ["a"], "features": FEATURES, "clip": [0, 1]}, "is not an embedding file"),
+        ({"fname": ["a"], "features": FEATURES}, "has no embeddings"),
+        ({"fname": ["a"], "features": FEATURES, "clip": [0, 1]}, "has no embeddings"),
         ({"fname": ["a"], "features": FEATURES, "clip": [0, -1]}, "shapes of features and clip do not match"),
         ({"fname": ["a"], "features": FEATURES[0], "clip": [0]}, "shapes of features and clip do not match"),
         ({"fname": ["a"], "features": FEATURES + np.nan, "clip": [0, 0]}, "embeddings that are not finite"),
-        ({"fname": [1], "features": FEATURES, "clip": [0, 0]}, "is not an embedding file"),
+        ({"fname": [1], "features": FEATURES, "clip": [0, 0]}, "has no embeddings"),
         ({"fname": ["a"], "features": FEATURES[:0], "clip": np.zeros(0, int)}, "has no embeddings"),
     ],
 )
@@ -119,12 +119,12 @@ def test_invalid_hdf5_raises(datasets: dict[str, object], message: str, tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is not an embedding file"),
+        ("", "has no embeddings"),
         ("fname,f0\n", "has no embeddings"),
         ("fname,label\na,Bark\n", "the columns must be fname, optionally start, f0, f1 and so on"),
         ("fname,f0,f2\na,1,1\n", "the columns must be fname"),
-        ("fname,f0\na,much\n", "is not an embedding file"),
-        ("f0\n1\n", "is not an embedding file"),
+        ("fname,f0\na,much\n", "has no embeddings"),
+        ("f0\n1\n", "has no embeddings"),
     ],
 )
 def test_invalid_csv_raises(text: str, message: str, tmp_path: Path) -> None:
