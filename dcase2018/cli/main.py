@@ -21,7 +21,7 @@ COMMANDS = {
         "make-labels": ("data:make_labels", "Write a label file for your own recordings."),
         "class-map": ("data:class_map", "Write the classes of a label file."),
         "split": ("data:split", "Split a label file for training and validation."),
-        "find-label-issues": ("data:find_label_issues", "Rank labels by their probability of being wrong."),
+        "find-label-issues": ("data:find_label_issues", "Rank labels by their probability of error."),
         "correct-labels": ("data:correct_labels", "Correct labels by cross-validated predictions."),
     },
     "Features and training": {
