@@ -27,6 +27,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when i
 
 def __getattr__(name: str) -> object:
     """Import a public name of `__init__.pyi` on first use (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
+
     import logging
 
     import lazy_loader  # importing it takes longer than the rest of this module

@@ -49,3 +49,5 @@ from .training.fit import fit as fit
 # Errors
 from .utils.errors import Dcase2018Error as Dcase2018Error
 from .utils.errors import InputError as InputError
+
+__version__: str

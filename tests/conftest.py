@@ -292,11 +292,11 @@ class Server:
         return int(self.address.rpartition(":")[2])
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers."""
+        """Return the ids of the worker processes."""
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def held(self) -> list[str]:
+    def open_uploads(self) -> list[str]:
         """Return the unnamed temporary files that the server has open."""
         targets = []
         for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
@@ -304,30 +304,31 @@ class Server:
                 targets.append(str(entry.readlink()))
         return [target for target in targets if target.startswith(str(self.temporary))]
 
-    def end(self, signum: int = signal.SIGTERM) -> int:
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """Send a signal; return the exit code."""
         self.process.send_signal(signum)
         return self.process.wait(30)
 
 
-# The server with limits that tests can reach.
+# Run `serve` with limits that tests can reach.
 SERVE = """
 from dcase2018.cli.main import main
 from dcase2018.server import serve, uploads
-limits = uploads.UploadLimits(upload_bytes=4_000_000, held_bytes=10_000_000, requests=9, chunk_seconds=1.5)
+limits = uploads.UploadLimits(upload_bytes=4_000_000, total_bytes=10_000_000, requests=9, chunk_seconds=1.5)
 serve.UploadLimits = lambda: limits
-serve.IDLE_SECONDS = 1.5
+serve.IDLE_TIMEOUT = 1.5
 """
 
 
 @pytest.fixture(scope="session")
 def server(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two runs, served with limits that tests can reach."""
+    """A server of two runs, with limits that tests can reach."""
     server = Server(tmp_path_factory.mktemp("served"), SERVE, *runs.values())
     yield server
     workers = server.workers()
-    assert server.end() == 128 + signal.SIGTERM
-    assert "Traceback" not in (errors := server.errors.read_text())
-    assert errors.startswith("loading the taggers ...\n")
-    assert errors.endswith("dcase2018: stopped\n")
+    assert server.stop() == 128 + signal.SIGTERM
+    assert "Traceback" not in (log := server.errors.read_text())
+    assert log.startswith("loading the taggers ...\n")
+    assert log.endswith("dcase2018: stopped\n")
     assert list_dir(server.temporary) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

@@ -12,7 +12,8 @@ from sklearn.metrics import average_precision_score, label_ranking_average_preci
 
 from dcase2018.data.labels import labels_per_clip, multi_hot, read_labels
 from dcase2018.data.splits import stratified_folds as deal
-from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.features.store import ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import predict
 from dcase2018.models.hparams import HParams, Preset

@@ -1,176 +1,397 @@
-"""The pages for readers: every command that they show is run, every name that they use is there."""
+"""The documentation: its commands and code run, and its names, links and examples exist."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import click
 import keras
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import ROOT, ToyPipeline, noise, run_ok, write_wav
+from conftest import ROOT, ToyPipeline, noise, write_wav
 
+import dcase2018
 from dcase2018.cli.main import main
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.logmel import LogMel
 from dcase2018.models.architectures import MODELS, build
-from dcase2018.models.hparams import HParams
+from dcase2018.models.hparams import HParams, Preset
 from dcase2018.utils.config import setting
 
-PAGES = ("README.md", "dcase2018/README.md", "features/README.md", "tests/benchmarks/README.md")
+DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+PROSE = ["README.md", *DOCS, "CONTRIBUTING.md", "SECURITY.md"]
+PAGES = [*PROSE, "CHANGELOG.md", "features/README.md"]
+MAX_README_LINES = 150
+MAX_MEAN_SENTENCE_WORDS = 20
 
-# Commands that run these tests, or check or measure what they are part of.
-ELSEWHERE = {"make test", "make test-slow", "make test-browser", "make lint", "make format", "make bench"}
+# Options in the pages that belong to no command: of TensorBoard, curl, a benchmark, and dcase2018 itself.
+OTHER_OPTIONS = {"--logdir", "--data-binary", "--train", "--version"}
 
 
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+def read(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
 
 
-def commands(page: str) -> list[str]:
-    return [line for block in blocks(page, "sh") for line in block.splitlines() if line not in ELSEWHERE]
+def blocks(page: str, language: str = "sh|python") -> list[tuple[str, str]]:
+    """Language and text of each fenced block of a page, in order."""
+    return re.findall(rf"```({language})\n(.*?)```", read(page), flags=re.DOTALL)
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command
+        yield name, command
 
 
 @pytest.fixture
-def surroundings(project: Path, class_folders: Path) -> Path:
-    """A project folder in which lies what the pages speak of: corpora, label files, sounds."""
-    kaggle = project / "path" / "to" / "fsdkaggle2018"
-    run_ok("synthesize", kaggle, "--train-per-class", 3, "--test-per-class", 1)
-    for path in kaggle.iterdir():
-        (project / path.name).symlink_to(path)
-    shutil.copytree(class_folders, project / "path" / "to" / "sounds")
-    shutil.copytree(class_folders, project / "sounds")
-    rows = []
-    for number in range(20):
-        fname, label = f"{number}.wav", ("dog", "chirping_birds")[number % 2]
-        write_wav(project / "audio" / fname, noise(22050, number, 0.1 + 0.2 * (number % 2)))
-        rows.append(f"{fname},{1 + number // 2 % 2},{number % 2},{label},True,{number},A")
-    header = "filename,fold,target,category,esc10,src_file,take"
-    (project / "esc50.csv").write_text("\n".join([header, *rows]) + "\n")
+def checkout(project: Path) -> Path:
+    """A copy of the project, whose virtual environment is that of the tests."""
+    for folder in ("dcase2018", "docs", "examples"):
+        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "features").mkdir(exist_ok=True)
+    for name in ("README.md", "features/README.md"):
+        shutil.copy(ROOT / name, project / name)
+    bin_dir = project / ".venv" / "bin"
+    (bin_dir / "activate").write_text(f'PATH="{bin_dir}:$PATH"\n')
+    (bin_dir / "python").symlink_to(sys.executable)
     return project
 
 
+def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(folder)}
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
+def test_readme_blocks_run_in_order(checkout: Path) -> None:
+    page = blocks("README.md")
+    assert page[0] == ("sh", "make venv\n. .venv/bin/activate\n")
+    for index, (language, text) in enumerate(page):
+        if language == "python":
+            (checkout / "block.py").write_text(text)
+        code = "python block.py" if language == "python" else text
+        result = run_script(f". .venv/bin/activate\n{code}" if index else code, checkout)
+        assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
+        if language == "python":
+            score, label = re.fullmatch(r"MAP@3 ([\d.]+)\n(\S+)\n", result.stdout).groups()
+            assert 0.5 < float(score) <= 1  # chance is 0.045
+            assert label in pd.read_csv(checkout / "data" / "demo" / "train.csv")["label"].unique()
+    for path in ("runs/first/submission.csv", "runs/first/tags.csv", "runs/demo/quick/report/index.html"):
+        assert (checkout / path).exists()
+
+
+def test_readme_is_short_and_shows_the_main_commands() -> None:
+    assert len(read("README.md").splitlines()) <= MAX_README_LINES
+    shell = "".join(text for language, text in blocks("README.md") if language == "sh")
+    assert re.findall(r"^dcase2018 ([a-z-]+)", shell, flags=re.MULTILINE) == [
+        "synthesize", "extract", "extract", "fit", "evaluate", "predict", "tag",
+    ]  # fmt: skip
+    assert re.findall(r"^make ([a-z-]+)", shell, flags=re.MULTILINE) == ["venv", "submission", "report"]
+    python = [text for language, text in blocks("README.md") if language == "python"]
+    assert [len(text.strip().splitlines()) for text in python] == [10]
+
+
+def test_readme_lists_all_commands() -> None:
+    table = read("README.md").partition("## Commands")[2].partition("\n## ")[0]
+    listed = re.findall(
+        r"`([a-z-]+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
+    )
+    assert sorted(listed) == sorted(name for name, _ in commands())
+
+
+# What makes the commands of the guides fast enough for a test.
+FASTER = {
+    r"--preset compact --epochs \d+ --search-space": "--preset quick --epochs 1 --trials 2 --search-space",
+    r"--preset compact --epochs \d+": "--preset quick --epochs 2",
+    r"--preset compact": "--preset quick --epochs 2",
+    r"--features logmel96": "--features baseline",
+    r"--folds 5": "--folds 2",
+    r"(?m)^(make .*)$": r"\1 PRESET=quick FIT_FLAGS='--epochs 2'",
+}
+NOT_TESTED = (
+    "make venv",
+    "pip install",
+    "DATASET=fsdkaggle2018",
+    "PRESET=compact-clean",
+    "dcase2018 serve",
+    "curl",
+)
+
+
+@pytest.fixture
+def guide_folder(checkout: Path, class_folders: Path, toy_pipeline: ToyPipeline) -> Path:
+    """A checkout with the files that the guides mention."""
+    shutil.copytree(class_folders, checkout / "sounds")
+    shutil.copytree(class_folders, checkout / "path" / "to" / "sounds")
+    shutil.copy(toy_pipeline.labels, checkout / "train.csv")
+    shutil.copy(toy_pipeline.train, checkout / "features" / "train.h5")
+    shutil.copy(toy_pipeline.test, checkout / "features" / "test.h5")
+    rows = []
+    for index in range(20):
+        fname, label = f"{index}.wav", ("dog", "chirping_birds")[index % 2]
+        write_wav(checkout / "audio" / fname, noise(22050, index, 0.1 + 0.2 * (index % 2)))
+        rows.append(f"{fname},{1 + index // 2 % 2},{index % 2},{label},True,{index},A")
+    header = "filename,fold,target,category,esc10,src_file,take"
+    (checkout / "esc50.csv").write_text("\n".join([header, *rows]) + "\n")
+    return checkout
+
+
+def run_guide(page: str, folder: Path) -> None:
+    for _, text in blocks(page, "sh"):
+        if any(words in text for words in NOT_TESTED):
+            continue
+        for pattern, replacement in FASTER.items():
+            text = re.sub(pattern, replacement, text)
+        result = run_script(f". .venv/bin/activate\n{text}", folder)
+        assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["docs/getting-started.md", "docs/your-own-data.md"])
+def test_commands_of_a_guide_run_in_order(page: str, guide_folder: Path) -> None:
+    for name in ("train.h5", "test.h5"):
+        (guide_folder / "features" / name).unlink()
+    run_guide(page, guide_folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["docs/tagging-recordings.md", "docs/export-and-serve.md"])
+def test_commands_on_a_trained_run_work(page: str, guide_folder: Path, toy_pipeline: ToyPipeline) -> None:
+    shutil.copytree(toy_pipeline.run, guide_folder / "runs" / "first")
+    run_guide(page, guide_folder)
+
+
+@pytest.mark.slow
+def test_label_quality_commands_run_and_write_the_documented_columns(guide_folder: Path) -> None:
+    run_guide("docs/label-quality.md", guide_folder)
+    issues = pd.read_csv(guide_folder / "label-issues.csv", keep_default_na=False)
+    table = re.findall(r"^\| (`.+?`) \|", read("docs/label-quality.md"), flags=re.MULTILINE)
+    documented = [name for cell in table for name in re.findall(r"`(\w+)`", cell)]
+    assert set(issues) <= set(documented)
+
+
+@pytest.mark.slow
+def test_python_training_of_the_guide_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((_, code),) = blocks("docs/getting-started.md", "python")
+    exec(compile(code, "getting-started.md", "exec"), {})
+    assert 0.5 < float(capsys.readouterr().out) <= 1
+    submission = pd.read_csv("submission.csv", keep_default_na=False)
+    assert list(submission) == ["fname", "label"]
+    assert len(submission) == 175
+    assert (submission["label"].str.count(" ") == 2).all()
+
+
+def test_python_of_the_tagging_guide_runs(
+    runs: dict[str, Path], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/first").symlink_to(runs["logmel96"])
+    Path("sounds/low").mkdir(parents=True)
+    shutil.copy(recordings / "long.wav", "sounds/low/1.wav")
+    ((_, code),) = blocks("docs/tagging-recordings.md", "python")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["scores"].sum() == pytest.approx(1)
+    windows = names["windows"]
+    assert len(windows) == len(windows.scores) == len(windows.starts) > 10
+    assert all(isinstance(event, dcase2018.Event) for event in names["events"])
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_runs(page: str, surroundings: Path) -> None:
-    environment = os.environ | {
-        "PATH": f"{surroundings / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "FIT_FLAGS": "--epochs 2",  # for make
-    }
-    for command in commands(page):
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=surroundings,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-
-
-def test_the_readme_shows_commands() -> None:
-    shown = commands("README.md")
-    assert shown[0] == "make submission"
-    assert {line.split()[1] for line in shown if line.startswith("dcase2018")} == {
-        "extract", "split", "fit", "evaluate", "report", "predict", "score", "labels", "tag", "embed",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
-def test_commands_and_options_in_the_text_are_there(page: str) -> None:
-    text = (ROOT / page).read_text()
-    options = {option for command in main.commands.values() for p in command.params for option in p.opts}
-    foreign = {"--logdir", "--train", "--hparams", "--version"}  # of TensorBoard; of benchmarks; of all
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options | foreign
-    assert set(re.findall(r"`dcase2018 ([a-z-]+)", text)) <= set(main.commands)
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+def test_names_in_a_page_exist(page: str) -> None:
+    text = read(page)
+    options = {option for _, command in commands() for param in command.params for option in param.opts}
+    options |= set(re.findall(r'"(--[a-z-]+)"', read("tests/benchmarks/compare_configs.py")))
+    options |= {"--hparams", "--help"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options | OTHER_OPTIONS
+    assert set(re.findall(r"`dcase2018 ([a-z][a-z-]*)", text)) <= {name for name, _ in commands()}
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), flags=re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    fields = set(HParams.__dataclass_fields__) | set(FeatureConfig.__dataclass_fields__)
+    examples = {"time_reversal", "name"}  # of CONTRIBUTING.md, and of `name=value`
+    for settings in re.findall(r"--hparams \"?([a-z_]+=[\w.,=|-]+)", text):
+        assert set(re.findall(r"([a-z_]+)=", settings)) <= fields | examples
 
 
-def test_pages_link_to_what_is_there() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+@pytest.mark.parametrize("page", DOCS)
+def test_hyperparameters_of_the_tables_exist(page: str) -> None:
+    fields = {*HParams.__dataclass_fields__, *FeatureConfig.__dataclass_fields__}
+    for table in re.findall(r"\n\| hyperparameter \|.*?\n\n", read(page), flags=re.DOTALL):
+        assert set(re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE)) <= fields
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_exist(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", read(page)):
+        if not re.match(r"https?:", target):
             assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
-def test_the_citation_names_this_version_and_the_paper_of_the_task() -> None:
-    text = (ROOT / "CITATION.cff").read_text()
-    assert re.findall(r"^version: (.+)$", text, flags=re.MULTILINE) == [version("dcase2018")]
-    (reference,) = text.split("references:")[1:]
-    for part in ("Fonseca", "General-purpose tagging of Freesound audio", "2018 Workshop", "1807.09902"):
-        assert part in reference
-
-
-def test_what_contributors_are_told_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, feature_config, augmentation, field, _ = blocks("dcase2018/README.md", "python")
-    names = {"keras": keras, "layers": keras.layers, "HParams": HParams}
-
-    exec(network, names | {"MODELS": (models := {})})
-    monkeypatch.setitem(MODELS, "tiny", models["tiny"])
-    assert build("tiny", (25, 64), 41, HParams()).output_shape == (None, 41)
-
-    exec(
-        feature_config,
-        {"FeatureConfig": FeatureConfig, "FEATURE_CONFIGS": (recipes := dict(FEATURE_CONFIGS))},
-    )
-    assert LogMel(recipes["narrow"])(np.zeros((3, 1102), np.float32), 1.0).shape == (3, 32)
-
-    space: dict[str, Any] = {"np": np, "knob": setting}
-    exec(augmentation, space)
-    x = np.random.default_rng(0).random((200, 5, 2))
-    flipped = space["flip"](x, np.random.default_rng(1), 0.5)
-    backwards = (flipped == x[:, ::-1]).all(axis=(1, 2))
-    assert 70 < backwards.sum() < 130
-    np.testing.assert_array_equal(flipped[~backwards], x[~backwards])
-    exec(field.strip(), space)
-    assert space["flip_share"].metadata["rule"].allows(0.5)
+def test_api_page_lists_the_public_names() -> None:
+    listed = re.findall(r"^::: [\w.]+\.(\w+)$", read("docs/api.md"), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(set(dcase2018.__all__) - {"__version__"})
 
 
 @pytest.mark.slow
-def test_a_network_a_recipe_and_an_augmentation_are_added_as_told(
+def test_site_builds_without_warnings(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    env = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for page in ("index", "store-format/index", "contributing/index", "changelog/index", "api/index"):
+        assert (tmp_path / f"{page}.html").exists()
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of the paragraphs of a page: no code, tables, headings or link targets."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    lines = [line for line in text.splitlines() if not re.match(r"\s*(\||#|!\[|:::|    )", line)]
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:-|\d+\.) )", "\n".join(lines))
+    return [
+        sentence
+        for paragraph in paragraphs
+        for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z`*\[\d\"])", " ".join(paragraph.split()))
+        if len(sentence.split()) > 2
+    ]
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_sentences_are_short_on_average(page: str) -> None:
+    n_words = [len(sentence.split()) for sentence in sentences(read(page))]
+    assert not n_words or np.mean(n_words) <= MAX_MEAN_SENTENCE_WORDS
+    assert max(n_words, default=0) <= 40
+
+
+def test_citation_names_this_version_and_the_task_paper() -> None:
+    text = read("CITATION.cff")
+    assert re.findall(r"^version: (.+)$", text, flags=re.MULTILINE) == [version("dcase2018")]
+    assert dcase2018.__version__ == version("dcase2018")
+    (reference,) = text.split("references:")[1:]
+    for words in ("Fonseca", "General-purpose tagging of Freesound audio", "2018 Workshop", "1807.09902"):
+        assert words in reference
+
+
+def contributing_blocks() -> list[str]:
+    return [text for _, text in blocks("CONTRIBUTING.md", "python")]
+
+
+def test_contributing_examples_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, feature_config, augmentation, field, _, preset, command, _ = contributing_blocks()
+
+    names = {"keras": keras, "layers": keras.layers, "HParams": HParams}
+    exec(model, names | {"MODELS": (models := {})})
+    monkeypatch.setitem(MODELS, "tiny", models["tiny"])
+    assert build("tiny", (25, 64), 41, HParams()).output_shape == (None, 41)
+
+    configs = dict(FEATURE_CONFIGS)
+    exec(feature_config, {"FeatureConfig": FeatureConfig, "FEATURE_CONFIGS": configs})
+    assert LogMel(configs["narrow"])(np.zeros((3, 1102), np.float32), 1.0).shape == (3, 32)
+
+    namespace: dict[str, Any] = {"np": np, "setting": setting}
+    exec(augmentation, namespace)
+    x = np.random.default_rng(0).random((200, 5, 2))
+    result = namespace["time_reversal"](x, np.random.default_rng(1), 0.5)
+    is_reversed = (result == x[:, ::-1]).all(axis=(1, 2))
+    assert 70 < is_reversed.sum() < 130
+    np.testing.assert_array_equal(result[~is_reversed], x[~is_reversed])
+    exec(field.strip(), namespace)
+    assert namespace["time_reversal"].default == 0
+
+    exec(preset, {"Preset": Preset, "HParams": HParams, "PRESETS": (presets := {})})
+    assert presets["tiny"].features == "narrow"
+    compile(command, "CONTRIBUTING.md", "exec")
+
+
+@pytest.mark.slow
+def test_contributing_examples_work_in_a_copy_of_the_package(
     toy_pipeline: ToyPipeline, tmp_path: Path
 ) -> None:
-    network, feature_config, augmentation, field, call = blocks("dcase2018/README.md", "python")
+    model, feature_config, augmentation, field, call, preset, command, listing = contributing_blocks()
     package = shutil.copytree(ROOT / "dcase2018", tmp_path / "changed" / "dcase2018")
 
-    def change(module: str, where: str, text: str) -> None:
-        """Put text in front of the place where `where` stands, the only one; at the end, if it is empty."""
+    def insert(module: str, before: str, text: str) -> None:
+        """Insert text in front of the only match of `before`; append it if `before` is empty."""
         path = package / module
-        before, found, after = path.read_text().partition(where or "\0")
-        assert where not in after or not where
-        path.write_text(before + text + found + after)
+        source = path.read_text()
+        matches = list(re.finditer(before, source)) if before else []
+        assert len(matches) == bool(before), (module, before)
+        position = matches[0].start() if matches else len(source)
+        path.write_text(source[:position] + text + source[position:])
 
-    change("networks/models.py", "", f"\n\n{network}")
-    change("networks/hparams.py", '    "mlp",\n', '    "tiny",\n')
-    change("networks/hparams.py", "\n    def __post_init__", field)
-    change("features/feature_config.py", "", feature_config)
-    change("examples/augment.py", "", f"\n\n{augmentation}")
-    change("examples/augment.py", "        if asked.mixup and mixing:", call)
+    insert("models/architectures.py", "", f"\n\n{model}")
+    insert("models/hparams.py", r'    "mlp",\n|(?<=")mlp",', '    "tiny",\n')
+    insert("models/hparams.py", r"\n    def __post_init__", field)
+    insert("models/hparams.py", "", preset)
+    insert("features/config.py", "", feature_config)
+    insert("batching/augmentation.py", "", f"\n\n{augmentation}")
+    insert("batching/augmentation.py", r" {8}if \w+\.mixup_alpha and ", call)
+    insert("cli/inspection.py", "", f"\n\n{command}")
+    insert("cli/main.py", r"\n\nclass LazyGroup", f"\n{listing}")
 
     def run(*args: object) -> str:
         """Run a command of the changed package."""
-        command = [sys.executable, "-m", "dcase2018", *map(str, args)]
-        done = subprocess.run(
-            command, cwd=package.parent, capture_output=True, text=True, timeout=300, check=False
+        argv = [sys.executable, "-m", "dcase2018", *map(str, args)]
+        result = subprocess.run(
+            argv, cwd=package.parent, capture_output=True, text=True, timeout=300, check=False
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     run("extract", toy_pipeline.data / "audio_train", "narrow.h5", "--features", "narrow", "-j", 1)
     fit = ("fit", "narrow.h5", toy_pipeline.fit_labels)
-    settings = ("--model", "tiny", "--hparams", "lr=0.01,flip_share=")
-    run(*fit, "plain", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0")
-    run(*fit, "flipped", "--max-steps", 3, *settings[:-1], f"{settings[-1]}0.5")
-    told = run("info", "flipped")
-    for line in ("flipped: tiny, ", "hparams  flip_share = 0.5\n", "feature_config   mel_bands = 32\n"):
-        assert line in told
-    models = [keras.saving.load_model(package.parent / name / "model.keras") for name in ("plain", "flipped")]
-    plain, flipped = (model.get_weights()[0] for model in models)
+    for name, fraction in (("plain", 0), ("reversed", 0.5)):
+        settings = ("--preset", "tiny", "--hparams", f"lr=0.01,time_reversal={fraction}")
+        run(*fit, name, "--max-steps", 3, *settings)
+    description = run("info", "reversed")
+    assert "reversed: tiny, " in description
+    assert re.search(r"time_reversal = 0\.5\n", description)
+    assert re.search(r"mel_bands = 32\n", description)
+    models = [
+        keras.saving.load_model(package.parent / name / "model.keras") for name in ("plain", "reversed")
+    ]
+    plain, changed = (model.get_weights()[0] for model in models)
     assert plain.shape == (3, 3, 1, 8)
-    assert not np.array_equal(plain, flipped)
-    assert "flip_share=0.0" in run("fit", "-h")
+    assert not np.array_equal(plain, changed)
+    assert "time_reversal=0.0" in run("fit", "-h")
+    assert int(run("count-frames", "narrow.h5")) > 0
+    assert "count-frames" in run("--help")
+
+
+def test_notebook_has_no_outputs() -> None:
+    notebook = json.loads(read("examples/quickstart.ipynb"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    score = re.search(r"MAP@3 ([\d.]+)", printed)
+    assert score
+    assert 0.5 < float(score[1]) <= 1
+    shown = [kind for output in outputs if "data" in output for kind in output.data]
+    assert "image/png" in shown
+    assert sum("<audio" in output.data.get("text/html", "") for output in outputs if "data" in output) == 2

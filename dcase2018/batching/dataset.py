@@ -1,4 +1,4 @@
-"""Labelled clips: where a label file and a store meet, joined by name."""
+"""Labelled clips: the rows of a label file joined with a feature store by file name."""
 
 import dataclasses
 import hashlib
@@ -17,18 +17,22 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class LabeledDataset:
-    """Clips of a store and what they are.
+    """Clips of a store with their labels.
 
     Attributes
     ----------
+    store
+        Features of the clips.
+    classes
+        Class names, in the order of the columns of `y_true`.
     rows
-        The clips' rows in the store, int64, (clips,).
-    truth
-        Which of `classes` each clip bears, bool, (clips, classes).
+        Rows of the clips in the store, int64, (clips,).
+    y_true
+        Whether each clip has each label, bool, (clips, classes).
     verified
-        Whether a person has checked the label, bool, (clips,); all, if the label file does not tell.
+        Whether the label was verified manually, bool, (clips,); all True without that column.
     weights
-        What each clip counts for, in [0, 1], (clips,); None, if the label file does not tell.
+        Sample weight of each clip, in [0, 1], float, (clips,); None without that column.
     """
 
     store: Store
@@ -40,7 +44,7 @@ class LabeledDataset:
 
     @classmethod
     def from_labels(cls, store: Store, labels: pd.DataFrame, classes: Sequence[str]) -> "LabeledDataset":
-        """Look up the clips of a label file (see `read_labels`) in a store.
+        """Look up the clips of a label file in a store.
 
         Raises
         ------
@@ -56,32 +60,32 @@ class LabeledDataset:
         return len(self.rows)
 
     def drop_empty(self) -> "LabeledDataset":
-        """Those that have frames.
+        """Select the clips that have frames.
 
         Raises
         ------
         InputError
-            If none has.
+            If no clip has frames.
         """
-        heard = self.store.lengths[self.rows] > 0
-        if not heard.any():
+        has_frames = self.store.lengths[self.rows] > 0
+        if not has_frames.any():
             raise InputError(f"none of the labelled clips has frames in {self.store.path}")
-        if not heard.all():
-            log.warning("%d labelled clips have no frames and are left out", (~heard).sum())
-        return self.select(heard)
+        if not has_frames.all():
+            log.warning("skipped %d labelled clips without frames", (~has_frames).sum())
+        return self.select(has_frames)
 
-    def select(self, chosen: np.ndarray) -> "LabeledDataset":
-        """Some of the clips, which a mask chooses."""
+    def select(self, mask: np.ndarray) -> "LabeledDataset":
+        """Select clips by a mask, bool, (clips,)."""
         return dataclasses.replace(
             self,
-            rows=self.rows[chosen],
-            y_true=self.y_true[chosen],
-            verified=self.verified[chosen],
-            weights=None if self.weights is None else self.weights[chosen],
+            rows=self.rows[mask],
+            y_true=self.y_true[mask],
+            verified=self.verified[mask],
+            weights=None if self.weights is None else self.weights[mask],
         )
 
     def fingerprint(self) -> str:
-        """Digest of names, frames, labels and weights: the same for the same clips in the same order."""
+        """Compute a digest of names, frames, labels and weights, in order of the clips."""
         digest = hashlib.sha256(
             "\0".join(self.store.fnames[row] for row in self.rows).encode("utf-8", "surrogateescape")
         )
@@ -93,12 +97,9 @@ class LabeledDataset:
         return digest.hexdigest()[:16]
 
     def feature_stats(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each value of a frame over all frames: two float64, (feature_config.n_features,)."""
-        count, total, squares = (
-            0,
-            np.zeros(self.store.feature_config.n_features),
-            np.zeros(self.store.feature_config.n_features),
-        )
+        """Compute mean and variance of each feature over all frames: float64, (n_features,) each."""
+        n_features = self.store.feature_config.n_features
+        count, total, squares = 0, np.zeros(n_features), np.zeros(n_features)
         for row in self.rows:
             frames = self.store.frames_of(row).astype(np.float64)
             count += len(frames)

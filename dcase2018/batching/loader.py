@@ -1,54 +1,77 @@
-"""Batches of examples for Keras, shuffled across all clips."""
+"""Keras dataset of shuffled, augmented batches."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
 
-from dcase2018.batching.augmentation import Augmentation
+from dcase2018.batching.augmentation import Augmentation, Batch
 from dcase2018.batching.sampler import EpochSampler
 from dcase2018.batching.windows import AllWindows, RandomCrops
 
 
 class BatchLoader(keras.utils.PyDataset):
-    """Shuffled batches `(examples, targets, weights)` out of the stream of all epochs.
+    """Batches `(x, targets, sample_weights)` of one epoch at a time.
 
-    A batch is the next `batch_size` examples of the stream, so that one may end an epoch and begin the
-    next. What a batch holds is a function of (seed, number) alone, whoever asks for it, and when.
+    A batch is a function of (seed, epoch, index). It depends neither on the number of threads nor on the
+    order in which Keras requests items.
 
     Parameters
     ----------
+    examples
+        Training examples.
+    sampler
+        Examples of each batch.
+    augmentation
+        Changes applied to each batch.
     targets
         Target of each clip of `examples`, float32, (clips, values).
     weights
-        What each clip counts for in the loss, float32, (clips,).
-    start_batch
-        Number of the batch that is item 0, where training goes on.
+        Weight of each clip in the loss, float32, (clips,).
+    n_workers
+        Threads that prepare batches. Keras's own queue of several workers is not used, because it can
+        return the items that were requested before training out of order.
     """
 
     def __init__(
         self,
         examples: AllWindows | RandomCrops,
-        epochs: EpochSampler,
+        sampler: EpochSampler,
         augmentation: Augmentation,
         targets: np.ndarray,
         weights: np.ndarray,
-        batch_size: int,
-        start_batch: int = 0,
-        workers: int = 1,
+        n_workers: int = 1,
     ) -> None:
-        super().__init__(workers=workers)
-        self.examples, self.epochs, self.augmentation = examples, epochs, augmentation
+        super().__init__(workers=1)
+        self.examples, self.sampler, self.augmentation = examples, sampler, augmentation
         self.targets, self.weights = targets, weights
-        self.batch_size, self.start_batch = batch_size, start_batch
+        self.n_prefetch = 2 * n_workers if n_workers > 1 else 0
+        self._threads = ThreadPoolExecutor(n_workers) if n_workers > 1 else None
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Select the epoch that the items belong to, and the batch that is item 0 where training resumes."""
+        self.epoch, self.first_batch = epoch, first_batch
+        self._pending: dict[int, Future[Batch]] = {}
 
     @property
-    def num_batches(self) -> None:
-        """None: Keras then asks for one item after the other without end."""
-        return None
+    def num_batches(self) -> int:
+        """Number of batches of the epoch from `first_batch` on."""
+        return int(self.sampler.n_batches[self.epoch]) - self.first_batch
 
-    def __getitem__(self, item: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        number = self.start_batch + item
-        chosen, epoch = self.epochs.batch(number, self.batch_size)
-        rng = np.random.default_rng([self.epochs.seed, 0, number])  # apart from those of the epochs
-        clips = self.examples.clip_index[chosen]
-        batch = self.examples.gather(chosen, rng), self.targets[clips], self.weights[clips]
-        return self.augmentation(*batch, rng, mixing=epoch < self.epochs.final_phase_start)
+    def __getitem__(self, item: int) -> Batch:
+        if self._threads is None:
+            return self._load(self.epoch, self.first_batch + item)
+        pending = self._pending
+        for ahead in range(item, min(item + self.n_prefetch, self.num_batches)):
+            if ahead not in pending:
+                pending[ahead] = self._threads.submit(self._load, self.epoch, self.first_batch + ahead)
+        return pending.pop(item).result()
+
+    def _load(self, epoch: int, index: int) -> Batch:
+        indices = self.sampler.batch(epoch, index)
+        rng = np.random.default_rng([self.sampler.seed, epoch, 1 + index])  # [seed, epoch] is the sampler's
+        clips = self.examples.clip_index[indices]
+        x = self.examples.gather(indices, rng)
+        allow_mixup = epoch < self.sampler.final_phase_start
+        return self.augmentation(x, self.targets[clips], self.weights[clips], rng, allow_mixup)

@@ -1,4 +1,4 @@
-"""Commands on corpora and label files."""
+"""Commands for datasets and label files."""
 
 from pathlib import Path
 from typing import Any
@@ -20,34 +20,42 @@ from dcase2018.utils.errors import InputError
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
-@click.argument("data", type=OUTPUT_FOLDER)
-@click.option("--train-per-class", default=12, show_default=True, type=click.IntRange(1), help="Clips.")
-@click.option("--test-per-class", default=4, show_default=True, type=click.IntRange(1), help="Clips.")
+@click.argument("out", type=OUTPUT_FOLDER)
+@click.option(
+    "--train-per-class",
+    default=12,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training clips per class.",
+)
+@click.option(
+    "--test-per-class", default=4, show_default=True, type=click.IntRange(1), help="Test clips per class."
+)
 @seed_option
-def synthesize(data: Path, train_per_class: int, test_per_class: int, seed: int) -> None:
-    """Make a small 41-class corpus in the folder DATA.
+def synthesize(out: Path, train_per_class: int, test_per_class: int, seed: int) -> None:
+    """Write a small synthetic 41-class corpus to the folder OUT.
 
-    It has Kaggle's layout: audio_train/, audio_test/, train.csv and sample_submission.csv, and the truth
-    of the test clips in test_post_competition.csv. The same seed gives the same bytes.
+    The corpus has Kaggle's layout: audio_train/, audio_test/, train.csv and sample_submission.csv. The labels
+    of the test clips are in test_post_competition.csv. The same seed gives the same bytes.
     """
     from dcase2018.data.synthetic import synthesize
 
-    synthesize(data, train_per_class, test_per_class, seed)
+    synthesize(out, train_per_class, test_per_class, seed)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 download data/fsdkaggle2018")
-@click.argument("data", type=OUTPUT_FOLDER)
-@click.option("--mirror", metavar="URL", help="Where the archives are.  [default: Zenodo's record 2552860]")
-def download(data: Path, mirror: str | None) -> None:
-    """Fetch FSDKaggle2018 into the folder DATA.
+@click.argument("out", type=OUTPUT_FOLDER)
+@click.option("--mirror", metavar="URL", help="Address of the archives.  [default: Zenodo record 2552860]")
+def download(out: Path, mirror: str | None) -> None:
+    """Download FSDKaggle2018 to the folder OUT.
 
-    Archives are checked, unpacked and removed; folders that are there already are skipped. It takes
-    an estimated 10 GB while it works.
+    Archives are verified, unpacked and removed. Existing folders are skipped. The download needs about 10 GB
+    of disk space.
     """
     from dcase2018.data.fsdkaggle2018 import ZENODO, download
 
-    fetched = download(data, mirror or ZENODO)
-    print_line(f"{data}: fetched {', '.join(fetched) or 'nothing, all is there'}")
+    names = download(out, mirror or ZENODO)
+    print_line(f"{out}: downloaded {', '.join(names)}" if names else f"{out}: complete, nothing to download")
 
 
 class Columns(click.ParamType):
@@ -60,48 +68,46 @@ class Columns(click.ParamType):
     ) -> dict[str, str]:
         pairs = [item.partition("=") for item in value.split(",")]
         if not all(name.strip() and source.strip() for name, _, source in pairs):
-            self.fail(f"{value!r} is not NAME=COLUMN,NAME=COLUMN", parameter, context)
+            self.fail(f"{value!r} must be NAME=COLUMN,NAME=COLUMN", parameter, context)
         columns = {name.strip(): source.strip() for name, _, source in pairs}
         if len(columns) < len(pairs):
-            self.fail(f"{value!r} names a column twice", parameter, context)
+            self.fail(f"{value!r} maps a column twice", parameter, context)
         return columns
 
 
 @click.command(
     cls=Command,
     epilog="Examples:\n"
-    "  dcase2018 make-labels sounds labels.csv                  sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
+    "  dcase2018 make-labels sounds labels.csv             sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
     '  dcase2018 make-labels sounds labels.csv --pattern "{label}_{rest}.wav"\n'
     "  dcase2018 make-labels esc50.csv labels.csv --columns fname=filename,label=category\n"
     "  dcase2018 make-labels UrbanSound8K.csv labels.csv \\\n"
     '      --columns "fname=fold{fold}/{slice_file_name},label=class"',
 )
 @click.argument("source", type=EXISTING)
-@click.argument("labels_csv", type=FILE)
+@click.argument("labels", type=FILE)
 @click.option(
     "--pattern",
     metavar="TEXT",
-    help="The classes are in the clips' names: {label} and any other {field} are parts of them.",
+    help="Template of the file names: {label} is the class, any other {field} becomes a column.",
 )
 @click.option(
     "--columns",
     type=Columns(),
-    help="SOURCE is a CSV, and this is what its columns mean: NAME=COLUMN, or text with {COLUMN}s in it.",
+    help="SOURCE is a CSV: take column NAME from COLUMN, or from a template with {COLUMN} fields.",
 )
-def make_labels(source: Path, labels_csv: Path, pattern: str | None, columns: dict[str, str] | None) -> None:
-    """Write the label file LABELS_CSV for sounds of your own.
+def make_labels(source: Path, labels: Path, pattern: str | None, columns: dict[str, str] | None) -> None:
+    """Write the label file LABELS for your own clips.
 
-    SOURCE is a folder whose subfolders are the classes, or one of clips whose names tell them, or a CSV
-    with columns of other names. The fnames are paths below the folder, as extract --labels LABELS_CSV
-    takes them. A space or comma in the name of a class becomes an underscore.
+    SOURCE is a folder with one subfolder per class, a folder of clips whose file names contain the class
+    (--pattern), or a CSV with other column names (--columns). The fnames are paths below the folder, as
+    extract --labels LABELS expects. White space and commas in class names become underscores.
     """
     if source.is_dir() and columns:
-        raise InputError(f"{source} is a folder, and --columns tells what those of a CSV mean")
+        raise InputError(f"{source} is a folder; --columns requires a CSV")
     if not source.is_dir() and (pattern is not None or not columns):
-        raise InputError(
-            f"{source} is a file; say what its columns mean: --columns fname=COLUMN,label=COLUMN"
-        )
-    check_output(labels_csv, source if source.is_file() else None)
+        raise InputError(f"{source} is a file; map its columns with --columns fname=COLUMN,label=COLUMN")
+    check_output(labels, source if source.is_file() else None)
     from dcase2018.data.label_builders import labels_from_csv, labels_from_filenames, labels_from_folders
     from dcase2018.data.labels import class_names, multi_hot, write_table
 
@@ -109,26 +115,26 @@ def make_labels(source: Path, labels_csv: Path, pattern: str | None, columns: di
         table = labels_from_csv(source, columns)
     else:
         table = labels_from_folders(source) if pattern is None else labels_from_filenames(source, pattern)
-    write_table(labels_csv, table)
-    clips = multi_hot(table, class_names(table)).sum(axis=0)
-    each = f"{min(clips)} to {max(clips)}" if min(clips) < max(clips) else min(clips)
-    print_line(f"{labels_csv}: {len(table)} clips of {len(clips)} classes, {each} each")
+    write_table(labels, table)
+    counts = multi_hot(table, class_names(table)).sum(axis=0)
+    per_class = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else min(counts)
+    print_line(f"{labels}: {len(table)} clips, {len(counts)} classes, {per_class} clips per class")
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")
-@click.argument("train_csv", type=INPUT)
-@click.argument("class_map_csv", type=FILE)
-def class_map(train_csv: Path, class_map_csv: Path) -> None:
-    """Write the classes of TRAIN_CSV to CLASS_MAP_CSV.
+@click.argument("labels", type=INPUT)
+@click.argument("out", type=FILE)
+def class_map(labels: Path, out: Path) -> None:
+    """Write the classes of the label file LABELS to the CSV OUT.
 
-    Its rows are class_index,class_name, in ascending order of name, from 0, without a header.
+    The rows are class_index,class_name, sorted by name, from 0, without a header.
     """
     from dcase2018.data.labels import class_names, read_labels, write_class_map
 
-    check_output(class_map_csv, train_csv)
-    classes = class_names(read_labels(train_csv))
-    write_class_map(class_map_csv, classes)
-    print_line(f"{class_map_csv}: {len(classes)} classes")
+    check_output(out, labels)
+    classes = class_names(read_labels(labels))
+    write_class_map(out, classes)
+    print_line(f"{out}: {len(classes)} classes")
 
 
 @click.command(
@@ -137,42 +143,44 @@ def class_map(train_csv: Path, class_map_csv: Path) -> None:
     "  dcase2018 split data/train.csv splits               splits/train.csv, splits/validation.csv\n"
     "  dcase2018 split data/train.csv splits --folds 5     splits/fold-1/train.csv, ...",
 )
-@click.argument("train_csv", type=INPUT)
-@click.argument("out_dir", type=OUTPUT_FOLDER)
+@click.argument("labels", type=INPUT)
+@click.argument("out", type=OUTPUT_FOLDER)
 @click.option(
     "--fraction",
     default=0.1,
     show_default=True,
     type=FiniteFloat(0, 1, min_open=True, max_open=True),
-    help="Share of the clips to hold out.",
+    help="Fraction of the clips for validation.",
 )
-@click.option("--folds", "n_folds", type=click.IntRange(2, 100), help="Make this many folds instead.")
+@click.option("--folds", "n_folds", type=click.IntRange(2, 100), help="Write this many folds instead.")
 @seed_option
-def split(train_csv: Path, out_dir: Path, fraction: float, n_folds: int | None, seed: int) -> None:
-    """Part TRAIN_CSV into OUT_DIR's train.csv and validation.csv.
+def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: int) -> None:
+    """Split the label file LABELS into train.csv and validation.csv in the folder OUT.
 
-    Each label's verified and unverified clips are parted in the same proportion. Headers and all
-    columns are kept, and every row is in exactly one part (one fold's validation.csv).
+    The split is stratified by label and manually_verified. Headers and all columns are kept. Each row is in
+    one of the two files; with --folds, in the validation.csv of one fold.
     """
     from dcase2018.data.labels import read_labels, write_table
     from dcase2018.data.splits import stratified_folds, stratified_holdout
 
-    labels = read_labels(train_csv)
+    table = read_labels(labels)
     if n_folds is None:
-        parts = {out_dir: stratified_holdout(labels, fraction, seed)}
-        if not parts[out_dir].any():
+        holdouts = {out: stratified_holdout(table, fraction, seed)}
+        if not holdouts[out].any():
             raise InputError(
-                f"--fraction {fraction:g} of {len(labels)} clips holds none out; give a larger one"
+                f"--fraction {fraction:g} of {len(table)} clips is no clip; give a larger fraction"
             )
     else:
-        fold = stratified_folds(labels, n_folds, seed)
-        parts = {out_dir / f"fold-{number + 1}": fold == number for number in range(n_folds)}
-    for folder, held_out in parts.items():
-        check_output(folder / "train.csv", train_csv)
-        check_output(folder / "validation.csv", train_csv)
-        write_table(folder / "train.csv", labels[~held_out])
-        write_table(folder / "validation.csv", labels[held_out])
-        print_line(f"{folder}: {(~held_out).sum()} to train, {held_out.sum()} to validate")
+        fold = stratified_folds(table, n_folds, seed)
+        holdouts = {out / f"fold-{i + 1}": fold == i for i in range(n_folds)}
+    for folder, is_validation in holdouts.items():
+        check_output(folder / "train.csv", labels)
+        check_output(folder / "validation.csv", labels)
+        write_table(folder / "train.csv", table[~is_validation])
+        write_table(folder / "validation.csv", table[is_validation])
+        print_line(
+            f"{folder}: {(~is_validation).sum()} training clips, {is_validation.sum()} validation clips"
+        )
 
 
 @click.command(

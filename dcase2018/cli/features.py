@@ -1,4 +1,4 @@
-"""The command that makes feature stores; it never loads Keras."""
+"""The command `extract`. It never imports Keras."""
 
 import dataclasses
 from pathlib import Path
@@ -25,53 +25,53 @@ from dcase2018.utils.config import apply_overrides
     epilog="Example:\n  dcase2018 extract data/audio_train features/train.h5 --hparams mel_bands=96\n\n"
     + hparams_help(FeatureConfig),
 )
-@click.argument("audio_dir", type=FOLDER)
+@click.argument("audio_dir", metavar="AUDIO", type=FOLDER)
 @click.argument("store", type=FILE)
 @click.option(
     "--features",
-    "feature_config",
+    "features",
     type=click.Choice(list(FEATURE_CONFIGS)),
     default="baseline",
     show_default=True,
-    help="What features to compute.",
+    help="Feature config to start from.",
 )
-@click.option("--hparams", default="", metavar="LIST", help="Changes to the feature_config; see below.")
+@click.option("--hparams", default="", metavar="LIST", help="Changes to the feature config; see below.")
 @click.option(
     "--labels",
     type=INPUT,
     help="Extract the clips of this CSV, in its order.  [default: all, in order of name]",
 )
 @jobs_option("Number of processes")
-@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
-@click.option("--force", is_flag=True, help="Leave out clips that STORE holds and AUDIO_DIR does not.")
+@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
+@click.option("--prune", is_flag=True, help="Drop clips of STORE that are no longer among the clips.")
 @click.option(
-    "--dask", "dask_address", metavar="ADDRESS", help="Work on this Dask cluster, such as tcp://head:8786."
+    "--dask", "dask_address", metavar="ADDRESS", help="Compute on this Dask cluster, such as tcp://head:8786."
 )
 @click.pass_context
 def extract(
-    context: click.Context,
+    ctx: click.Context,
     audio_dir: Path,
     store: Path,
-    feature_config: str,
+    features: str,
     hparams: str,
     labels: Path | None,
     jobs: int | None,
     strict: bool,
-    force: bool,
+    prune: bool,
     dask_address: str | None,
 ) -> None:
-    """Write the features of AUDIO_DIR to STORE.
+    """Write the features of the clips in AUDIO to STORE.
 
-    They are log mel frames of each clip, in one HDF5 file.
+    STORE is one HDF5 file with the frames of each clip.
 
-    A run that was stopped goes on where it was; clips that were added or changed since are computed
-    anew. Clips that cannot be used are listed, and the exit code is then 3.
+    An interrupted run resumes when the same command is run again. On an existing STORE, only new and changed
+    clips are computed. Clips that cannot be read are skipped and listed, and the exit code is then 3.
     """
-    elsewhere = dict.fromkeys(
+    misplaced = dict.fromkeys(
         (field.name for field in dataclasses.fields(HParams)),
-        "it belongs to training; give it to dcase2018 fit",
+        "it belongs to training; pass it to dcase2018 fit",
     )
-    full_recipe = apply_overrides(FEATURE_CONFIGS[feature_config], hparams, elsewhere)
+    feature_config = apply_overrides(FEATURE_CONFIGS[features], hparams, misplaced)
     from dcase2018.features.extraction import extract
 
     names = None
@@ -79,13 +79,13 @@ def extract(
         from dcase2018.data.labels import read_fnames
 
         names = read_fnames(labels)
-    summary = extract(audio_dir, store, full_recipe, names, jobs or -1, strict, dask_address, force)
-    print_line(f"{store}: {summary.clips} clips, {summary.computed} of them computed now")
+    summary = extract(audio_dir, store, feature_config, names, jobs or -1, strict, dask_address, prune)
+    print_line(f"{store}: {summary.clips} clips, {summary.computed} computed by this run")
     if summary.converted:
         print_line(f"mixed to mono or resampled: {summary.converted}")
     if summary.empty:
         print_line(f"without samples: {', '.join(summary.empty)}")
-    for fname, reason in summary.set_aside.items():
-        print_line(f"set aside: {fname}: {reason}")
-    if summary.set_aside:
-        context.exit(EXIT_SKIPPED)
+    for fname, error in summary.failed.items():
+        print_line(f"skipped: {fname}: {error}")
+    if summary.failed:
+        ctx.exit(EXIT_SKIPPED)

@@ -1,4 +1,4 @@
-"""Commands that put runs to work outside: on recordings of any length."""
+"""Commands that apply runs to recordings of any length: tag and embed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,18 +27,17 @@ if TYPE_CHECKING:
     from dcase2018.inference.batch_tagging import DetectionConfig, OutputSpec
     from dcase2018.inference.output_formats import TaggingResult
 
-# The formats by the ends of a file's name.
-SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".selections.txt": "raven", ".txt": "audacity"}
-OF_CLIPS = ("csv", "jsonl")
+FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".selections.txt": "raven", ".txt": "audacity"}
+CLIP_FORMATS = ("csv", "jsonl")
 
-SECONDS = FiniteFloat(0, 3600)
+DURATION = FiniteFloat(0, 3600)
 
-following_options = combine_options(
+detection_options = combine_options(
     click.option(
         "--detect-events",
         "detect_events",
         is_flag=True,
-        help="Follow each recording over time and tell its events.",
+        help="Score each recording in windows, and detect sound events.",
     ),
     click.option(
         "--threshold",
@@ -48,162 +47,166 @@ following_options = combine_options(
     click.option(
         "--low-threshold",
         type=FiniteFloat(0, 1, min_open=True),
-        help="With --detect-events: an event is over below this score.  [default: half the threshold]",
+        help="With --detect-events: an event ends below this score.  [default: half the threshold]",
     ),
     click.option(
         "--min-duration",
-        type=SECONDS,
+        type=DURATION,
         metavar="SECONDS",
-        help="With --detect-events: drop events shorter than this.  [default: 0]",
+        help="With --detect-events: drop shorter events.  [default: 0]",
     ),
     click.option(
         "--merge-gap",
-        type=SECONDS,
+        type=DURATION,
         metavar="SECONDS",
-        help="With --detect-events: events of a class that are at most this far apart are one.  [default: 1]",
+        help="With --detect-events: merge events of a class at most this far apart.  [default: 1]",
+    ),
+)
+output_options = combine_options(
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        help="Write all scores to this .csv or .jsonl file. With --detect-events also events to this .txt"
+        " (Audacity) or .selections.txt (Raven) file, or one file per recording to this folder.",
+    ),
+    click.option(
+        "--format",
+        "format_",
+        type=click.Choice(list(FORMAT_OF_SUFFIX.values())),
+        help="Format of --output.  [default: by its suffix; csv in a folder]",
     ),
 )
 
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 tag runs/first sounds --output tags.csv\n"
-    "  dcase2018 tag runs/first night.flac --detect-events --output labels --format audacity",
+    epilog="Example:\n  dcase2018 tag runs/first sounds -o tags.csv\n"
+    "  dcase2018 tag runs/first night.flac --detect-events -o labels --format audacity",
 )
 @click.argument("run", type=FOLDER)
-@click.argument("recordings", type=EXISTING, nargs=-1, required=True)
+@click.argument("audio", type=EXISTING, nargs=-1, required=True)
 @click.option(
-    "--ensemble-with", "more_runs", type=FOLDER, multiple=True, help="Score together with this run too."
+    "--ensemble-with", "more_runs", type=FOLDER, multiple=True, help="Another run to average scores with."
 )
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Write all scores to this .csv or .jsonl; with --detect-events also events to this .txt (Audacity) or"
-    " .selections.txt (Raven), or a file a recording into this folder.",
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(list(SUFFIXES.values())),
-    help="What --output is written as.  [default: by its suffix; csv in a folder]",
-)
-@following_options
+@output_options
+@detection_options
 @scoring_options
-@jobs_option("Recordings read at a time")
+@jobs_option("Recordings to read at the same time")
 @click.pass_context
 def tag(
     context: click.Context,
     /,
     run: Path,
-    recordings: tuple[Path, ...],
+    audio: tuple[Path, ...],
     more_runs: tuple[Path, ...],
     output: Path | None,
     format_: str | None,
-    detect_events: bool,
     jobs: int | None,
     checkpoint: int | str | None,
     inference_hop_seconds: float | None,
     clip_pooling: str | None,
-    **joining: float | None,
+    **detection: Any,
 ) -> None:
-    """Tell what RUN hears in RECORDINGS: audio files, or folders of them, of any length.
+    """Tag AUDIO with RUN: audio files of any length, or folders of them.
 
-    Prints the top three classes of each. A clip's scores are those that `extract` and `predict` give it.
-    With --detect-events each recording is followed over time by windows, and its events are printed.
+    Prints the top three classes of each clip, with the scores that `extract` and `predict` give it. With
+    --detect-events, scores each recording in windows and prints its events.
 
-    A run that was stopped goes on where it was. Recordings that cannot be used are told, and the exit code
-    is then 3.
+    Run the same command again to resume an interrupted one. Files that cannot be used are printed as failed,
+    and the exit code is then 3.
     """
     from dcase2018.data.files import list_recordings
     from dcase2018.inference.audio_tagger import AudioTagger, FailedFile
     from dcase2018.inference.batch_tagging import tag
 
-    table = _table(output, format_, detect_events, recordings)
-    following = _following(detect_events, joining)
-    scoring = {"inference_hop_seconds": inference_hop_seconds, "clip_pooling": clip_pooling}
-    listener = AudioTagger.open([run, *more_runs], checkpoint, **scoring)
-    sources = list_recordings(recordings)
+    spec = _output_spec(output, format_, detection["detect_events"], audio)
+    config = _detection_config(**detection)
+    hparams = {"inference_hop_seconds": inference_hop_seconds, "clip_pooling": clip_pooling}
+    tagger = AudioTagger.open([run, *more_runs], checkpoint, **hparams)
+    files = list_recordings(audio)
     load_keras()
-    set_aside = 0
-    for told in tag(listener, sources, following, table, jobs or -1):
-        if isinstance(told, FailedFile):
-            set_aside += 1
-            print_line(f"set aside: {told}")
+    n_failed = 0
+    for result in tag(tagger, files, config, spec, jobs or -1):
+        if isinstance(result, FailedFile):
+            n_failed += 1
+            print_line(f"failed: {result}")
         else:
-            _tell(told)
-    if set_aside:
+            _print_result(result)
+    if n_failed:
         context.exit(EXIT_SKIPPED)
 
 
-def _following(detect_events: bool, joining: dict[str, Any]) -> "DetectionConfig | None":
+def _detection_config(detect_events: bool, **event_settings: float | None) -> "DetectionConfig | None":
     from dcase2018.inference.batch_tagging import DetectionConfig
     from dcase2018.inference.event_detection import EventConfig
     from dcase2018.inference.window_scores import LevelConfig
 
-    given = {name: value for name, value in joining.items() if value is not None}
+    settings = {name: value for name, value in event_settings.items() if value is not None}
     if detect_events:
-        return DetectionConfig(LevelConfig(), EventConfig(**given))
-    if given:
-        option = next(iter(given)).replace("_", "-")
-        raise InputError(f"--{option} says what an event is, and a clip has none; add --detect-events")
+        return DetectionConfig(LevelConfig(), EventConfig(**settings))
+    if settings:
+        option = next(iter(settings)).replace("_", "-")
+        raise InputError(f"--{option} applies to events only; add --detect-events")
     return None
 
 
-def _table(
-    output: Path | None, format_: str | None, detect_events: bool, recordings: tuple[Path, ...]
+def _output_spec(
+    output: Path | None, format_: str | None, detect_events: bool, audio: tuple[Path, ...]
 ) -> "OutputSpec | None":
-    """What to write, and whether that can be, before the work."""
+    """Return what to write, and check before the work that it can be written."""
     from dcase2018.inference.batch_tagging import OutputSpec
 
     if not output:
         if format_:
-            raise InputError(f"--format {format_} needs a file or a folder to write; add --output")
+            raise InputError(f"--format {format_} needs an output file or folder; add --output")
         return None
-    by_suffix = next((name for suffix, name in SUFFIXES.items() if output.name.endswith(suffix)), None)
-    format_ = format_ or by_suffix or "csv"
-    if not detect_events and format_ not in OF_CLIPS:
-        raise InputError(f"{format_} is a format of events, and a clip has none; add --detect-events")
-    if not detect_events and not by_suffix:
+    matches = (format for suffix, format in FORMAT_OF_SUFFIX.items() if output.name.endswith(suffix))
+    suffix_format = next(matches, None)
+    format_ = format_ or suffix_format or "csv"
+    if not detect_events and format_ not in CLIP_FORMATS:
+        raise InputError(f"--format {format_} is for events only; add --detect-events")
+    if not detect_events and not suffix_format:
         raise InputError(
-            f"--output {output} must end in .csv or .jsonl; a file a recording needs --detect-events"
+            f"--output {output} must end in .csv or .jsonl; one file per recording needs --detect-events"
         )
-    if not by_suffix and output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; name a folder, or a file that ends in {', '.join(SUFFIXES)}")
-    check_output(output / "x" if not by_suffix else output, *recordings)
-    return OutputSpec(output, format_, is_folder=not by_suffix)
+    if not suffix_format and output.exists() and not output.is_dir():
+        suffixes = ", ".join(FORMAT_OF_SUFFIX)
+        raise InputError(f"--output {output} is a file; name a folder, or a file that ends in {suffixes}")
+    check_output(output if suffix_format else output / "x", *audio)
+    return OutputSpec(output, format_, is_folder=not suffix_format)
 
 
-def _tell(heard: "TaggingResult") -> None:
+def _print_result(result: "TaggingResult") -> None:
     import numpy as np
 
     from dcase2018.evaluation.metrics import top_classes
 
-    fname = heard.source.fname
-    if isinstance(heard.result, np.ndarray):
-        best = top_classes(heard.result[None])[0]
-        print_line(f"{fname}: " + ", ".join(f"{heard.classes[k]} {heard.result[k]:.4f}" for k in best))
+    fname = result.file.fname
+    if isinstance(result.scores, np.ndarray):
+        top = top_classes(result.scores[None])[0]
+        print_line(f"{fname}: " + ", ".join(f"{result.classes[k]} {result.scores[k]:.4f}" for k in top))
         return
-    for event in heard.events:
+    for event in result.events:
         print_line(f"{fname}: {event.onset:.1f} to {event.offset:.1f} s: {event.label} {event.score:.4f}")
-    if not heard.events:
-        print_line(f"{fname}: no events in {heard.result.seconds:.1f} s")
+    if not result.events:
+        print_line(f"{fname}: no events in {result.scores.seconds:.1f} s")
 
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 embed runs/first features/test.h5 embeddings.h5\n"
-    "  dcase2018 embed runs/first sounds embeddings.csv --level clip",
+    epilog="Example:\n  dcase2018 embed runs/first features/test.h5 -o embeddings.h5\n"
+    "  dcase2018 embed runs/first sounds -o embeddings.csv --level clip",
 )
 @click.argument("run", type=FOLDER)
-@click.argument("clips", type=EXISTING, nargs=-1, required=True)
-@click.argument("out", type=FILE)
+@click.argument("clips", metavar="STORE_OR_AUDIO...", type=EXISTING, nargs=-1, required=True)
+@click.option("-o", "--output", type=FILE, required=True, help="An .h5, .hdf5 or .csv file.")
 @click.option(
     "--level",
-    "per",
     type=click.Choice(["window", "clip"]),
     default="window",
     show_default=True,
-    help="A row a window, or a row a clip: the mean of its windows.",
+    help="One row per window, or one row per clip: the mean of its windows.",
 )
 @checkpoint_option
 @hop_option
@@ -212,34 +215,34 @@ def embed(
     context: click.Context,
     run: Path,
     clips: tuple[Path, ...],
-    out: Path,
-    per: str,
+    output: Path,
+    level: str,
     checkpoint: int | str | None,
     inference_hop_seconds: float | None,
 ) -> None:
-    """Write what the network of RUN makes of CLIPS before it classifies them to OUT.
+    """Write the embeddings of clips: outputs of RUN's layer before the classifier.
 
-    CLIPS are a store, or audio files and folders of them; OUT is an .h5 or a .csv file. Clips without samples
-    have no row. Files that cannot be used are told, and the exit code is then 3.
+    STORE_OR_AUDIO is a store, or audio files and folders of them. Clips without samples have no row. Files
+    that cannot be used are printed as failed, and the exit code is then 3.
     """
-    if out.suffix not in (".h5", ".hdf5", ".csv"):
-        raise InputError(f"{out} must end in .h5, .hdf5 or .csv")
-    check_output(out, *clips)
+    if output.suffix not in (".h5", ".hdf5", ".csv"):
+        raise InputError(f"--output {output} must end in .h5, .hdf5 or .csv")
+    check_output(output, *clips)
     from dcase2018.data.files import list_recordings
     from dcase2018.features.store import Store, is_store
     from dcase2018.inference.ensemble import open_runs
 
-    opened = open_runs([run], checkpoint, inference_hop_seconds=inference_hop_seconds)
-    if len(opened) > 1:
-        raise InputError(f"{run} holds {len(opened)} folds, each with features of its own; name one of them")
-    of_store = len(clips) == 1 and clips[0].is_file() and is_store(clips[0])
-    sources = Store(clips[0]) if of_store else list_recordings(clips)
+    runs = open_runs([run], checkpoint, inference_hop_seconds=inference_hop_seconds)
+    if len(runs) > 1:
+        raise InputError(f"{run} has {len(runs)} folds, each with its own embeddings; name one of them")
+    is_from_store = len(clips) == 1 and clips[0].is_file() and is_store(clips[0])
+    inputs = Store(clips[0]) if is_from_store else list_recordings(clips)
     load_keras()
-    from dcase2018.inference.embeddings import Embedder, embed
+    from dcase2018.inference.embeddings import embed, load_embedder
 
-    set_aside = embed(Embedder(opened[0], checkpoint), sources, out, per == "window")
-    print_line(f"{out}: {len(sources) - len(set_aside)} clips")
-    for bad in set_aside:
-        print_line(f"set aside: {bad}")
-    if set_aside:
+    failed = embed(load_embedder(runs[0], checkpoint), inputs, output, level)
+    print_line(f"{output}: {len(inputs) - len(failed)} clips")
+    for file in failed:
+        print_line(f"failed: {file}")
+    if failed:
         context.exit(EXIT_SKIPPED)

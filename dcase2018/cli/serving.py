@@ -1,4 +1,4 @@
-"""The command that serves a page."""
+"""The command `serve`."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from dcase2018.utils.errors import InputError
 )
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free."
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0: any free one."
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to serve at; any but this machine's own lets others in.",
+    help="Address to bind to. All but loopback addresses are reachable from other machines.",
 )
 @click.option(
     "-j",
@@ -30,17 +30,17 @@ from dcase2018.utils.errors import InputError
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Recordings heard at a time.",
+    help="Recordings processed at a time.",
 )
 def serve(runs: tuple[Path, ...], port: int, host: str, jobs: int) -> None:
-    """Serve a page to try RUNS with in a browser, and the same as an API of JSON.
+    """Serve a page to try RUNS in a browser, and a JSON API.
 
-    A sound is dropped, chosen or recorded there. Several runs are several taggers, side by side; a folder
-    of folds is one. POST /api/tag with a file as the body answers what `tag` says of it. Nothing is kept.
-    Ctrl-C ends it.
+    The page accepts dropped, chosen and recorded audio, and shows the results of all RUNS side by side. A
+    folder of folds is one ensemble. POST /api/tag with an audio file as the body returns the scores of tag.
+    No audio is stored. Ctrl-C stops the server.
     """
     try:
         from dcase2018.server.serve import serve
     except ImportError as error:
-        raise InputError(f"serve needs {error.name}; pip install 'dcase2018[serve]'") from None
-    serve(runs, host, port, jobs, tell=print_line)
+        raise InputError(f"serve requires {error.name}; run pip install 'dcase2018[serve]'") from None
+    serve(runs, host, port, jobs, on_ready=print_line)

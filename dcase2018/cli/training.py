@@ -1,10 +1,10 @@
-"""Commands that train."""
+"""Commands that train: fit and tune."""
 
 import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,38 +28,150 @@ from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dcase2018.runs.training_state import StoppingCriteria
     from dcase2018.training.cross_validation import Fold
+    from dcase2018.training.experiment import Experiment
 
-
+data_arguments = combine_options(
+    click.argument("store", type=INPUT), click.argument("labels_csv", type=INPUT)
+)
 preset_options = combine_options(
     click.option(
         "--preset",
         type=click.Choice(list(PRESETS)),
         default="baseline",
         show_default=True,
-        help="Network, hyperparameters and epochs in one word.",
+        help="Architecture, hyperparameters and epochs.",
     ),
-    click.option("--model", type=click.Choice(MODEL_NAMES), help="Network.  [default: the preset's]"),
+    click.option("--model", type=click.Choice(MODEL_NAMES), help="Architecture.  [default: the preset's]"),
     click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
     click.option(
-        "--epochs",
-        type=click.IntRange(1, MAX_EPOCHS),
-        help="Times to see all examples.  [default: the preset's]",
+        "--epochs", type=click.IntRange(1, MAX_EPOCHS), help="Number of epochs.  [default: the preset's]"
+    ),
+)
+initial_options = combine_options(
+    click.option(
+        "--pretrained",
+        type=EXISTING,
+        metavar="RUN|YAMNET.H5",
+        help="Initialize the layers that fit from another run, or from the YAMNet weights.",
+    ),
+    click.option(
+        "--pretrained-checkpoint",
+        type=Checkpoint(),
+        help="Checkpoint of that run: a step, or the best epoch.  [default: the final model]",
+    ),
+)
+fold_options = combine_options(
+    click.option("--folds", type=click.IntRange(2, 100), help="Train on this number of stratified folds."),
+    click.option("--fold-column", metavar="COLUMN", help="Train on the folds of this column of LABELS_CSV."),
+    click.option("--fold", type=click.IntRange(1), help="Train this fold only."),
+)
+max_minutes_option = click.option(
+    "--max-minutes", type=FiniteFloat(0, min_open=True), help="Stop training after this time."
+)
+stopping_options = combine_options(
+    click.option("--max-steps", type=click.IntRange(1), help="Stop training after this number of steps."),
+    max_minutes_option,
+    click.option(
+        "--patience",
+        type=click.IntRange(1),
+        metavar="EPOCHS",
+        help="Stop after this many epochs without a higher validation MAP@3; keep the best model.",
+    ),
+)
+runtime_options = combine_options(
+    click.option(
+        "--save-every",
+        default=250,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Steps between checkpoints, besides those at the end of epochs; the last 30 are kept.",
+    ),
+    click.option(
+        "-j",
+        "--jobs",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, 64),
+        help="Threads that prepare batches; the result does not depend on it.",
     ),
 )
 
 
-def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) -> Preset:
-    """Apply the options to the preset."""
-    elsewhere = {
+def dask_option(unit: str) -> Any:
+    """Return the option `--dask` of a command that trains one `unit` per worker."""
+    meaning = f"Train on this Dask cluster, one {unit} per worker."
+    return click.option("--dask", "dask_address", metavar="ADDRESS", help=meaning)
+
+
+def _apply_options(preset: str, model: str | None, hparams: str, epochs: int | None) -> Preset:
+    """Apply the options to a preset."""
+    misplaced = {
         field.name: f"it is fixed in the store; run dcase2018 extract --hparams {field.name}=..."
         for field in dataclasses.fields(FeatureConfig)
     }
-    chosen = PRESETS[preset]
-    return Preset(
-        model or chosen.model, apply_overrides(chosen.hparams, hparams, elsewhere), epochs or chosen.epochs
+    base = PRESETS[preset]
+    return dataclasses.replace(
+        base,
+        model=model or base.model,
+        hparams=apply_overrides(base.hparams, hparams, misplaced),
+        epochs=epochs or base.epochs,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOptions:
+    """Options of `dcase2018 fit`."""
+
+    preset: str
+    model: str | None
+    hparams: str
+    epochs: int | None
+    validation: Path | None
+    pretrained: Path | None
+    pretrained_checkpoint: int | str | None
+    folds: int | None
+    fold_column: str | None
+    fold: int | None
+    max_steps: int | None
+    max_minutes: float | None
+    patience: int | None
+    class_map: Path | None
+    save_every: int
+    jobs: int
+    dask_address: str | None
+    seed: int
+    overwrite: bool
+
+    @property
+    def in_folds(self) -> bool:
+        return bool(self.folds or self.fold_column)
+
+    def apply_to_preset(self) -> Preset:
+        return _apply_options(self.preset, self.model, self.hparams, self.epochs)
+
+    def criteria(self) -> "StoppingCriteria":
+        from dcase2018.runs.training_state import StoppingCriteria
+
+        return StoppingCriteria(self.max_steps, self.max_minutes, self.patience)
+
+    def validate(self) -> None:
+        """Raise if options contradict each other."""
+        if self.pretrained_checkpoint is not None and not self.pretrained:
+            raise InputError("--pretrained-checkpoint requires --pretrained RUN")
+        if self.folds and self.fold_column:
+            raise InputError("--folds and --fold-column exclude each other")
+        if self.in_folds and (self.validation or self.pretrained):
+            raise InputError("--folds and --fold-column do not allow --validation or --pretrained")
+        if self.fold and not self.in_folds:
+            raise InputError("--fold requires --folds or --fold-column")
+        if self.dask_address and not self.in_folds:
+            raise InputError("--dask requires --folds or --fold-column")
+        if self.patience and not (self.validation or self.in_folds):
+            raise InputError("--patience requires --validation")
 
 
 @click.command(
@@ -67,246 +179,168 @@ def _choose(preset: str, model: str | None, hparams: str, epochs: int | None) ->
     epilog="Example:\n  dcase2018 fit features/train.h5 data/train.csv runs/first --hparams batch_size=32\n\n"
     + hparams_help(HParams),
 )
-@click.argument("store", type=INPUT)
-@click.argument("labels_csv", type=INPUT)
+@data_arguments
 @click.argument("run", type=OUTPUT_FOLDER)
 @preset_options
-@click.option("--validation", type=INPUT, help="Score the clips of this label file after each epoch.")
-@click.option(
-    "--pretrained",
-    "initial",
-    type=EXISTING,
-    metavar="RUN|YAMNET.H5",
-    help="Begin with the layers that fit of another run, or of YAMNet's weights; the classes may be others.",
-)
-@click.option(
-    "--pretrained-checkpoint",
-    type=Checkpoint(),
-    help="Of that run, the network of this step, or of the best epoch.  [default: the trained one]",
-)
-@click.option("--folds", type=click.IntRange(2, 100), help="Train a network for each of so many folds.")
-@click.option("--fold-column", metavar="COLUMN", help="Take the folds that this column of LABELS_CSV names.")
-@click.option("--fold", type=click.IntRange(1), help="Of the folds, train this one alone.")
-@click.option("--max-steps", type=click.IntRange(1), help="Stop after this many steps.")
-@click.option("--max-minutes", type=FiniteFloat(0, min_open=True), help="Stop after so long.")
-@click.option(
-    "--patience",
-    type=click.IntRange(1),
-    metavar="EPOCHS",
-    help="Stop when validation has not risen for so long, and keep the best epoch's network.",
-)
-@click.option(
-    "--class-map",
-    "class_map_csv",
-    type=INPUT,
-    help="Classes, in order.  [default: those of LABELS_CSV]",
-)
-@click.option(
-    "--save-every",
-    default=250,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Steps from one checkpoint to the next, beside those at epochs' ends; the last 30 are kept.",
-)
-@click.option(
-    "--workers",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="Threads that prepare batches; the network does not depend on their number.",
-)
-@click.option(
-    "--dask", "dask_address", metavar="ADDRESS", help="Train the folds on this Dask cluster, a fold a worker."
-)
+@click.option("--validation", type=INPUT, help="Compute MAP@3 on this label file after each epoch.")
+@initial_options
+@fold_options
+@stopping_options
+@click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS_CSV]")
+@runtime_options
+@dask_option("fold")
 @seed_option
-@click.option("--force", is_flag=True, help="Remove another run that RUN holds.")
-def fit(
-    store: Path,
-    labels_csv: Path,
-    run: Path,
-    preset: str,
-    model: str | None,
-    hparams: str,
-    epochs: int | None,
-    validation: Path | None,
-    initial: Path | None,
-    pretrained_checkpoint: int | str | None,
-    folds: int | None,
-    fold_column: str | None,
-    fold: int | None,
-    max_steps: int | None,
-    max_minutes: float | None,
-    patience: int | None,
-    class_map_csv: Path | None,
-    save_every: int,
-    workers: int,
-    dask_address: str | None,
-    seed: int,
-    force: bool,
-) -> None:
-    """Train a network and write the folder RUN.
+@click.option("--overwrite", is_flag=True, help="Remove another run in RUN.")
+def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
+    """Train a model on the clips of LABELS_CSV, whose features are in STORE.
 
-    It learns the clips of LABELS_CSV, whose features are in STORE. `model.keras` is written at the end,
-    checkpoints, history.csv and TensorBoard's events/ on the way. The same command goes on with a training
-    that was stopped, to the same weights as if it had not been; one that has ended is left as it is.
+    The folder RUN gets model.keras at the end, and checkpoints, history.csv and TensorBoard events/ during
+    training. The same command resumes interrupted training with identical results, and leaves a finished run
+    as it is.
     """
-    in_folds = bool(folds or fold_column)
-    _check_choice(
-        validation, initial, pretrained_checkpoint, folds, fold_column, fold, patience, dask_address
-    )
-    from dcase2018.data.labels import class_names, read_class_map, read_labels
-    from dcase2018.data.splits import folds_from_column, stratified_folds
-    from dcase2018.features.store import Store
-    from dcase2018.runs.training_state import StoppingCriteria
-    from dcase2018.training.experiment import Experiment, InitialWeights
+    options = FitOptions(**values)
+    options.validate()
+    preset = options.apply_to_preset()
+    from dcase2018.data.labels import read_class_map, read_labels
 
-    chosen = _choose(preset, model, hparams, epochs)
-    classes = read_class_map(class_map_csv) if class_map_csv else None
-    labels = read_labels(labels_csv, classes, allow_duplicates=not in_folds)
-    held_out = read_labels(validation, classes or class_names(labels)) if validation else None
-    limits = StoppingCriteria(max_steps, max_minutes, patience)
-    if in_folds:
-        number = (
-            folds_from_column(labels, fold_column)
-            if fold_column
-            else stratified_folds(labels, folds or 0, seed)
-        )
-        if fold and fold > number.max() + 1:
-            raise InputError(f"--fold {fold} is not among the {number.max() + 1} folds")
-        from dcase2018.training.cross_validation import plan_folds
-
-        planned = plan_folds(run, number, chosen, Store(store), labels, classes, seed)
-        print_line(_fit_folds(run, planned, fold, dask_address, limits, save_every, force, workers))
+    classes = read_class_map(options.class_map) if options.class_map else None
+    labels = read_labels(labels_csv, classes, allow_duplicates=not options.in_folds)
+    if options.in_folds:
+        print_line(_fit_folds(_plan_folds(store, labels, classes, run, preset, options), run, options))
         return
-    begin = InitialWeights.find(initial, pretrained_checkpoint) if initial else None
-    experiment = Experiment.create(run, chosen, Store(store), labels, held_out, classes, seed, begin)
-    over = experiment.stop_reason(limits, force)
-    if over:
-        os.utime(run / "model.keras")  # for make: it is up to date
-        print_line(f"{run}: nothing to do: {over}")
+    experiment = _create_experiment(store, labels, classes, run, preset, options)
+    criteria = options.criteria()
+    reason = experiment.stop_reason(criteria, options.overwrite)
+    if reason:
+        os.utime(run / "model.keras")  # make compares modification times
+        print_line(f"{run}: nothing to do: {reason}")
         return
     load_keras()
     from dcase2018.training.fit import fit
 
-    over = fit(experiment, limits, save_every, force, workers=workers)
-    print_line(f"{run}: trained {chosen.model}: {over}")
+    reason = fit(experiment, criteria, options.save_every, options.overwrite, jobs=options.jobs)
+    print_line(f"{run}: trained {preset.model}: {reason}")
 
 
-def _fit_folds(
-    path: Path,
-    planned: Sequence["Fold"],
-    only: int | None,
-    dask_address: str | None,
-    limits: "StoppingCriteria",
-    save_every: int,
-    force: bool,
-    workers: int,
-) -> str:
-    """Train all planned folds, or `only` one; say how well they do."""
+def _create_experiment(
+    store: Path,
+    labels: "pd.DataFrame",
+    classes: Sequence[str] | None,
+    run: Path,
+    preset: Preset,
+    options: FitOptions,
+) -> "Experiment":
+    from dcase2018.data.labels import class_names, read_labels
+    from dcase2018.features.store import Store
+    from dcase2018.training.experiment import Experiment, InitialWeights
+
+    path = options.validation
+    validation = read_labels(path, classes or class_names(labels)) if path else None
+    pretrained = options.pretrained
+    initial = InitialWeights.find(pretrained, options.pretrained_checkpoint) if pretrained else None
+    return Experiment.create(run, preset, Store(store), labels, validation, classes, options.seed, initial)
+
+
+def _plan_folds(
+    store: Path,
+    labels: "pd.DataFrame",
+    classes: Sequence[str] | None,
+    run: Path,
+    preset: Preset,
+    options: FitOptions,
+) -> "list[Fold]":
+    from dcase2018.data.splits import folds_from_column, stratified_folds
+    from dcase2018.features.store import Store
+
+    if options.fold_column:
+        fold_of_clip = folds_from_column(labels, options.fold_column)
+    else:
+        fold_of_clip = stratified_folds(labels, options.folds or 0, options.seed)
+    n_folds = fold_of_clip.max() + 1
+    if options.fold and options.fold > n_folds:
+        raise InputError(f"--fold {options.fold} does not exist; there are {n_folds} folds")
+    from dcase2018.training.cross_validation import plan_folds
+
+    return plan_folds(run, fold_of_clip, preset, Store(store), labels, classes, options.seed)
+
+
+def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
+    """Train all folds, or the one of `--fold`, and return a summary."""
     from dcase2018.training.cross_validation import fit_folds, remove_stale_folds, save_out_of_fold
-    from dcase2018.utils.parallel import make_executors
+    from dcase2018.utils.parallel import open_workers
 
-    remove_stale_folds(path, planned, force)
-    chosen = planned[only - 1 : only] if only else planned
-    with make_executors(len(chosen), keras_initializer(), dask_address) as executors:
-        fit_folds(chosen, limits, save_every, force, workers, executors)
-        if only:
-            return f"{path}: trained fold {only} of {len(planned)}"
-        score = save_out_of_fold(path, planned, executors)
-    told = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
-    return f"{path}: {len(planned)} folds; {told}"
-
-
-def _check_choice(
-    validation: Path | None,
-    initial: Path | None,
-    pretrained_checkpoint: int | str | None,
-    folds: int | None,
-    fold_column: str | None,
-    fold: int | None,
-    patience: int | None,
-    dask_address: str | None,
-) -> None:
-    """Refuse options that do not go together."""
-    if pretrained_checkpoint is not None and not initial:
-        raise InputError("--pretrained-checkpoint is one of the run that --pretrained names; give that too")
-    if folds and fold_column:
-        raise InputError(
-            "--folds deals clips into folds, and --fold-column takes those of a column; give one"
-        )
-    if (folds or fold_column) and (validation or initial):
-        raise InputError("folds hold clips out by themselves; leave --validation and --pretrained away")
-    if (fold or dask_address) and not (folds or fold_column):
-        raise InputError(f"{'--fold' if fold else '--dask'} needs --folds or --fold-column")
-    if patience and not (validation or folds or fold_column):
-        raise InputError("--patience waits for a better validation score; give --validation too")
+    remove_stale_folds(run, folds, options.overwrite)
+    selected = folds[options.fold - 1 : options.fold] if options.fold else folds
+    with open_workers(len(selected), keras_initializer(), options.dask_address) as workers:
+        fit_folds(selected, options.criteria(), options.save_every, options.overwrite, options.jobs, workers)
+        if options.fold:
+            return f"{run}: trained fold {options.fold} of {len(folds)}"
+        score = save_out_of_fold(run, folds, workers)
+    result = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
+    return f"{run}: {len(folds)} folds; {result}"
 
 
 @click.command(
     cls=Command,
     epilog="Example:\n  dcase2018 tune train.h5 splits/train.csv studies/first --validation"
-    ' splits/validation.csv \\\n      --preset compact --epochs 20 --search-space "lr=1e-4:1e-2,mixup_alpha=0:0.5"',
+    " splits/validation.csv \\\n      --preset compact --epochs 20"
+    ' --search-space "lr=1e-4:1e-2,mixup_alpha=0:0.5"',
 )
-@click.argument("store", type=INPUT)
-@click.argument("labels_csv", type=INPUT)
+@data_arguments
 @click.argument("study", type=OUTPUT_FOLDER)
-@click.option("--validation", type=INPUT, required=True, help="Score the clips of this label file.")
+@click.option("--validation", type=INPUT, required=True, help="Compute MAP@3 on this label file.")
 @click.option(
     "--search-space",
-    "search",
     required=True,
     metavar="LIST",
-    help="What to search: name=low:high or name=this|that, parted by commas.",
+    help="Ranges and choices: name=low:high or name=this|that, separated by commas.",
 )
-@click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trainings in all.")
-@preset_options
-@click.option("--max-minutes", type=FiniteFloat(0, min_open=True), help="Stop a training after so long.")
 @click.option(
-    "--dask", "dask_address", metavar="ADDRESS", help="Train on this Dask cluster, a trial a worker."
+    "--trials", "n_trials", default=20, show_default=True, type=click.IntRange(1), help="Number of trials."
 )
+@preset_options
+@max_minutes_option
+@dask_option("trial")
 @seed_option
 def tune(
     store: Path,
     labels_csv: Path,
     study: Path,
     validation: Path,
-    search: str,
-    trials: int,
-    preset: str,
-    model: str | None,
-    hparams: str,
-    epochs: int | None,
+    search_space: str,
+    n_trials: int,
     max_minutes: float | None,
     dask_address: str | None,
     seed: int,
+    **preset_values: Any,
 ) -> None:
-    """Search hyperparameters by validation MAP@3, and keep all trainings in the folder STUDY.
+    """Search hyperparameters by validation MAP@3; the folder STUDY gets one run per trial.
 
-    The trainings learn the clips of LABELS_CSV, whose features are in STORE; one that does worse than
-    most is broken off. The same command goes on with a study that was stopped; more --trials add to it.
+    Trials train on the clips of LABELS_CSV, whose features are in STORE. A trial below the median of the
+    others is pruned. The same command resumes an interrupted study, and a higher --trials extends it.
     """
-    chosen = _choose(preset, model, hparams, epochs)
     from dcase2018.data.labels import class_names, read_labels
     from dcase2018.features.store import Store
     from dcase2018.runs.training_state import StoppingCriteria
     from dcase2018.training.experiment import Experiment
-    from dcase2018.utils.parallel import make_executors
+    from dcase2018.utils.parallel import open_workers
 
+    preset = _apply_options(**preset_values)
     labels = read_labels(labels_csv)
-    held_out = read_labels(validation, class_names(labels))
-    opened = Store(store)
+    validation_labels = read_labels(validation, class_names(labels))
+    features = Store(store)
 
-    def plan(run: Path, settings: HParams) -> Experiment:
-        trial = dataclasses.replace(chosen, hparams=settings)
-        return Experiment.create(run, trial, opened, labels, held_out, seed=seed)
+    def make_experiment(run: Path, hparams: HParams) -> Experiment:
+        trial = dataclasses.replace(preset, hparams=hparams)
+        return Experiment.create(run, trial, features, labels, validation_labels, seed=seed)
 
-    plan(study / "trial", chosen.hparams)  # what is wrong with the data is said before the wait for Keras
+    make_experiment(study / "trial", preset.hparams)  # reports invalid data before the import of Keras
     try:
-        from dcase2018.training.tuning import parse_search, tune
+        from dcase2018.training.tuning import parse_search_space, tune
     except ImportError:
-        raise InputError("tune needs Optuna; pip install 'dcase2018[tune]'") from None
-    space = parse_search(search)
-    limits = StoppingCriteria(max_minutes=max_minutes)
-    executors = make_executors(trials, keras_initializer(quiet=True), dask_address)
-    score, best = tune(study, space, chosen.hparams, plan, trials, limits, seed, executors)
+        raise InputError("tune requires Optuna; pip install 'dcase2018[tune]'") from None
+    space = parse_search_space(search_space)
+    criteria = StoppingCriteria(max_minutes=max_minutes)
+    workers = open_workers(n_trials, keras_initializer(quiet=True), dask_address)
+    score, best = tune(study, space, preset.hparams, make_experiment, n_trials, criteria, seed, workers)
     print_line(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

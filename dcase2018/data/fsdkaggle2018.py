@@ -1,7 +1,7 @@
-"""FSDKaggle2018 from Zenodo: checked, unpacked safely, each folder whole or not there.
+"""Download FSDKaggle2018 from Zenodo (record 10.5281/zenodo.2552860).
 
-The record is 10.5281/zenodo.2552860. Its folders keep Zenodo's names; one that is there was unpacked whole
-and is skipped, so a download that broke off goes on with the archive at which it stopped.
+Each archive is checked by its MD5 sum and unpacked atomically into a folder with Zenodo's name. Existing
+folders are skipped, so that an interrupted download continues with the archive at which it stopped.
 """
 
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 ZENODO = "https://zenodo.org/records/2552860/files"
 
-# Folder, which is also the archive's only one and its name, and the archive's MD5 sum.
+# MD5 sum by archive. Each archive has one folder, with the name of the archive.
 ARCHIVES = {
     "FSDKaggle2018.meta": "f16828ac8be0e5285b9175a12f90d784",
     "FSDKaggle2018.doc": "4f2d1ac88f33a62f9db3108b269ee1b7",
@@ -32,27 +32,41 @@ ARCHIVES = {
     "FSDKaggle2018.audio_train": "a8b47ff4b52022c178f88fa5c6f080d0",
 }
 
-TIMEOUT = 60  # seconds without an answer
-LEAST_RATE = 1000  # bytes a second, over as long
-PIECE_BYTES = 1 << 16
+TIMEOUT = 60  # seconds without a response, and over which the rate is measured
+MIN_BYTES_PER_SECOND = 1000
+CHUNK_BYTES = 1 << 16
 
 
 def download(data: Path, base_url: str = ZENODO, archives: Mapping[str, str] = ARCHIVES) -> list[str]:
-    """Fetch and unpack what is not yet in `data`, and return the names of the folders that were.
+    """Download and unpack the archives that are not yet in a folder.
+
+    Parameters
+    ----------
+    data
+        Target folder.
+    base_url
+        Address of the archives; `/NAME.zip` is appended.
+    archives
+        MD5 sum by name of the archive.
+
+    Returns
+    -------
+    list of str
+        Names of the new folders.
 
     Raises
     ------
     Dcase2018Error
-        If a transfer fails or its checksum is wrong, an archive would write outside its folder, or
-        there is too little space. What was unpacked before stays.
+        If a transfer fails, a checksum is wrong, an archive has paths outside its folder, or the disk is too
+        full. Folders that are already unpacked stay.
     OSError
-        If something cannot be written.
+        If the target folder cannot be written to.
     """
     ensure_writable(data)
     missing = [name for name in archives if not (data / name).exists()]
-    sizes = {name: _size(f"{base_url}/{name}.zip") for name in missing}
-    # Audio hardly shrinks in a zip: an archive and what comes out of it are about as large.
-    _ensure_space(data, sum(sizes.values()) + max(sizes.values(), default=0))
+    sizes = {name: _content_length(f"{base_url}/{name}.zip") for name in missing}
+    # Audio is hardly compressible: an archive and its contents have about the same size.
+    _check_disk_space(data, sum(sizes.values()) + max(sizes.values(), default=0))
     for name in missing:
         log.info("%s: %.1f MB", name, sizes[name] / 1e6)
         archive = _fetch(f"{base_url}/{name}.zip", archives[name], data / f".{name}.zip")
@@ -61,74 +75,75 @@ def download(data: Path, base_url: str = ZENODO, archives: Mapping[str, str] = A
     return missing
 
 
-def _size(url: str) -> int:
+def _content_length(url: str) -> int:
     try:
-        answer = requests.head(url, allow_redirects=True, timeout=TIMEOUT)
-        answer.raise_for_status()
+        response = requests.head(url, allow_redirects=True, timeout=TIMEOUT)
+        response.raise_for_status()
     except requests.RequestException as error:
-        raise Dcase2018Error(_without_password(f"{url} cannot be reached: {error}")) from None
-    size = answer.headers.get("Content-Length", "")
-    return int(size) if size.isdecimal() else 0  # unknown
+        raise Dcase2018Error(_redact_credentials(f"{url} cannot be reached: {error}")) from None
+    return _parse_size(response)
 
 
-def _without_password(text: str) -> str:
-    """Cover what stands before the host in an address."""
+def _parse_size(response: requests.Response) -> int:
+    size = response.headers.get("Content-Length", "")
+    return int(size) if size.isdecimal() else 0  # 0: unknown
+
+
+def _redact_credentials(text: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 
-def _ensure_space(folder: Path, needed: int) -> None:
+def _check_disk_space(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
-    if needed > free:
+    if n_bytes > free:
         raise Dcase2018Error(
-            f"{folder} has {free / 1e9:.1f} GB of free space, and {needed / 1e9:.1f} GB are needed"
+            f"{folder} has {free / 1e9:.1f} GB of free space; {n_bytes / 1e9:.1f} GB are required"
         )
 
 
 def _fetch(url: str, md5: str, path: Path) -> Path:
-    """Download a file; it is there only if its checksum holds, and then it is not fetched again."""
+    """Download a file, unless it exists with the right checksum. `path` exists only with that checksum."""
     pooch.get_logger().setLevel(logging.WARNING)
     try:
-        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=_transfer)
+        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=_stream_to_file)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        message = f"{url} broke off: {error}; run the same command again"
-        raise Dcase2018Error(_without_password(message)) from None
+        message = f"{url}: the transfer failed: {error}; run the same command again to resume"
+        raise Dcase2018Error(_redact_credentials(message)) from None
     except ValueError:
-        message = f"{url} is not the file that was published: its MD5 sum is not {md5}; run the command again"
-        raise Dcase2018Error(_without_password(message)) from None
+        message = f"{url}: the MD5 sum is not {md5}; run the same command again"
+        raise Dcase2018Error(_redact_credentials(message)) from None
     return path
 
 
-def _transfer(url: str, target: str, _: pooch.Pooch) -> None:
-    """Write what is at an address to a file; a server that gives next to nothing is given up."""
-    plain = {"Accept-Encoding": "identity"}
+def _stream_to_file(url: str, target: str, _: pooch.Pooch) -> None:
+    """Download a file for pooch; abort if the server is too slow."""
     with (
-        requests.get(url, stream=True, timeout=TIMEOUT, headers=plain) as answer,
+        requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response,
         Path(target).open("wb") as file,
     ):
-        answer.raise_for_status()
-        size = answer.headers.get("Content-Length", "")
-        total = int(size) if size.isdecimal() else 0
+        response.raise_for_status()
+        total = _parse_size(response)
         with Progress(Path(url).name, total, "bytes") as progress:
-            since, held = time.monotonic(), 0
-            while piece := answer.raw.read1(PIECE_BYTES):
-                file.write(piece)
-                progress.update(len(piece))
-                held += len(piece)
-                if (spent := time.monotonic() - since) > TIMEOUT:
-                    if held < LEAST_RATE * spent:
-                        raise requests.Timeout(f"{held} bytes came in {spent:.0f} s")
-                    since, held = time.monotonic(), 0
+            interval_start, received = time.monotonic(), 0
+            while chunk := response.raw.read1(CHUNK_BYTES):
+                file.write(chunk)
+                progress.update(len(chunk))
+                received += len(chunk)
+                if (elapsed := time.monotonic() - interval_start) > TIMEOUT:
+                    if received < MIN_BYTES_PER_SECOND * elapsed:
+                        raise requests.Timeout(f"{received} bytes received in {elapsed:.0f} s")
+                    interval_start, received = time.monotonic(), 0
         if total > file.tell():
-            raise requests.ConnectionError(f"{file.tell()} of {total} bytes came")
+            raise requests.ConnectionError(f"{file.tell()} of {total} bytes received")
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive whose only folder is `folder`, whole or not at all."""
+    """Unpack an archive whose only folder has the name of `folder`, atomically."""
     try:
         with zipfile.ZipFile(archive) as source, atomic_directory(folder, fsync=False) as partial:
             members = source.infolist()
-            _refuse_strangers(members, archive, folder.name)
-            _ensure_space(folder.parent, sum(member.file_size for member in members))
+            _check_zip_members(members, archive, folder.name)
+            _check_disk_space(folder.parent, sum(member.file_size for member in members))
             with Progress(f"unpack {folder.name}", len(members), "files") as progress:
                 for member in members:
                     member.filename = member.filename.removeprefix(f"{folder.name}/")
@@ -139,9 +154,9 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise Dcase2018Error(f"{archive} is damaged: {error}; remove it and run again") from None
 
 
-def _refuse_strangers(members: list[zipfile.ZipInfo], archive: Path, folder: str) -> None:
-    """Refuse an archive in which a name leads out of the folder, or is one that systems read differently."""
+def _check_zip_members(members: list[zipfile.ZipInfo], archive: Path, folder: str) -> None:
+    """Raise if a member's path is outside the folder, or has a backslash, a separator on some systems."""
     for member in members:
         parts = PurePosixPath(member.filename).parts
         if parts[:1] != (folder,) or ".." in parts or "\\" in member.filename:
-            raise Dcase2018Error(f"{archive} is refused: {member.filename!r} is not in {folder}/")
+            raise Dcase2018Error(f"{archive}: the path {member.filename!r} is outside {folder}/")

@@ -1,8 +1,7 @@
-"""Label files for sounds of one's own: from a folder of folders, from file names, or from another's CSV.
+"""Build label files: from class folders, from file names, or from a CSV with other column names.
 
-All give the table that `read_labels` reads: `fname`, which is a path below the folder with `/` between its
-parts, `label`, and what else is known of a clip. White space and commas in a class's name become an
-underscore, since submissions part labels by spaces, and tables by commas.
+All functions return a table like that of `read_labels`: `fname` is a path below the folder, with `/` as the
+separator. White space and commas in class names become underscores.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from string import Formatter
 
 import pandas as pd
 
-from dcase2018.data.files import audio_files, is_audio
+from dcase2018.data.files import is_audio, walk_audio_files
 from dcase2018.data.labels import (
     LABEL_COLUMN,
     LABELS_COLUMN,
@@ -33,192 +32,220 @@ from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
 
-Row = Mapping[str, str]
+TemplateParts = list[tuple[str, str | None]]  # literal text and the field after it, as in `fold{fold}/{file}`
 
 
 def labels_from_folders(folder: Path) -> pd.DataFrame:
-    """Label the clips of a folder by the subfolders in which they lie, at any depth.
+    """Label the clips of a folder by the subfolder in which they are, at any depth.
+
+    Parameters
+    ----------
+    folder
+        Folder with one subfolder per class.
+
+    Returns
+    -------
+    DataFrame
+        Columns `fname` and `label`.
 
     Raises
     ------
     InputError
-        If there are fewer than two classes, two subfolders give the same class, or a clip lies in two.
+        If there are fewer than two classes, two subfolders map to one class, or a clip is in two subfolders.
     OSError
         If a folder cannot be read.
     """
-    classes: dict[str, str] = {}
-    rows: list[Row] = []
+    folder_of_class: dict[str, str] = {}
+    rows: list[Mapping[str, str]] = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        fnames = list(audio_files(subfolder, folder))
+        fnames = list(walk_audio_files(subfolder, folder))
         if subfolder.name[0] == ".":
             if fnames:
-                log.warning("%s is hidden, and is no class; rename it if it is one", subfolder)
+                log.warning("skipped the hidden folder %s; rename it if it is a class", subfolder)
             continue
         if not fnames:
-            log.warning("%s holds no audio, and is no class", subfolder)
+            log.warning("skipped %s, which has no audio files", subfolder)
             continue
         label = sanitize_class_name(subfolder.name)
-        other = classes.setdefault(label, subfolder.name)
-        if other != subfolder.name:
+        first = folder_of_class.setdefault(label, subfolder.name)
+        if first != subfolder.name:
             raise InputError(
-                f"{folder}: the subfolders {other!r} and {subfolder.name!r} are both the class {label!r};"
-                " rename one, or join them"
+                f"{folder}: the subfolders {first!r} and {subfolder.name!r} are both class {label!r};"
+                " rename or merge them"
             )
         rows += [{"fname": fname, LABEL_COLUMN: label} for fname in fnames]
-    loose = [repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)]
-    if loose:
-        log.warning("left out, for they lie in no class's subfolder: %s", shorten_list(loose))
-    return _checked(rows, folder, "a class is a subfolder with audio in it")
+    unassigned = [
+        repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)
+    ]
+    if unassigned:
+        log.warning("skipped files outside the class folders: %s", shorten_list(unassigned))
+    return _validate_table(rows, folder, "a class is a subfolder with audio files")
 
 
 def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
-    """Label the clips of a folder, at any depth, by their names.
+    """Label the clips of a folder, at any depth, by their file names.
 
     Parameters
     ----------
+    folder
+        Folder of the clips.
     pattern
-        Such as `{label}_{rest}.wav`: a field stands for one character or more, as few as fit, but for `/`.
-        `label` must be among the fields; the others become columns. A pattern with `/` is compared with
-        the path below the folder, one without with the file's name.
+        A template such as `{label}_{rest}.wav`. A field matches one or more characters except `/`, as few as
+        possible. `label` is required; other fields become columns. A pattern with `/` is matched against the
+        path below the folder, another one against the file name.
+
+    Returns
+    -------
+    DataFrame
+        Columns `fname`, `label` and the other fields.
 
     Raises
     ------
     InputError
-        If the pattern has no field `label` or fits no clip, there are fewer than two classes, or a clip
-        lies in two.
+        If the pattern has no field `label`, there are fewer than two classes, or a clip is in two folders.
     OSError
         If a folder cannot be read.
     """
-    expression = re.compile(_expression(pattern))
-    rows: list[Row] = []
-    strangers: list[str] = []
-    for fname in audio_files(folder, folder):
-        match = expression.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
+    regex = re.compile(_template_regex(pattern))
+    rows: list[Mapping[str, str]] = []
+    unmatched: list[str] = []
+    for fname in walk_audio_files(folder, folder):
+        match = regex.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
         if match:
-            rows.append(
-                {"fname": fname}
-                | match.groupdict()
-                | {LABEL_COLUMN: sanitize_class_name(match[LABEL_COLUMN])}
-            )
+            label = {LABEL_COLUMN: sanitize_class_name(match[LABEL_COLUMN])}
+            rows.append({"fname": fname} | match.groupdict() | label)
         else:
-            strangers.append(repr(fname))
-    if strangers:
-        log.warning("left out, for they do not fit %r: %s", pattern, shorten_list(strangers))
-    return _checked(rows, folder, f"the pattern {pattern!r} must tell them apart")
+            unmatched.append(repr(fname))
+    if unmatched:
+        log.warning("skipped files that do not match %r: %s", pattern, shorten_list(unmatched))
+    return _validate_table(rows, folder, f"{{label}} in the pattern {pattern!r} is the class")
 
 
 def labels_from_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Read a CSV whose columns have other names.
+    """Read a CSV with other column names as labels.
 
     Parameters
     ----------
+    path
+        The CSV.
     columns
-        What a column of the label file is in this one: a column's name, or a text with such names in it, as
-        in `fold{fold}/{file}`. `fname` and `label` (or `labels`) must be there, here or by their own names.
-        All other columns are kept.
+        Maps columns of the label file to columns of the CSV, or to templates such as `fold{fold}/{file}`.
+        `fname` and `label` (or `labels`) are required, in the mapping or in the CSV. All other columns are
+        kept.
+
+    Returns
+    -------
+    DataFrame
+        Columns `fname`, `label` or `labels`, and all other columns.
 
     Raises
     ------
     InputError
-        If the file has no such column, or for what `read_labels` would refuse, with the line number.
+        If a column is missing, or the resulting labels are invalid (see `read_labels`).
+    OSError
+        If the file cannot be read.
     """
     table = read_table(path)
-    made = {name: _parts(source if "{" in source else f"{{{source}}}") for name, source in columns.items()}
-    for _, field in chain.from_iterable(made.values()):
+    mapped = {
+        name: _parse_template(source if "{" in source else f"{{{source}}}")
+        for name, source in columns.items()
+    }
+    for _, field in chain.from_iterable(mapped.values()):
         if field is not None and field not in table.header:
             raise InputError(f"{path} has no column {field!r}; it has {', '.join(table.header)}")
-    kept = [name for name in table.header if name not in made and name not in columns.values()]
-    label = (
-        LABELS_COLUMN
-        if LABELS_COLUMN in made or (LABELS_COLUMN in kept and LABEL_COLUMN not in (*made, *kept))
-        else LABEL_COLUMN
-    )
+    unmapped = [name for name in table.header if name not in mapped and name not in columns.values()]
+    names = [*mapped, *unmapped]
+    label = _label_column(path, names, prefers_labels=LABELS_COLUMN in mapped)
+    header = ["fname", label, *(name for name in names if name not in ("fname", label))]
+    renamed = Table(path, header, [], table.errors)
+    sanitize = sanitize_class_name if label == LABEL_COLUMN else sanitize_class_names
+    for line, fields in table.iter_rows():
+        row = {name: _fill_template(parts, fields) for name, parts in mapped.items()}
+        row |= {name: fields[name] for name in unmapped}
+        row[label] = sanitize(row[label])
+        renamed.rows.append((line, [row[name] for name in header]))
+    return _require_two_classes(parse_labels(renamed), path, "check the label column")
+
+
+def _label_column(path: Path, names: Sequence[str], prefers_labels: bool) -> str:
+    """Return whether the table is single-label or multi-label, as the name of its label column."""
+    is_multi_label = prefers_labels or (LABELS_COLUMN in names and LABEL_COLUMN not in names)
+    label = LABELS_COLUMN if is_multi_label else LABEL_COLUMN
     for name in ("fname", label):
-        if name not in (*made, *kept):
-            raise InputError(f"{path} has no column {name!r}; say which it is: --columns {name}=COLUMN")
-    if {LABEL_COLUMN, LABELS_COLUMN} <= {*made, *kept}:
+        if name not in names:
+            raise InputError(f"{path} has no column {name!r}; map one with --columns {name}=COLUMN")
+    if {LABEL_COLUMN, LABELS_COLUMN} <= set(names):
         raise InputError(
-            f"{path}: {LABEL_COLUMN} is the class of a clip, {LABELS_COLUMN} are several; give one of them"
+            f"{path} has both {LABEL_COLUMN} (one per clip) and {LABELS_COLUMN} (several); use one of them"
         )
-    header = ["fname", label, *(name for name in (*made, *kept) if name not in ("fname", label))]
-    named = Table(path, header, [], table.errors)
-    for line, found in table.iter_rows():
-        row = {name: _filled(parts, found) for name, parts in made.items()} | {n: found[n] for n in kept}
-        row[label] = (
-            sanitize_class_name(row[label]) if label == LABEL_COLUMN else sanitize_class_names(row[label])
-        )
-        named.rows.append((line, [row[name] for name in header]))
-    return _enough(parse_labels(named), path, "the column of the labels must tell them apart")
+    return label
 
 
-Parts = list[tuple[str, str | None]]  # of a text such as `fold{fold}/{file}`: text, and the field behind it
-
-
-def _parts(text: str) -> Parts:
+def _parse_template(text: str) -> TemplateParts:
     try:
         parts = list(Formatter().parse(text))
     except ValueError as error:
-        raise InputError(f"{text!r} is not understood ({error}); a field is {{name}}") from None
-    for _, field, form, conversion in parts:
-        if field == "" or form or conversion:
-            raise InputError(f"{text!r} is not understood: a field is {{name}}, and nothing else")
+        raise InputError(f"{text!r} is not a valid template ({error}); write fields as {{name}}") from None
+    for _, field, format_spec, conversion in parts:
+        if field == "" or format_spec or conversion:
+            raise InputError(f"{text!r} is not a valid template; write fields as {{name}}, without a format")
     return [(literal, field) for literal, field, _, _ in parts]
 
 
-def _filled(parts: Parts, values: Mapping[str, str]) -> str:
+def _fill_template(parts: TemplateParts, values: Mapping[str, str]) -> str:
     return "".join(literal + (values[field] if field else "") for literal, field in parts)
 
 
-def _expression(pattern: str) -> str:
-    """Regular expression of a pattern of names."""
-    parts = _parts(pattern)
+def _template_regex(pattern: str) -> str:
+    parts = _parse_template(pattern)
     fields = [field for _, field in parts if field]
     if LABEL_COLUMN not in fields:
         raise InputError(f"--pattern {pattern!r} has no field {{label}}, as in {{label}}_{{rest}}.wav")
-    odd = [field for field in fields if not field.isidentifier() or fields.count(field) > 1]
-    if odd:
-        raise InputError(f"--pattern {pattern!r}: {{{odd[0]}}} must be a plain name, and stand there once")
+    invalid = [field for field in fields if not field.isidentifier() or fields.count(field) > 1]
+    if invalid:
+        raise InputError(
+            f"--pattern {pattern!r}: the field {{{invalid[0]}}} must be an identifier, used once"
+        )
     return "".join(re.escape(literal) + (f"(?P<{field}>[^/]+?)" if field else "") for literal, field in parts)
 
 
-def _checked(rows: Sequence[Row], folder: Path, rule: str) -> pd.DataFrame:
-    """Make the table of a folder's clips, and say what is wrong with it."""
+def _validate_table(rows: Sequence[Mapping[str, str]], folder: Path, hint: str) -> pd.DataFrame:
+    """Convert the rows of a folder's clips to a table; raise on invalid labels and duplicate clips."""
     labels = {row["fname"]: row[LABEL_COLUMN] for row in rows}
     errors = list(chain.from_iterable(map(validate_label, sorted(set(labels.values())))))
     errors += [
         f"{first!r} and {second!r} are the same clip; remove one of them"
-        for first, second in _doubles(folder, labels)
+        for first, second in _find_duplicates(folder, labels)
     ]
     raise_if_errors(folder, errors)
-    return _enough(
-        pd.DataFrame(rows, columns=[*rows[0]] if rows else [LABEL_COLUMN], dtype=object), folder, rule
-    )
+    columns = [*rows[0]] if rows else [LABEL_COLUMN]
+    return _require_two_classes(pd.DataFrame(rows, columns=columns, dtype=object), folder, hint)
 
 
-def _enough(labels: pd.DataFrame, origin: Path, rule: str) -> pd.DataFrame:
-    """Refuse a table with fewer than two classes, and tell of those with one clip."""
-    clips = Counter(chain.from_iterable(labels_per_clip(labels)))
-    if len(clips) < 2:
-        found = f"one class, {next(iter(clips))!r}" if clips else "no labelled clip"
-        raise InputError(f"{origin} holds {found}; a tagger needs two or more: {rule}")
-    single = [repr(label) for label in sorted(clips) if clips[label] == 1]
+def _require_two_classes(labels: pd.DataFrame, source: Path, hint: str) -> pd.DataFrame:
+    """Raise if there are fewer than two classes; warn about classes with one clip."""
+    n_clips = Counter(chain.from_iterable(labels_per_clip(labels)))
+    if len(n_clips) < 2:
+        count = f"one class, {next(iter(n_clips))!r}" if n_clips else "no labelled clip"
+        raise InputError(f"{source} has {count}; a tagger needs at least two classes: {hint}")
+    single = [repr(label) for label in sorted(n_clips) if n_clips[label] == 1]
     if single:
         log.warning(
-            "classes with one clip, which can be learned or tested, not both: %s", shorten_list(single)
+            "classes with a single clip cannot be in both training and validation: %s", shorten_list(single)
         )
     return labels
 
 
-def _doubles(folder: Path, fnames: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Find clips that lie in two folders: files of the same name and content."""
-    alike = defaultdict(list)
+def _find_duplicates(folder: Path, fnames: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Find clips that are in two folders: files with the same name and content."""
+    candidates = defaultdict(list)
     for fname in fnames:
-        alike[PurePosixPath(fname).name, (folder / fname).stat().st_size].append(fname)
-    for (_, size), several in alike.items():
-        seen: dict[bytes, str] = {}
-        for fname in several if len(several) > 1 and size else []:
+        candidates[PurePosixPath(fname).name, (folder / fname).stat().st_size].append(fname)
+    for (_, size), same_size in candidates.items():
+        first_of_digest: dict[bytes, str] = {}
+        for fname in same_size if len(same_size) > 1 and size else []:
             with (folder / fname).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").digest()
-            first = seen.setdefault(digest, fname)
+            first = first_of_digest.setdefault(digest, fname)
             if first != fname:
                 yield first, fname

@@ -1,10 +1,11 @@
-"""Label files and class maps: what the clips are.
+"""Read and write label files and class maps.
 
-A label file has a header naming at least `fname` and `label`; Kaggle's and Zenodo's also bear
-`manually_verified` (train) or `usage` (test: Public, Private or Ignored). One that names `labels` instead,
-as FSD50K's do, has one or more of them a clip, parted by commas, and may leave `.wav` out of the names.
-A column `weight` tells what each clip counts for in training, from 0 to 1.
-It is read as text, so that the label `None` stays a word and extra columns survive a split.
+A label file is a CSV with the columns `fname` and `label`. Kaggle's and Zenodo's files also have
+`manually_verified` (training) or `usage` (test: Public, Private or Ignored). A multi-label file, such as that
+of FSD50K, has the column `labels` instead, with comma-separated labels; there `fname` may omit `.wav`. The
+optional column `weight` is the sample weight of each clip in training, from 0 to 1.
+
+All columns are read as text, so that the label `None` stays a string and extra columns survive a split.
 """
 
 import csv
@@ -21,7 +22,15 @@ import pandas as pd
 from dcase2018.utils.atomic import StrPath, open_atomic, open_text
 from dcase2018.utils.errors import InputError
 
-MOST_ERRORS_SHOWN = 20
+log = logging.getLogger(__name__)
+
+LABEL_COLUMN, LABELS_COLUMN = "label", "labels"  # of single-label and of multi-label files
+WEIGHT_COLUMN = "weight"
+
+# Words that score tables use as columns or rows beside the classes.
+RESERVED = frozenset({"fname", LABEL_COLUMN, LABELS_COLUMN, "verified", "overall"})
+
+MAX_ERRORS = 20  # errors listed in one message
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -32,10 +41,14 @@ class Table:
 
     Attributes
     ----------
+    path
+        The file.
+    header
+        Names of the columns.
     rows
-        Line number and fields of each record that is not blank and has as many fields as the header.
+        Line number and fields of each record that has as many fields as the header. Blank lines are omitted.
     errors
-        What is wrong with the file so far, by line, for `raise_if_invalid` to raise.
+        Line number and message of each error so far; see `raise_if_invalid`.
     """
 
     path: Path
@@ -44,45 +57,51 @@ class Table:
     errors: list[tuple[int, str]] = field(default_factory=list)
 
     def iter_rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Walk the rows: line number, and fields by the names of their columns."""
+        """Yield the line number of each row and its fields by column."""
         for line, fields in self.rows:
             yield line, dict(zip(self.header, fields, strict=True))
 
-    def raise_if_invalid(self, missing: Sequence[str] = ()) -> None:
-        """Raise `InputError` with all errors, in order of their lines, and what is missing, if any is."""
+    def raise_if_invalid(self, extra_errors: Sequence[str] = ()) -> None:
+        """Raise an `InputError` that lists all errors by line, then `extra_errors`, if there are any."""
         ordered = sorted(self.errors, key=lambda error: error[0])
-        raise_if_errors(self.path, [*(f"line {line}: {error}" for line, error in ordered), *missing])
+        raise_if_errors(self.path, [*(f"line {line}: {error}" for line, error in ordered), *extra_errors])
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV with a header; rows that do not fit it are among the table's errors.
+    """Read a CSV with a header.
+
+    Returns
+    -------
+    Table
+        Rows with the wrong number of fields are in `errors`.
 
     Raises
     ------
     InputError
-        If it is no file, no CSV parted by commas, no UTF-8, or a column's name stands there twice.
+        If the path is not a regular file, the file is not a comma-separated UTF-8 CSV, or a column is
+        duplicated.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     records = read_records(path)
     header = next(records, (1, []))[1]
-    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and mark in header[0]:
-            raise InputError(f"{path}: line 1: parted by {name}; a CSV is parted by commas")
-    doubled = [name for name in header if header.count(name) > 1]
-    if doubled:
-        raise InputError(f"{path}: line 1: the column {doubled[0]!r} stands there twice")
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise InputError(f"{path}: line 1: fields are separated by {name}; separate them by commas")
+    duplicates = [name for name in header if header.count(name) > 1]
+    if duplicates:
+        raise InputError(f"{path}: line 1: the column {duplicates[0]!r} is duplicated")
     table = Table(path, header, [])
     for line, fields in records:
         if len(fields) == len(header):
             table.rows.append((line, fields))
         else:
-            table.errors.append((line, f"{len(fields)} fields, not {len(header)}"))
+            table.errors.append((line, f"{len(fields)} fields, expected {len(header)}"))
     return table
 
 
 def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Walk a CSV's records that are not blank, with their line numbers.
+    """Yield the line number and the fields of each record of a CSV that is not blank.
 
     Raises
     ------
@@ -90,7 +109,7 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         See `read_table`.
     """
     if not path.is_file():
-        raise InputError(f"{path} is no file that can be read as a CSV")
+        raise InputError(f"{path} is not a regular file; give a CSV")
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise InputError(f"{path} is UTF-16; save it as UTF-8")
@@ -107,52 +126,53 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def raise_if_errors(path: Path, errors: Sequence[str]) -> None:
-    """Raise `InputError` with all errors of a file or folder, if there are any."""
+    """Raise an `InputError` that lists the errors of a file or folder, if there are any."""
     if not errors:
         return
-    shown = list(errors[:MOST_ERRORS_SHOWN])
+    shown = list(errors[:MAX_ERRORS])
     if len(errors) > len(shown):
         shown.append(f"and {len(errors) - len(shown)} more")
-    number = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    raise InputError(f"{path}: {number}: " + "\n  ".join(shown))
+    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+    raise InputError(f"{path}: {count}: " + "\n  ".join(shown))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV with a header and `\\n` at line ends, whole or not at all."""
+    """Write a CSV with a header and `\\n` line ends, atomically."""
     with open_atomic(path) as file:
         table.to_csv(file, index=False, lineterminator="\n")
-
-
-log = logging.getLogger(__name__)
-
-LABEL_COLUMN, LABELS_COLUMN = "label", "labels"  # the column of a file with one label a clip, or with several
-WEIGHT_COLUMN = "weight"  # the column of what clips count for
-
-# Words that tables of scores have beside the classes.
-RESERVED = frozenset({"fname", LABEL_COLUMN, LABELS_COLUMN, "verified", "overall"})
 
 
 def read_labels(
     path: StrPath, classes: Sequence[str] | None = None, allow_duplicates: bool = False
 ) -> pd.DataFrame:
-    """Read a label file, less the rows whose usage is `Ignored`.
+    """Read a label file, without the rows whose usage is `Ignored`.
 
     Parameters
     ----------
+    path
+        A CSV with the columns `fname` and `label` or `labels`.
     classes
-        The labels allowed; any, if None.
-    repeated
-        Keep a row as often as it stands there; if not, a clip must not stand there twice.
+        The allowed labels. None allows any.
+    allow_duplicates
+        Keep identical rows of a clip. Otherwise, a clip may be listed only once.
 
     Returns
     -------
     DataFrame
-        The file's columns, as text, a row for each of the file's, in its order.
+        The columns of the file, as strings, in file order.
 
     Raises
     ------
     InputError
-        With every error of the file and its line number.
+        If the file is invalid. The message lists all errors with line numbers.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> labels = read_labels("train.csv")
+    >>> labels.loc[0, ["fname", "label"]].tolist()
+    ['00044347.wav', 'Hi-hat']
     """
     return parse_labels(read_table(Path(path)), classes, allow_duplicates)
 
@@ -160,91 +180,99 @@ def read_labels(
 def parse_labels(
     table: Table, classes: Sequence[str] | None = None, allow_duplicates: bool = False
 ) -> pd.DataFrame:
-    """Take a table for a label file, as `read_labels` does."""
-    _complete(table, ("fname", LABEL_COLUMN), allow_duplicates)
+    """Convert a table to labels; see `read_labels`."""
+    _normalize_fnames(table, ("fname", LABEL_COLUMN), allow_duplicates)
     rows: list[dict[str, str]] = []
     for line, row in table.iter_rows():
         if row.get("usage") != "Ignored":
-            row |= {name: _stripped(row[name]) for name in (LABEL_COLUMN, LABELS_COLUMN) if name in row}
-            table.errors += [(line, error) for error in _row_errors(row, classes)]
+            row |= {name: _strip_labels(row[name]) for name in (LABEL_COLUMN, LABELS_COLUMN) if name in row}
+            table.errors += [(line, error) for error in _validate_row(row, classes)]
             rows.append(row)
     table.raise_if_invalid()
     if not rows:
-        raise InputError(f"{table.path}: no clip is labelled")
+        raise InputError(f"{table.path}: no clip has a label")
     return pd.DataFrame(rows, columns=table.header, dtype=object)
 
 
 def read_fnames(path: Path) -> list[str]:
-    """Read the `fname` column of any CSV, such as `sample_submission.csv`, in its order."""
+    """Read the `fname` column of a CSV, such as `sample_submission.csv`, in file order."""
     table = read_clip_table(path, ("fname",))
     table.raise_if_invalid()
     return [row["fname"] for _, row in table.iter_rows()]
 
 
 def read_clip_table(path: Path, columns: Sequence[str]) -> Table:
-    """Read a table of clips; complete their names, and find those that stand there twice.
+    """Read a table with one row per clip.
 
     Parameters
     ----------
+    path
+        A CSV with the column `fname`.
     columns
-        What the header must name; `labels` is as good as `label`.
+        Required columns. `labels` may replace `label`.
+
+    Returns
+    -------
+    Table
+        With complete file names. Duplicate clips are in `errors`.
 
     Raises
     ------
     InputError, OSError
-        See `read_table`. What is wrong with single lines is among the table's errors.
+        See `read_table`.
     """
     table = read_table(path)
-    _complete(table, columns)
+    _normalize_fnames(table, columns)
     return table
 
 
-def _complete(table: Table, columns: Sequence[str], allow_duplicates: bool = False) -> None:
-    """See that a table of clips has `columns`; complete names, and find those that stand there twice."""
-    named = {*table.header, LABEL_COLUMN} if LABELS_COLUMN in table.header else {*table.header}
-    missing = [name for name in columns if name not in named]
+def _normalize_fnames(table: Table, columns: Sequence[str], allow_duplicates: bool = False) -> None:
+    """Require `columns`, append missing `.wav` extensions in a multi-label file, and find duplicate clips."""
+    present = {*table.header, LABEL_COLUMN} if LABELS_COLUMN in table.header else {*table.header}
+    missing = [name for name in columns if name not in present]
     if missing:
         raise InputError(
-            f"{table.path}: line 1: the header must name {' and '.join(columns)};"
-            f" it has no {' and no '.join(missing)}"
+            f"{table.path}: line 1: the header must have {' and '.join(columns)};"
+            f" missing: {', '.join(missing)}"
         )
-    column = table.header.index("fname")
-    seen: dict[str, tuple[int, list[str]]] = {}
-    again = 0
+    fname_index = table.header.index("fname")
+    first_rows: dict[str, tuple[int, list[str]]] = {}
+    n_duplicates = 0
     for line, fields in table.rows:
-        if LABELS_COLUMN in table.header and fields[column] and not Path(fields[column]).suffix:
-            fields[column] += ".wav"
-        first, same = seen.setdefault(fields[column], (line, fields))
-        if first != line and allow_duplicates and fields == same:
-            again += 1
-        elif first != line:
-            otherwise = " with other values" if allow_duplicates else ""
-            table.errors.append((line, f"{fields[column]!r} stands already in line {first}{otherwise}"))
-    if again:
-        log.warning("%s: %d rows stand there again, and count as often", table.path, again)
+        if LABELS_COLUMN in table.header and fields[fname_index] and not Path(fields[fname_index]).suffix:
+            fields[fname_index] += ".wav"
+        first_line, first_fields = first_rows.setdefault(fields[fname_index], (line, fields))
+        if first_line != line and allow_duplicates and fields == first_fields:
+            n_duplicates += 1
+        elif first_line != line:
+            suffix = " with other values" if allow_duplicates else ""
+            error = f"{fields[fname_index]!r} is already listed in line {first_line}{suffix}"
+            table.errors.append((line, error))
+    if n_duplicates:
+        log.warning("%s: %d rows are duplicates; every copy counts", table.path, n_duplicates)
 
 
-def _stripped(label: str) -> str:
-    return ",".join(_parted(label))
+def _strip_labels(labels: str) -> str:
+    return ",".join(_split_labels(labels))
 
 
-def _parted(several: str) -> list[str]:
-    return [label.strip() for label in several.split(",")]
+def _split_labels(labels: str) -> list[str]:
+    return [label.strip() for label in labels.split(",")]
 
 
-def _row_errors(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
+def _validate_row(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
     if not row["fname"] or "\0" in row["fname"]:
-        yield "fname is empty" if not row["fname"] else f"fname {row['fname']!r} holds a NUL"
-    for label in [row[LABEL_COLUMN]] if LABEL_COLUMN in row else _parted(row[LABELS_COLUMN]):
+        yield "fname is empty" if not row["fname"] else f"fname {row['fname']!r} contains a NUL character"
+    for label in [row[LABEL_COLUMN]] if LABEL_COLUMN in row else _split_labels(row[LABELS_COLUMN]):
         yield from validate_label(label, classes)
     if row.get("manually_verified", "") not in ("", "0", "1"):
-        yield f"manually_verified is {row['manually_verified']!r}, not 0 or 1"
+        yield f"manually_verified is {row['manually_verified']!r}; it must be 0 or 1"
     if parse_fraction(row.get(WEIGHT_COLUMN, "1")) is None:
-        yield f"weight is {row[WEIGHT_COLUMN]!r}, no number from 0 to 1"
+        yield f"weight is {row[WEIGHT_COLUMN]!r}; it must be a number from 0 to 1"
 
 
 def parse_fraction(text: str) -> float | None:
-    """The number from 0 to 1 that a text is, if it is one."""
+    """Parse a number from 0 to 1; None for any other text."""
     try:
         value = float(text)
     except ValueError:
@@ -253,51 +281,62 @@ def parse_fraction(text: str) -> float | None:
 
 
 def validate_label(label: str, classes: Sequence[str] | None = None) -> Iterator[str]:
-    """Say what is wrong with a label."""
+    """Yield the error of a label that is not allowed."""
     if not label:
         yield "label is empty"
     elif label == "None":
-        yield "label 'None' is no class"
+        yield "label 'None' is not a class"
     elif classes is not None and label not in classes:
         yield f"label {label!r} is not among the {len(classes)} classes"
     elif label in RESERVED:
-        yield f"label {label!r} is a word of the tables of scores; give the class another name"
+        yield f"label {label!r} is reserved for score tables; rename the class"
     elif re.search(r"\s", label):
-        yield f"label {label!r} holds a space, which parts labels in submissions; use {sanitize_class_name(label)}"
+        yield f"label {label!r} contains white space; use {sanitize_class_name(label)}"
     elif "," in label:
-        yield f"label {label!r} holds a comma, which parts labels in tables; use {sanitize_class_name(label)}"
+        yield f"label {label!r} contains a comma; use {sanitize_class_name(label)}"
 
 
 def sanitize_class_name(text: str) -> str:
-    """Make a class's name of any text: white space and commas, which part labels, become an underscore."""
+    """Replace white space and commas by underscores: submissions and tables use them as separators."""
     return re.sub(r"[\s,]+", "_", text.strip())
 
 
 def sanitize_class_names(text: str) -> str:
-    """Make classes' names, parted by commas, of texts parted by commas."""
-    return ",".join(map(sanitize_class_name, _parted(text)))
+    """Sanitize comma-separated class names; see `sanitize_class_name`."""
+    return ",".join(map(sanitize_class_name, _split_labels(text)))
 
 
 def is_multi_label(labels: pd.DataFrame) -> bool:
-    """Whether clips may have several labels."""
+    """Return whether clips may have several labels."""
     return LABEL_COLUMN not in labels
 
 
 def labels_per_clip(labels: pd.DataFrame) -> list[list[str]]:
-    """Labels of each clip."""
+    """Return the list of labels of each clip."""
     if is_multi_label(labels):
-        return [_parted(several) for several in labels[LABELS_COLUMN]]
+        return [_split_labels(text) for text in labels[LABELS_COLUMN]]
     return [[label] for label in labels[LABEL_COLUMN]]
 
 
 def class_names(labels: pd.DataFrame) -> list[str]:
-    """Name the classes of a label file (see `read_labels`), in ascending order."""
+    """Return the classes of a label file, sorted.
+
+    Parameters
+    ----------
+    labels
+        The result of `read_labels`.
+
+    Examples
+    --------
+    >>> class_names(read_labels("train.csv"))[:3]
+    ['Acoustic_guitar', 'Applause', 'Bark']
+    """
     return sorted(set(chain.from_iterable(labels_per_clip(labels))))
 
 
 def multi_hot(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Which of `classes` each clip bears: bool, (clips, classes)."""
-    index = {name: number for number, name in enumerate(classes)}
+    """Encode the labels of each clip: bool, (n_clips, n_classes)."""
+    index = {name: i for i, name in enumerate(classes)}
     y_true = np.zeros((len(labels), len(classes)), bool)
     for row, names in enumerate(labels_per_clip(labels)):
         y_true[row, [index[name] for name in names]] = True
@@ -305,33 +344,39 @@ def multi_hot(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 
 
 def verified_mask(labels: pd.DataFrame) -> np.ndarray:
-    """Whether a person has checked each clip's label: bool, (clips,); all, if the file does not tell."""
+    """Return which labels are manually verified: bool, (n_clips,). All are without that column."""
     if "manually_verified" not in labels:
         return np.ones(len(labels), bool)
     return (labels["manually_verified"] == "1").to_numpy(bool)
 
 
 def sample_weights(labels: pd.DataFrame) -> np.ndarray | None:
-    """What each clip counts for in training, in [0, 1], (clips,); None, if the file does not tell."""
+    """Return the sample weight of each clip: float64 in [0, 1], (n_clips,). None without that column."""
     return labels[WEIGHT_COLUMN].to_numpy(float) if WEIGHT_COLUMN in labels else None
 
 
 def write_class_map(path: Path, classes: Sequence[str]) -> None:
-    """Write the reference's class map: rows `class_index,class_name`, no header."""
+    """Write the class map of the reference: rows `class_index,class_name` without a header."""
     with open_atomic(path) as file:
         csv.writer(file, lineterminator="\n").writerows(enumerate(classes))
 
 
 def read_class_map(path: Path) -> list[str]:
-    """Read a class map; the indices must count from 0."""
+    """Read a class map.
+
+    Raises
+    ------
+    InputError
+        If the indices do not count from 0, or a class is invalid or duplicated.
+    """
     classes: list[str] = []
     errors: list[str] = []
     for line, fields in read_records(path):
         if len(fields) != 2 or fields[0] != str(len(classes)):
-            errors.append(f"line {line}: {','.join(fields)!r} is not '{len(classes)},NAME'")
+            errors.append(f"line {line}: {','.join(fields)!r} must be '{len(classes)},NAME'")
         errors += [f"line {line}: {error}" for error in validate_label(fields[-1])]
         classes.append(fields[-1])
     if len(set(classes)) < len(classes):
-        errors.append("a class stands there twice")
+        errors.append("a class is listed twice")
     raise_if_errors(path, errors)
     return classes

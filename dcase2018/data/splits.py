@@ -1,4 +1,4 @@
-"""Parts of a label file: what is held out, and folds."""
+"""Stratified holdout sets and folds of a label file."""
 
 import logging
 
@@ -12,37 +12,74 @@ log = logging.getLogger(__name__)
 
 
 def stratified_holdout(labels: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
-    """Draw the rows of a validation set: bool, (rows,).
+    """Draw a stratified holdout set.
 
-    Every stratum (label, or all labels, and `manually_verified` together) gives its share, to within one row;
-    but no class is held out whole.
+    A stratum is a label (in a multi-label file, a set of labels) combined with `manually_verified`. From each
+    stratum, `fraction` of the rows is drawn, to within one row. At least one clip of each class is not drawn.
+    Unlike with `sklearn.model_selection.StratifiedShuffleSplit`, a stratum may have a single row.
 
     Parameters
     ----------
+    labels
+        The result of `read_labels`.
     fraction
-        Share of the rows to hold out, in (0, 1).
+        Fraction of the rows to draw, in (0, 1).
+    seed
+        Seed of the random generator.
+
+    Returns
+    -------
+    ndarray
+        bool, (n_rows,): True for the drawn rows.
+
+    Examples
+    --------
+    >>> is_validation = stratified_holdout(labels, fraction=0.1, seed=0)
+    >>> train, validation = labels[~is_validation], labels[is_validation]
     """
     order = _stratified_order(labels, seed)
-    shares = np.floor(np.arange(len(order) + 1) * fraction + 0.5)
-    chosen = np.zeros(len(order), bool)
-    chosen[order] = np.diff(shares) > 0
+    cumulative_counts = np.floor(np.arange(len(order) + 1) * fraction + 0.5)
+    is_drawn = np.zeros(len(order), bool)
+    is_drawn[order] = np.diff(cumulative_counts) > 0
     y_true = multi_hot(labels, class_names(labels))
-    for clips in y_true.T:
-        if chosen[clips].all():
-            chosen[clips.argmax()] = False  # the first of them is learned
-    return chosen
+    for is_in_class in y_true.T:
+        if is_drawn[is_in_class].all():
+            is_drawn[is_in_class.argmax()] = False
+    return is_drawn
 
 
 def stratified_folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
-    """Deal the rows into folds 0 to `n_folds - 1`, stratified as in `stratified_holdout`: int, (rows,).
+    """Assign the rows to folds, with the strata of `stratified_holdout`.
+
+    Folds differ by at most one row per stratum and in total. Unlike with
+    `sklearn.model_selection.StratifiedKFold`, every stratum may have fewer rows than there are folds.
+
+    Parameters
+    ----------
+    labels
+        The result of `read_labels`.
+    n_folds
+        Number of folds.
+    seed
+        Seed of the random generator.
+
+    Returns
+    -------
+    ndarray
+        int, (n_rows,): fold from 0 to `n_folds - 1`.
 
     Raises
     ------
     InputError
         If there are more folds than rows.
+
+    Examples
+    --------
+    >>> fold = stratified_folds(labels, n_folds=5, seed=0)
+    >>> train, validation = labels[fold != 0], labels[fold == 0]
     """
     if n_folds > len(labels):
-        raise InputError(f"--folds {n_folds} is more than there are clips ({len(labels)}); give fewer")
+        raise InputError(f"--folds {n_folds} exceeds the number of clips, {len(labels)}; give fewer folds")
     order = _stratified_order(labels, seed)
     fold = np.empty(len(order), int)
     fold[order] = np.arange(len(order)) % n_folds
@@ -50,34 +87,47 @@ def stratified_folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarra
 
 
 def folds_from_column(labels: pd.DataFrame, column: str) -> np.ndarray:
-    """Take the folds that a column names, numbered from 0 in ascending order: int, (rows,).
+    """Return the folds in a column of a label file.
+
+    Parameters
+    ----------
+    labels
+        The result of `read_labels`.
+    column
+        Column with the name of each clip's fold. Numeric names are sorted as numbers, before all others.
+
+    Returns
+    -------
+    ndarray
+        int, (n_rows,): index of the fold in the sorted names.
 
     Raises
     ------
     InputError
-        If there is no such column, a clip has no fold, or there are not 2 to 100 of them.
+        If the column is missing, a clip has no fold, or there are not 2 to 100 folds.
     """
     if column not in labels:
-        raise InputError(f"--fold-column {column}: the label file has {', '.join(labels.columns)}")
-    without = labels["fname"][labels[column] == ""]
-    if len(without):
-        raise InputError(f"--fold-column {column}: clip {without.iloc[0]!r} has no fold")
-    names = sorted(set(labels[column]), key=_by_number)
+        raise InputError(
+            f"--fold-column {column}: no such column; the columns are {', '.join(labels.columns)}"
+        )
+    without_fold = labels["fname"][labels[column] == ""]
+    if len(without_fold):
+        raise InputError(f"--fold-column {column}: clip {without_fold.iloc[0]!r} has no fold")
+    names = sorted(set(labels[column]), key=_numeric_key)
     if not 2 <= len(names) <= 100:
-        found = f"{len(names)} folds" if len(names) > 1 else f"one fold, {names[0]!r}"
-        raise InputError(f"--fold-column {column}: it names {found}; there must be 2 to 100")
-    log.info("folds by %s: %s", column, ", ".join(names))
-    return labels[column].map({name: number for number, name in enumerate(names)}).to_numpy(int)
+        count = f"{len(names)} folds" if len(names) > 1 else f"one fold, {names[0]!r}"
+        raise InputError(f"--fold-column {column}: the column has {count}; there must be 2 to 100")
+    log.info("folds from column %s: %s", column, ", ".join(names))
+    return labels[column].map({name: i for i, name in enumerate(names)}).to_numpy(int)
 
 
-def _by_number(name: str) -> tuple[int, str]:
-    """Sort names that are numbers by them, and others, by the alphabet, behind."""
+def _numeric_key(name: str) -> tuple[int, str]:
     return (int(name), "") if name.isdecimal() else (1 << 62, name)
 
 
 def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
-    """Row numbers, shuffled, then sorted by stratum: every k-th of them is a stratified draw."""
-    keys = [name for name in (LABEL_COLUMN, LABELS_COLUMN, "manually_verified") if name in labels]
+    """Return the row indices, shuffled and then sorted by stratum: every k-th one is a stratified sample."""
+    columns = [name for name in (LABEL_COLUMN, LABELS_COLUMN, "manually_verified") if name in labels]
     shuffled = np.random.default_rng(seed).permutation(len(labels))
-    strata = labels[keys].iloc[shuffled].agg("\t".join, axis=1)
+    strata = labels[columns].iloc[shuffled].agg("\t".join, axis=1)
     return shuffled[np.argsort(strata.to_numpy(dtype=str), kind="stable")]

@@ -1,9 +1,9 @@
-"""The feature_config of a feature: what turns samples into frames, and the arithmetic of both.
+"""Feature configs: what is computed from audio, and the arithmetic of samples and frames.
 
-A feature_config is frozen, holds what makes the features and nothing else, and is written into every store.
-It knows no audio library, so that training can read it without one. Conventions: seconds and hertz
-outside, samples and bins inside; Python's `round` takes halves to the even number, as the reference
-does, so that 25 ms at 44.1 kHz are 1102 samples.
+A config holds what determines the features and nothing else. It is stored in every feature store. This module
+imports no audio library, so that training can read a config without one. Fields are in seconds and hertz,
+properties in samples. Python's `round` rounds halves to even, as the reference does: 25 ms at 44.1 kHz are
+1102 samples.
 """
 
 import math
@@ -15,19 +15,31 @@ from dcase2018.utils.errors import InputError
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Frames of a clip; the defaults are those of the DCASE 2018 Task 2 baseline."""
+    """Definition of the frames of a clip. The defaults are those of the DCASE 2018 Task 2 baseline.
 
-    feature: str = setting("log_mel", "what a frame holds", choices=("log_mel", "waveform"))
-    sample_rate: int = setting(44100, "samples a second; other clips are resampled", ge=1000, le=192000)
-    trim_db: float = setting(0.0, "cut ends this far below the peak; 0 cuts nothing", ge=0, le=200)
-    normalize: str = setting("none", "scale a clip to a peak of 1", choices=("none", "peak"))
-    stft_window_seconds: float = setting(0.025, "length of a Hann window", gt=0, le=1)
-    stft_hop_seconds: float = setting(0.010, "time from one frame to the next", gt=0, le=1)
+    Raises
+    ------
+    InputError
+        If a field is out of range, or two fields contradict each other.
+
+    Examples
+    --------
+    >>> config = FeatureConfig(mel_bands=96, mel_max_hz=16000)
+    >>> config.hop_length, config.n_frames(44100)
+    (441, 98)
+    """
+
+    feature: str = setting("log_mel", "content of a frame", choices=("log_mel", "waveform"))
+    sample_rate: int = setting(44100, "sample rate in Hz; other clips are resampled", ge=1000, le=192000)
+    trim_db: float = setting(0.0, "trim ends this far below the peak; 0 trims nothing", ge=0, le=200)
+    normalize: str = setting("none", "peak: scale each clip to a peak of 1", choices=("none", "peak"))
+    stft_window_seconds: float = setting(0.025, "length of the Hann window", gt=0, le=1)
+    stft_hop_seconds: float = setting(0.010, "time between two frames", gt=0, le=1)
     mel_bands: int = setting(64, "number of mel bands", ge=1, le=1024)
     mel_min_hz: float = setting(125.0, "lower edge of the lowest band", ge=0)
     mel_max_hz: float = setting(7500.0, "upper edge of the highest band", gt=0)
     mel_log_offset: float = setting(0.001, "added to a band before the logarithm", gt=0)
-    storage_dtype: str = setting("float32", "how the store keeps a value", choices=("float32", "float16"))
+    storage_dtype: str = setting("float32", "dtype of the stored frames", choices=("float32", "float16"))
 
     def __post_init__(self) -> None:
         validate(self)
@@ -44,51 +56,51 @@ class FeatureConfig:
 
     @property
     def win_length(self) -> int:
-        """Samples in a window of the short-time Fourier transform."""
+        """Window length of the short-time Fourier transform in samples."""
         return round(self.sample_rate * self.stft_window_seconds)
 
     @property
     def hop_length(self) -> int:
-        """Samples from one frame's start to the next's."""
+        """Distance between the starts of two frames in samples."""
         return round(self.sample_rate * self.stft_hop_seconds)
 
     @property
     def n_fft(self) -> int:
-        """Length of the Fourier transform: the power of two that holds a window."""
+        """Length of the Fourier transform: the smallest power of two that is at least `win_length`."""
         return 1 << (self.win_length - 1).bit_length()
 
     @property
     def frame_length(self) -> int:
-        """Samples that a frame is made from."""
+        """Number of samples that a frame is computed from."""
         return self.hop_length if self.feature == "waveform" else self.win_length
 
     @property
     def n_features(self) -> int:
-        """Values in a frame: mel bands, or samples."""
+        """Number of values in a frame: mel bands, or samples."""
         return self.hop_length if self.feature == "waveform" else self.mel_bands
 
     @property
     def silence_value(self) -> float:
-        """The value of digital silence."""
+        """Value of a frame of digital silence."""
         return 0.0 if self.feature == "waveform" else math.log(self.mel_log_offset)
 
     def n_frames(self, n_samples: int) -> int:
-        """Frames of so many samples: whole ones only, but one for a clip that is shorter than that."""
+        """Compute the number of frames: all complete ones, or 1 for a shorter clip that is not empty."""
         if n_samples == 0:
             return 0
         return 1 + max(0, n_samples - self.frame_length) // self.hop_length
 
 
 FEATURE_CONFIGS = {
-    # The reference to the letter.
+    # Exactly the reference.
     "baseline": FeatureConfig(),
-    # The whole range that matters to hi-hats and tambourines, at half the disk space a band.
+    # The frequency range of hi-hats and tambourines, at half the disk space per band.
     "logmel96": FeatureConfig(
         trim_db=60, normalize="peak", mel_bands=96, mel_min_hz=40, mel_max_hz=16000, storage_dtype="float16"
     ),
-    # What YAMNet has learned from.
+    # The input of YAMNet.
     "yamnet": FeatureConfig(sample_rate=16000),
-    # The samples themselves, 10 ms a row, for networks on raw audio.
+    # Samples, 10 ms per row, for networks on raw audio.
     "waveform16k": FeatureConfig(
         feature="waveform", sample_rate=16000, trim_db=60, normalize="peak", storage_dtype="float16"
     ),

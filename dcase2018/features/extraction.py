@@ -1,9 +1,9 @@
-"""Clips to store: parallel, resumable, and exact about every clip that cannot be used.
+"""Feature extraction: a folder of clips to a store, in parallel and resumable.
 
-The clips that the store lacks are cut into shards; each shard is computed by one task and committed as
-a small store of its own, in a hidden folder beside the target. When all are there, their clips are put
-together in order and published as one store. A run that follows a kill, or a change of some clips,
-knows what was committed by the name, size and time of the source files.
+Clips that the store does not have are grouped into shards. Each task computes one shard and writes it as a
+small store to a hidden folder beside the target. At the end the clips of all shards are merged in order into
+one store, which is written atomically. A later run reuses clips whose source file has the same name, size and
+modification time, from the store and from the shards of an interrupted run.
 """
 
 import csv
@@ -23,78 +23,49 @@ from dcase2018.data.audio import UNREADABLE, AudioReader, AudioReadError, descri
 from dcase2018.data.files import AudioFile, list_clips
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.store import EMPTY, ClipRecord, Store, checksum, write_store
-from dcase2018.utils.atomic import StrPath, ensure_writable, open_atomic, work_directory
+from dcase2018.features.store import EMPTY, ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
+from dcase2018.utils.atomic import StrPath, ensure_writable, open_atomic, remove_leftovers, work_directory
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.parallel import parallel_pool
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import sigterm_as_exception
 
-
-@dataclass(frozen=True)
-class Shard:
-    """A committed shard: its store, and what a task has to tell of it."""
-
-    path: Path
-    clips: int
-    seconds: float
-    converted: int
-    set_aside: list[ClipRecord]
-
-
-def extract_shard(sources: Sequence[AudioFile], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
-    """Compute the frames of some clips and commit them as a store: the task of one worker."""
-    with threadpool_limits(1, "blas"):  # the matrices are small, and a job is one core
-        return _commit_shard(sources, path, front_end, strict)
-
-
-def _commit_shard(sources: Sequence[AudioFile], path: Path, front_end: FrontEnd, strict: bool) -> Shard:
-    frames: list[np.ndarray] = []
-    entries: list[ClipRecord] = []
-    seconds = converted = 0.0
-    for source in sources:
-        problem = ""
-        try:
-            with AudioReader(source.path, front_end.feature_config.sample_rate) as clip:
-                frames.append(front_end(clip))
-                seconds += clip.seconds
-                converted += clip.is_resampled_or_downmixed
-        except (AudioReadError, OSError) as error:
-            problem = describe_error(error)
-            if strict:
-                raise Dcase2018Error(f"clip {source.fname!r} cannot be used: {problem}") from None
-            frames.append(
-                np.empty((0, front_end.feature_config.n_features), front_end.feature_config.storage_dtype)
-            )
-        length = len(frames[-1])
-        problem = problem or ("" if length else EMPTY)
-        entries.append(
-            ClipRecord(source.fname, length, checksum(frames[-1]), source.size, source.mtime_ns, problem)
-        )
-    write_store(path, front_end.feature_config, entries, frames, fsync=False)
-    set_aside = [entry for entry in entries if entry.is_failed]
-    return Shard(path, len(entries), seconds, int(converted), set_aside)
-
-
 log = logging.getLogger(__name__)
 
-# A shard is some seconds of work, which is all that a kill can lose.
+# A shard takes seconds to compute. A kill loses the shards in progress only.
 SHARD_CLIPS = 256
 SHARD_BYTES = 16 << 20  # of source files
 
-# Where the frames of a clip are: the store or shard, and the row in it.
-Places = dict[tuple[str, int, int], tuple[Store, int]]
+MIN_FAILED = 8  # failed clips from which extraction stops, if they outnumber the valid ones
+
+# Store or shard, and index row, by the key of a clip's source file.
+ClipLocations = dict[tuple[str, int, int], tuple[Store, int]]
 
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """What an extraction did: clips in the store, computed now, converted, and set aside and why."""
+    """Result of an extraction.
+
+    Attributes
+    ----------
+    clips
+        Number of clips in the store.
+    computed
+        Number of clips computed by this run, including failed ones.
+    converted
+        Number of these that were resampled or mixed to mono.
+    empty
+        Names of the clips without samples.
+    failed
+        Error of each clip that could not be read, by name.
+    """
 
     clips: int
     computed: int
     converted: int
     empty: list[str]
-    set_aside: dict[str, str]
+    failed: dict[str, str]
 
 
 def extract(
@@ -105,65 +76,82 @@ def extract(
     jobs: int = 1,
     strict: bool = False,
     dask_address: str | None = None,
-    force: bool = False,
+    prune: bool = False,
 ) -> ExtractionSummary:
-    """Write the frames of the clips of a folder to a store.
+    """Write the features of the clips in a folder to a store.
+
+    A run that was interrupted resumes. On an existing store, only new and changed clips are computed.
 
     Parameters
     ----------
+    audio_dir
+        Folder of the clips.
+    store_path
+        Store to write.
+    feature_config
+        What to compute; one of `FEATURE_CONFIGS` or your own.
     names
-        Which clips, in which order; all audio files of the folder in order of their names, if None.
+        Clips to extract, in this order, relative to `audio_dir`. None for all audio files directly in the
+        folder, in order of name.
     jobs
-        Number of processes; -1 for as many as there are cores.
+        Number of processes; -1 for one per core.
     strict
-        Stop at the first clip that cannot be used, instead of setting it aside.
-    scheduler
-        Address of a Dask cluster to work on instead, which must see the same folders.
-    force
-        Leave out clips that the store holds and that are not among these.
+        Raise at the first clip that cannot be read, instead of skipping it.
+    dask_address
+        Address of a Dask cluster to compute on. Its workers must see the same folders.
+    prune
+        Drop clips of an existing store that are not among `names`.
 
     Returns
     -------
-    Summary
-        How many clips the store has now, and which of them are empty or set aside.
+    ExtractionSummary
+        Numbers of clips, and the clips that are empty or failed.
 
     Raises
     ------
     InputError
-        If the folder holds no audio, a name is not in it or leads out of it, most of its clips
-        cannot be used, or the store was made by another feature_config or would lose clips.
+        If the folder has no audio, a name is not in it, most clips cannot be read, or the existing store has
+        another feature config or would lose clips.
     Dcase2018Error
-        If another extraction is writing this store, `strict` and a clip is bad, or SIGTERM came.
+        If another process writes this store, a clip fails under `strict`, or SIGTERM arrives.
     OSError
-        If something cannot be read or written. What was committed is kept.
+        If a file cannot be read or written. Finished shards are kept.
+
+    Examples
+    --------
+    >>> from dcase2018 import FEATURE_CONFIGS, extract
+    >>> summary = extract(
+    ...     "data/audio_train", "features/train.h5", FEATURE_CONFIGS["baseline"]
+    ... )  # doctest: +SKIP
+    >>> summary.failed  # doctest: +SKIP
+    {'0a1b2c3d.wav': 'truncated: 4956 of 88200 bytes of samples'}
     """
     audio_dir, store_path = Path(audio_dir), Path(store_path)
     sources = list_clips(audio_dir, names)
     ensure_writable(store_path.parent)
     with sigterm_as_exception(), work_directory(store_path, "shards") as folder:
-        standing = _standing(store_path, feature_config)
-        if standing and not force:
-            _check_none_is_lost(standing, sources, audio_dir)
-        kept = _kept(standing, folder, feature_config)
-        todo = [source for source in sources if source.key not in kept]
-        log.info("%s: %d clips, %d of them to extract", store_path, len(sources), len(todo))
+        existing = _open_existing(store_path, feature_config)
+        if existing and not prune:
+            _check_no_clip_dropped(existing, sources, audio_dir)
+        reusable = _reusable_clips(existing, folder, feature_config)
+        missing = [source for source in sources if source.key not in reusable]
+        log.info("%s: %d clips, %d to extract", store_path, len(sources), len(missing))
         with parallel_pool(jobs, dask_address) as pool:
-            shards = _compute(todo, len(kept), folder, FrontEnd(feature_config), strict, pool)
-        places = kept | _places(Store(shard.path) for shard in shards)
-        entries = _merge(store_path, feature_config, [places[source.key] for source in sources])
+            shards = _extract_missing(missing, len(reusable), folder, FrontEnd(feature_config), strict, pool)
+        clips = reusable | _locate_clips(Store(shard.path) for shard in shards)
+        records = _merge_shards(store_path, feature_config, [clips[source.key] for source in sources])
         summary = ExtractionSummary(
             clips=len(sources),
-            computed=len(todo),
+            computed=len(missing),
             converted=sum(shard.converted for shard in shards),
-            empty=[entry.fname for entry in entries if entry.error == EMPTY],
-            set_aside={entry.fname: entry.error for entry in entries if entry.is_failed},
+            empty=[record.fname for record in records if record.error == EMPTY],
+            failed={record.fname: record.error for record in records if record.is_failed},
         )
-        _list_set_aside(store_path, summary.set_aside)
+        _write_failures_csv(store_path, summary.failed)
     return summary
 
 
-def _standing(store_path: Path, feature_config: FeatureConfig) -> Store | None:
-    """Open the store that an earlier run made, if there is one."""
+def _open_existing(store_path: Path, feature_config: FeatureConfig) -> Store | None:
     if not store_path.exists():
         return None
     store = Store(store_path)
@@ -171,30 +159,30 @@ def _standing(store_path: Path, feature_config: FeatureConfig) -> Store | None:
     return store
 
 
-def _check_none_is_lost(standing: Store, sources: Sequence[AudioFile], audio_dir: Path) -> None:
-    """Refuse to leave out clips of the standing store; what was set aside is no loss."""
-    here = {source.fname for source in sources}
-    entries = map(standing.entry, range(len(standing)))
-    lost = [entry.fname for entry in entries if entry.fname not in here and not entry.is_failed]
-    if lost:
+def _check_no_clip_dropped(existing: Store, sources: Sequence[AudioFile], audio_dir: Path) -> None:
+    """Raise if the existing store has valid clips that are not among the sources."""
+    fnames = {source.fname for source in sources}
+    records = map(existing.record, range(len(existing)))
+    dropped = [record.fname for record in records if record.fname not in fnames and not record.is_failed]
+    if dropped:
         raise InputError(
-            f"{standing.path} holds {len(lost)} clips that are not among the {len(here)} of {audio_dir},"
-            f" such as {lost[0]!r}; name another store, or leave them out: --force"
+            f"{existing.path} has {len(dropped)} clips that are not among the {len(fnames)} of {audio_dir},"
+            f" such as {dropped[0]!r}; name another store, or drop them with --prune"
         )
 
 
-def _kept(standing: Store | None, folder: Path, feature_config: FeatureConfig) -> Places:
-    """Find the sound clips that earlier runs committed, and drop shards that are of no use."""
-    stores = [standing] if standing else []
-    for path in folder.iterdir():
-        shard = None if path.name.startswith(".partial-") else _open_shard(path, feature_config)
+def _reusable_clips(existing: Store | None, folder: Path, feature_config: FeatureConfig) -> ClipLocations:
+    """Locate the undamaged clips of earlier runs, and remove unusable shards."""
+    stores = [existing] if existing else []
+    for path in folder.glob("[!.]*"):
+        shard = _open_shard(path, feature_config)
         if shard:
             stores.append(shard)
         else:
             path.unlink()
     return {
         key: (store, row)
-        for key, (store, row) in _places(stores).items()
+        for key, (store, row) in _locate_clips(stores).items()
         if store.checksum_ok(row) and not store.errors[row].startswith(UNREADABLE)
     }
 
@@ -207,48 +195,56 @@ def _open_shard(path: Path, feature_config: FeatureConfig) -> Store | None:
     return shard if shard.feature_config == feature_config else None
 
 
-def _places(stores: Iterable[Store]) -> Places:
-    places: Places = {}
-    for store in stores:
-        for row in range(len(store)):
-            places[store.entry(row).key] = store, row
-    return places
+def _locate_clips(stores: Iterable[Store]) -> ClipLocations:
+    return {store.record(row).key: (store, row) for store in stores for row in range(len(store))}
 
 
-def _compute(
-    todo: Sequence[AudioFile],
-    n_kept: int,
+@dataclass(frozen=True)
+class _Shard:
+    """A shard on disk, and what the task reports about it."""
+
+    path: Path
+    clips: int
+    seconds: float
+    converted: int
+    failed: list[ClipRecord]
+
+
+def _extract_missing(
+    missing: Sequence[AudioFile],
+    n_reused: int,
     folder: Path,
     front_end: FrontEnd,
     strict: bool,
     pool: joblib.Parallel,
-) -> list[Shard]:
-    """Compute and commit the shards of the clips that are not kept."""
+) -> list[_Shard]:
+    """Compute the shards of the missing clips. Stop if most clips fail."""
     tasks = (
         joblib.delayed(extract_shard)(sources, folder / f"{uuid.uuid4().hex}.h5", front_end, strict)
-        for sources in _cut(todo)
+        for sources in _make_shards(missing)
     )
-    shards: list[Shard] = []
-    bad: list[ClipRecord] = []
+    shards: list[_Shard] = []
+    failed: list[ClipRecord] = []
     done = seconds = 0.0
-    with Progress("extract", len(todo), "clips") as progress:
+    with Progress("extract", len(missing), "clips") as progress:
         for shard in pool(tasks):
             shards.append(shard)
             done += shard.clips
             seconds += shard.seconds
-            bad += shard.set_aside
-            if len(bad) > max(8, n_kept + done - len(bad)) or len(bad) == n_kept + len(todo):
+            failed += shard.failed
+            n_valid = n_reused + done - len(failed)
+            if len(failed) > max(MIN_FAILED, n_valid) or len(failed) == n_reused + len(missing):
                 raise InputError(
-                    f"{len(bad)} of the first {done:.0f} clips cannot be used, such as"
-                    f" {bad[0].fname!r} ({bad[0].error}); is it the right folder?"
+                    f"{len(failed)} of the first {done:.0f} clips cannot be read, such as"
+                    f" {failed[0].fname!r} ({failed[0].error}); is this the right folder?"
                 )
-            rate = seconds / max(progress.elapsed, 1e-9)
-            progress.update(shard.clips, audio=f"{seconds:.0f} s", speed=f"{rate:.0f}x", bad=len(bad))
+            speed = seconds / max(progress.elapsed, 1e-9)
+            progress.update(shard.clips, audio=f"{seconds:.0f} s", speed=f"{speed:.0f}x", failed=len(failed))
     return shards
 
 
-def _cut(sources: Sequence[AudioFile]) -> Iterator[list[AudioFile]]:
-    """Cut the clips into shards of bounded number and size."""
+def _make_shards(sources: Sequence[AudioFile]) -> Iterator[list[AudioFile]]:
+    """Group clips into shards of at most `SHARD_CLIPS` clips and `SHARD_BYTES` (or one clip)."""
     shard: list[AudioFile] = []
     size = 0
     for source in sources:
@@ -261,35 +257,65 @@ def _cut(sources: Sequence[AudioFile]) -> Iterator[list[AudioFile]]:
         yield shard
 
 
-def _merge(
-    store_path: Path, feature_config: FeatureConfig, places: Sequence[tuple[Store, int]]
+def extract_shard(sources: Sequence[AudioFile], path: Path, front_end: FrontEnd, strict: bool) -> _Shard:
+    """Compute the frames of some clips and write them as a store: the task of one worker."""
+    with threadpool_limits(1, "blas"):  # the matrices are small, and each job has one core
+        clips = [_extract_clip(source, front_end, strict) for source in sources]
+    records, frames, seconds, converted = zip(*clips, strict=True)
+    write_store(path, front_end.feature_config, records, frames, fsync=False)
+    failed = [record for record in records if record.is_failed]
+    return _Shard(path, len(records), sum(seconds), sum(converted), failed)
+
+
+def _extract_clip(
+    source: AudioFile, front_end: FrontEnd, strict: bool
+) -> tuple[ClipRecord, np.ndarray, float, bool]:
+    """Compute the record, the frames and the duration of a clip, and whether its samples were converted."""
+    config = front_end.feature_config
+    error = ""
+    frames = np.empty((0, config.n_features), config.storage_dtype)
+    seconds, is_converted = 0.0, False
+    try:
+        with AudioReader(source.path, config.sample_rate) as clip:
+            frames = front_end(clip)
+            seconds, is_converted = clip.seconds, clip.is_resampled_or_downmixed
+    except (AudioReadError, OSError) as problem:
+        error = describe_error(problem)
+        if strict:
+            raise Dcase2018Error(f"clip {source.fname!r} cannot be read: {error}") from None
+    error = error or ("" if len(frames) else EMPTY)
+    record = ClipRecord(source.fname, len(frames), checksum(frames), source.size, source.mtime_ns, error)
+    return record, frames, seconds, is_converted
+
+
+def _merge_shards(
+    store_path: Path, feature_config: FeatureConfig, clips: Sequence[tuple[Store, int]]
 ) -> list[ClipRecord]:
-    """Publish the store, unless it is there with these very clips; return its index."""
-    entries = [store.entry(row) for store, row in places]
-    standing = places[0][0]
-    if standing.path == store_path and places == [(standing, row) for row in range(len(standing))]:
+    """Write the store, unless it exists with exactly these clips; return its index."""
+    records = [store.record(row) for store, row in clips]
+    first = clips[0][0]
+    if first.path == store_path and clips == [(first, row) for row in range(len(first))]:
         os.utime(store_path)
     else:
-        write_store(store_path, feature_config, entries, _runs(places))
-    return entries
+        write_store(store_path, feature_config, records, _contiguous_spans(clips))
+    return records
 
 
-def _runs(places: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:
-    """Frames of clips, joined where they lie one after the other already."""
-    ends = [
-        number for number, (last, place) in enumerate(pairwise(places), 1) if place != (last[0], last[1] + 1)
-    ]
-    for first, end in pairwise([0, *ends, len(places)]):
-        store, row = places[first]
-        stop = row + end - first - 1
-        yield store.frames[store.offsets[row] : store.offsets[stop] + store.lengths[stop]]
+def _contiguous_spans(clips: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:
+    """Yield the frames of clips, those of adjacent rows of one store as one array."""
+    ends = [i for i, (last, clip) in enumerate(pairwise(clips), 1) if clip != (last[0], last[1] + 1)]
+    for start, end in pairwise([0, *ends, len(clips)]):
+        store, row = clips[start]
+        last_row = row + end - start - 1
+        yield store.frames[store.offsets[row] : store.offsets[last_row] + store.lengths[last_row]]
 
 
-def _list_set_aside(store_path: Path, problems: dict[str, str]) -> None:
-    """List the clips that could not be used in a CSV beside the store."""
+def _write_failures_csv(store_path: Path, failed: dict[str, str]) -> None:
+    """Write `STORE.failed.csv`, or remove that of an earlier run if no clip failed."""
     path = store_path.with_suffix(".failed.csv")
-    if not problems:
+    remove_leftovers(path)
+    if not failed:
         path.unlink(missing_ok=True)
         return
     with open_atomic(path) as file:
-        csv.writer(file, lineterminator="\n").writerows([("fname", "error"), *problems.items()])
+        csv.writer(file, lineterminator="\n").writerows([("fname", "error"), *failed.items()])

@@ -1,8 +1,8 @@
-"""Samples to log mel frames, equal to the reference's within the noise of a float32 FFT.
+"""Log mel frames, equal to those of the reference within the rounding errors of a float32 FFT.
 
-The steps: windows of `win_length` samples every `hop_length`, no centring; a periodic Hann
-window; the magnitude of the FFT of `n_fft` points; triangles that are linear in mel on the HTK scale,
-without area normalisation; the natural logarithm of mel + `mel_log_offset`.
+The steps: windows of `win_length` samples every `hop_length` samples, without centring; a periodic Hann
+window; the magnitude of the FFT of `n_fft` points; triangular filters that are linear in mel (HTK), without
+area normalization; the natural logarithm of mel + `mel_log_offset`.
 """
 
 import atexit
@@ -19,17 +19,17 @@ import scipy.fft
 from dcase2018.features.config import FeatureConfig
 from dcase2018.utils.errors import InputError
 
-# The FFT is SciPy's because it rounds as TensorFlow's does: FFTW is a little quicker, and 0.02 away in
-# the logarithm where bands are far below a loud tone.
+# SciPy's FFT rounds as TensorFlow's does. FFTW is slightly faster, but differs by 0.02 in the logarithm in
+# bands far below a loud tone.
 
-# Frames transformed at a time: their spectra stay in the cache, and memory does not grow with a clip.
-BLOCK = 32
+# Frames per FFT call: their spectra fit into the CPU cache, and memory does not grow with the clip.
+FFT_BATCH = 32
 
 
 def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
-    """Weights of each FFT bin in each band: float32, (n_fft / 2 + 1, mel_bands).
+    """Compute the weight of each FFT bin in each band: float32, (n_fft / 2 + 1, mel_bands).
 
-    Each triangle is linear in mel, as in TensorFlow's `linear_to_mel_weight_matrix`; those of
+    Each triangle is linear in mel, as in TensorFlow's `linear_to_mel_weight_matrix`. The triangles of
     `librosa.filters.mel` are linear in hertz and differ by up to 0.012 in the logarithm.
     """
     librosa = import_librosa()
@@ -41,19 +41,19 @@ def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0, np.minimum(rising, falling))
-    weights[0] = 0  # the DC bin counts in no band
+    weights[0] = 0  # the DC bin is in no band
     return weights.astype(np.float32)
 
 
 def import_librosa() -> ModuleType:
-    """Import librosa, with a place for the cache of its compiler where that would find none.
+    """Import librosa, with a temporary cache folder for Numba if it would have none.
 
-    Numba refuses to be imported where it can write neither beside a library nor in the user's folder. What is
-    used here compiles nothing, so that a folder does which ends with the process.
+    The import fails if Numba can write neither to the installed packages nor to the home folder. The
+    functions used here compile nothing, so a folder that is removed at exit is enough.
     """
     library = importlib.util.find_spec("librosa")
-    beside = bool(library and os.access(Path(str(library.origin)).parent, os.W_OK))
-    if not beside and "NUMBA_CACHE_DIR" not in os.environ:
+    is_writable = bool(library and os.access(Path(str(library.origin)).parent, os.W_OK))
+    if not is_writable and "NUMBA_CACHE_DIR" not in os.environ:
         os.environ["NUMBA_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="dcase2018-numba-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     import librosa
@@ -62,10 +62,10 @@ def import_librosa() -> ModuleType:
 
 
 def hann_window(length: int) -> np.ndarray:
-    """Periodic Hann window, float32, (length,), to the bit as `tf.signal.hann_window` computes it.
+    """Compute a periodic Hann window, float32, (length,), bit-exact to `tf.signal.hann_window`.
 
-    The last bit matters: far from a loud tone, where a band holds little but the window's rounding, it
-    moves the logarithm by 0.02. As there, a window of odd length is symmetric, not periodic.
+    The last bit matters: in bands far from a loud tone, which consist of rounding errors of the window, it
+    changes the logarithm by 0.02. As in TensorFlow, a window of odd length is symmetric, not periodic.
     """
     if length == 1:
         return np.ones(1, np.float32)
@@ -74,18 +74,18 @@ def hann_window(length: int) -> np.ndarray:
     return np.float32(0.5) - np.float32(0.5) * _cosine(angle)
 
 
-# Single-precision polynomials of cosine and sine on [-pi/4, pi/4], and pi/2 in four parts, as Eigen has
-# them where there is no fused multiply-add, which is what TensorFlow's packages are built for.
+# Single-precision polynomials of cosine and sine on [-pi/4, pi/4], and pi/2 as a sum of four terms. They are
+# those of Eigen without fused multiply-add, for which TensorFlow's packages are built.
 _HALF_PI = (1.5703125, 0.000483989715576171875, -1.62865035235881805e-07, -5.56443155441677107e-11)
 _COSINE = (2.43722661252832040e-05, -0.00138865201734006405, 0.0416666194796562195, -0.5, 1.0)
 _SINE = (-0.000195923411408370290, 0.00833268736556168517, -0.166666620398229826)
 
 
 def _cosine(angle: np.ndarray) -> np.ndarray:
-    """Cosine of angles of at least 0 in float32 arithmetic, rounded after every operation."""
+    """Compute the cosine of non-negative angles in float32 arithmetic, rounded after every operation."""
     quarter = np.rint(angle * np.float32(2 / np.pi))
-    for part in _HALF_PI:
-        angle = angle - quarter * np.float32(part)
+    for term in _HALF_PI:
+        angle = angle - quarter * np.float32(term)
     square = angle * angle
     cosine = _polynomial(_COSINE, square)
     sine = _polynomial(_SINE, square) * square * angle + angle
@@ -101,7 +101,13 @@ def _polynomial(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
 
 
 class LogMel:
-    """Transforms windows of samples to log mel frames. It travels between processes with its tables."""
+    """Transform of windows of samples to log mel frames. It can be pickled.
+
+    Raises
+    ------
+    InputError
+        If a mel band contains no FFT bin.
+    """
 
     def __init__(self, feature_config: FeatureConfig) -> None:
         self.feature_config = feature_config
@@ -110,11 +116,11 @@ class LogMel:
         empty = np.flatnonzero(~weights.any(axis=0))
         if len(empty):
             raise InputError(
-                f"{len(empty)} of {feature_config.mel_bands} mel bands are too narrow to hold a bin of the spectrum,"
-                " and would be constant; give fewer mel_bands or longer stft_window_seconds"
+                f"{len(empty)} of {feature_config.mel_bands} mel bands contain no FFT bin and would be"
+                " constant; set fewer mel_bands or longer stft_window_seconds"
             )
-        heard = np.flatnonzero(weights.any(axis=1))  # bins outside every band are left alone
-        self.bins = slice(heard[0], heard[-1] + 1) if len(heard) else slice(0, 1)
+        used_bins = np.flatnonzero(weights.any(axis=1))
+        self.bins = slice(used_bins[0], used_bins[-1] + 1) if len(used_bins) else slice(0, 1)
         self.weights = np.ascontiguousarray(weights[self.bins])
 
     def __call__(self, windows: np.ndarray, full_scale: float) -> np.ndarray:
@@ -123,9 +129,9 @@ class LogMel:
         Parameters
         ----------
         windows
-            int16 or float32, (n_frames, win_length), at the feature_config's sample rate.
+            int16 or float32, (n_frames, win_length), at the config's sample rate.
         full_scale
-            The amplitude in `windows` that counts as 1.
+            Amplitude in `windows` that is scaled to 1.
 
         Returns
         -------
@@ -134,10 +140,10 @@ class LogMel:
         """
         length = self.feature_config.win_length
         window = self.window / np.float32(full_scale)  # exact for 32768: only the exponent changes
-        padded = np.zeros((BLOCK, self.feature_config.n_fft), np.float32)
+        padded = np.zeros((FFT_BATCH, self.feature_config.n_fft), np.float32)
         mel = np.empty((len(windows), self.feature_config.mel_bands), np.float32)
-        for start in range(0, len(windows), BLOCK):
-            block = windows[start : start + BLOCK]
+        for start in range(0, len(windows), FFT_BATCH):
+            block = windows[start : start + FFT_BATCH]
             np.multiply(block, window, out=padded[: len(block), :length])
             spectrum = scipy.fft.rfft(padded[: len(block)])[:, self.bins]
             np.matmul(np.abs(spectrum), self.weights, out=mel[start : start + len(block)])

@@ -1,254 +1,252 @@
-"""Runs that listen to audio files: what `extract` and `predict` say together, without a store between.
+"""Runs applied to audio files: scores of a clip, and scores of the windows of a recording.
 
-A clip's scores are those of `predict`. Its frames are cut into examples as they come, so that memory does
-not grow with a recording but for a peak each hop and, over time, the scores of its windows.
+The scores of a clip are those of `predict`. Frames are cut into windows as they are computed, so memory
+does not grow with the length of a recording, except for one peak per hop and the scores of its windows.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dcase2018.batching.windows import sliding_windows
 from dcase2018.data.audio import AudioReader
 from dcase2018.data.files import AudioFile
-from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.ensemble import open_runs
-from dcase2018.inference.predictor import ExamplePredictor
+from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
 from dcase2018.inference.window_scores import LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
 
-INFERENCE_BATCH = 64  # a quarter of what a store is read by: memory is bounded, and speed the same
+AUDIO_BATCH = 64  # a quarter of INFERENCE_BATCH: less memory at the same speed
 
-Tell = Callable[[float], object]  # is given shares of a file, adding up to 1, as they are done
+ProgressCallback = Callable[[float], object]  # gets fractions of a file, which add up to 1
 
 
-def unheard(share: float) -> None:
-    """Tell nobody."""
+def no_progress(fraction: float) -> None:
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True)
 class FailedFile:
-    """A recording that cannot be used, and why."""
+    """An audio file that cannot be used, and the reason."""
 
-    source: AudioFile
-    problem: str
+    file: AudioFile
+    error: str
 
     def __str__(self) -> str:
-        return f"{self.source.fname}: {self.problem}"
+        return f"{self.file.fname}: {self.error}"
 
 
-@dataclass(frozen=True)
-class Hearing:
-    """How a run hears: its feature_config, frames in an example and to the next one, what fills up short clips."""
+class ProgressReader(AudioReader):
+    """An audio file that reports, after each block, which fraction of all reading was done."""
 
-    feature_config: FeatureConfig
-    window: int
-    hop: int
-    pad_mode: str
-
-    @classmethod
-    def of(cls, run: Run) -> "Hearing":
-        hparams, feature_config = run.hparams, run.feature_config
-        return cls(
-            feature_config,
-            hparams.example_frames(feature_config),
-            hparams.inference_hop_frames(feature_config),
-            hparams.pad_mode,
-        )
-
-    @property
-    def hop_seconds(self) -> float:
-        """Time from one frame to the next."""
-        return self.feature_config.hop_length / self.feature_config.sample_rate
-
-    @property
-    def window_seconds(self) -> float:
-        """Time that an example is made from."""
-        samples = (self.window - 1) * self.feature_config.hop_length + self.feature_config.frame_length
-        return samples / self.feature_config.sample_rate
-
-
-class TellingClip(AudioReader):
-    """An audio file that tells, block by block, what share of all reading is done."""
-
-    def __init__(self, path: StrPath, sample_rate: int, tell: Tell, readings: int) -> None:
+    def __init__(self, path: StrPath, sample_rate: int, on_progress: ProgressCallback, n_passes: int) -> None:
         super().__init__(Path(path), sample_rate)
-        self.tell, self.samples = tell, max(1.0, self.seconds * sample_rate * readings)
+        self.on_progress = on_progress
+        self.n_samples_to_read = max(1.0, self.seconds * sample_rate * n_passes)
 
     def blocks(self) -> Iterator[np.ndarray]:
         for block in super().blocks():
             yield block
-            self.tell(len(block) / self.samples)  # when it was made use of
+            self.on_progress(len(block) / self.n_samples_to_read)
 
 
-class Ear:
-    """Networks that hear alike: what they hear is computed once, and scored by each."""
-
-    def __init__(self, hearing: Hearing, lock: threading.Lock) -> None:
-        self.hearing, self.lock = hearing, lock
-        self.front_end = FrontEnd(hearing.feature_config)
-        self.scorers: list[ExamplePredictor] = []
-
-    def clip(self, clip: AudioReader) -> list[np.ndarray]:
-        """Scores of a clip by each network: float64, (classes,) each."""
-        totals = [np.zeros(len(scorer.run.classes)) for scorer in self.scorers]
-        count = 0
-        for starts, examples in self._examples(self.front_end.iter_frames(clip)):
-            for total, scorer in zip(totals, self.scorers, strict=True):
-                total += scorer.terms(self._score(scorer, examples)).sum(axis=0, dtype=float)
-            count += len(starts)
-        return [scorer.mean(total, count) for total, scorer in zip(totals, self.scorers, strict=True)]
-
-    def over_time(self, clip: AudioReader, settings: LevelConfig) -> WindowScores:
-        """Scores of the windows of a recording, the mean over the networks."""
-        hearing, feature_config = self.hearing, self.hearing.feature_config
-        levels = LevelNormalizer(
-            self.front_end.peak_envelope(clip), feature_config, hearing.window, hearing.pad_mode, settings
-        )
-        parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for starts, examples in self._examples(self.front_end.iter_raw_frames(clip), include_tail=True):
-            examples, quiet = levels.normalize(starts, examples)
-            parts.append((starts, self._mean(examples, quiet), quiet))
-        n_classes = len(self.scorers[0].run.classes)
-        none = np.zeros(0, np.int64), np.zeros((0, n_classes), np.float32), np.zeros(0, bool)
-        starts, scores, quiet = (np.concatenate(columns) for columns in zip(none, *parts, strict=True))
-        return WindowScores(starts * hearing.hop_seconds, scores, quiet, hearing.window_seconds, clip.seconds)
-
-    def _examples(
-        self, pieces: Iterator[np.ndarray], include_tail: bool = False
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Cut examples; to the end of a recording, and as short as it is, or as those of a clip."""
-        how = self.hearing
-        pad_mode = None if include_tail else how.pad_mode
-        return sliding_windows(
-            pieces, how.feature_config, how.window, how.hop, pad_mode, INFERENCE_BATCH, include_tail
-        )
-
-    def _score(self, scorer: ExamplePredictor, examples: np.ndarray) -> np.ndarray:
-        with self.lock:
-            return scorer(examples)
-
-    def _mean(self, examples: np.ndarray, quiet: np.ndarray) -> np.ndarray:
-        """Mean of the networks' scores of examples; of quiet ones, of the classes' shares in training."""
-        total = np.zeros((len(examples), len(self.scorers[0].run.classes)), np.float32)
-        for scorer in self.scorers:
-            total += np.where(quiet[:, None], scorer.run.prior, self._score(scorer, examples))
-        return total / np.float32(len(self.scorers))
-
-
-class AudioTagger:
-    """Runs that listen together: their scores are averaged. It may be used from several threads.
+def audio_windows(
+    frames: Iterable[np.ndarray], config: WindowConfig, is_recording: bool = False
+) -> Iterator[WindowBatch]:
+    """Cut the frames of an audio file into windows.
 
     Parameters
     ----------
-    which
-        The networks of this step, or `dcase2018.runs.run.BEST`; the trained ones, if None.
+    frames
+        Blocks of frames in order, (any, n_features).
+    is_recording
+        Add a window that ends with the last frame, and do not pad a recording shorter than a window.
+        Otherwise windows are those of a clip in a store.
+    """
+    pad_mode = None if is_recording else config.pad_mode
+    windows = sliding_windows(
+        frames, config.feature_config, config.window, config.hop, pad_mode, AUDIO_BATCH, is_recording
+    )
+    for starts, examples in windows:
+        yield WindowBatch(np.zeros(len(starts), np.int64), starts, examples)
+
+
+class FrontEndGroup(NamedTuple):
+    """Networks with one window config: a window is computed once and scored by each of them."""
+
+    config: WindowConfig
+    front_end: FrontEnd
+    predictors: list[Predictor]
+
+
+class AudioTagger:
+    """Runs applied to audio files; their scores are averaged. It may be used from several threads.
+
+    Parameters
+    ----------
+    checkpoint
+        Step of the checkpoint to load, or "best". Default: the trained networks.
+
+    Examples
+    --------
+    >>> from dcase2018 import AudioTagger
+    >>> tagger = AudioTagger.open(["runs/first"])
+    >>> scores = tagger.scores("bark.wav")
+    >>> tagger.classes[scores.argmax()]
+    'Bark'
     """
 
     def __init__(self, runs: Sequence[Run], checkpoint: int | str | None = None) -> None:
         self.runs, self.checkpoint = runs, checkpoint
-        self._ears: list[Ear] = []
+        self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
 
     @classmethod
     def open(
-        cls, runs: Sequence[StrPath], checkpoint: int | str | None = None, **scoring: Any
+        cls, runs: Sequence[StrPath], checkpoint: int | str | None = None, **hparams: Any
     ) -> "AudioTagger":
-        """Open runs; a folder of folds stands for its runs. Keras is not loaded yet.
+        """Read runs; Keras is not imported yet.
 
         Parameters
         ----------
-        scoring
+        runs, hparams
             See `Ensemble.open`.
 
         Raises
         ------
         InputError
-            If one is no run or has no such network, or the runs' classes differ.
+            If a folder is not a run or lacks the checkpoint, or the classes of the runs differ.
         """
-        return cls(open_runs(runs, checkpoint, **scoring), checkpoint)
+        return cls(open_runs(runs, checkpoint, **hparams), checkpoint)
 
     @property
     def classes(self) -> Sequence[str]:
-        """The classes that it tells apart, in the order of its scores."""
+        """Class names, in the order of the scores."""
         return self.runs[0].classes
 
-    @property
-    def ears(self) -> Sequence[Ear]:
-        """The networks, loaded when they are first asked for, by how they hear.
+    def load(self) -> Sequence[FrontEndGroup]:
+        """Load the networks, grouped by window config. The first use of the tagger calls this.
 
         Raises
         ------
         InputError
-            If a network is no Keras model of plain layers.
+            If a model file cannot be used.
         """
         with self._loading:
-            if not self._ears:
-                self._ears = self._load()
-        return self._ears
+            if not self._groups:
+                self._groups = self._load()
+        return self._groups
 
-    def _load(self) -> list[Ear]:
-        one_at_a_time = threading.Lock()  # networks use all cores, and none promises to bear two threads
-        ears: dict[Hearing, Ear] = {}
+    def _load(self) -> list[FrontEndGroup]:
+        groups: dict[WindowConfig, FrontEndGroup] = {}
         for run in self.runs:
-            hearing = Hearing.of(run)
-            ear = ears.setdefault(hearing, Ear(hearing, one_at_a_time))
-            ear.scorers.append(ExamplePredictor(run, run.load_for_inference(self.checkpoint)))
-        return list(ears.values())
+            predictor = Predictor(run, run.load_for_inference(self.checkpoint))
+            config = predictor.window_config
+            if config not in groups:
+                groups[config] = FrontEndGroup(config, FrontEnd(config.feature_config), [])
+            groups[config].predictors.append(predictor)
+        return list(groups.values())
 
-    def scores(self, path: StrPath, tell: Tell = unheard) -> np.ndarray:
-        """Score an audio file as a clip: float64, (classes,); what `predict` says of it out of a store.
+    def scores(self, path: StrPath, on_progress: ProgressCallback = no_progress) -> np.ndarray:
+        """Score an audio file as one clip, as `predict` does from a store.
 
         Parameters
         ----------
-        tell
-            Is given shares of the file, which add up to 1, as they are done; what it raises ends the work.
+        on_progress
+            Is called with fractions of the file, which add up to 1. An exception that it raises stops the
+            work.
+
+        Returns
+        -------
+        ndarray
+            float64, (classes,).
 
         Raises
         ------
         AudioReadError
-            If it cannot be decoded to its end, or its samples are not finite.
+            If the file cannot be decoded completely, or its samples are not finite.
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         Dcase2018Error
-            If a network gives scores that are not finite.
+            If a network's scores are not finite.
         """
-        found: list[np.ndarray] = []
-        for ear in self.ears:
-            readings = ear.front_end.n_passes * len(self.ears)
-            with TellingClip(path, ear.hearing.feature_config.sample_rate, tell, readings) as clip:
-                found += ear.clip(clip)
-        return np.mean(found, axis=0)
+        groups = self.load()
+        scores: list[np.ndarray] = []
+        for config, front_end, predictors in groups:
+            n_passes = front_end.n_passes * len(groups)
+            with ProgressReader(path, config.feature_config.sample_rate, on_progress, n_passes) as reader:
+                windows = audio_windows(front_end.iter_frames(reader), config)
+                (clip_scores,) = iter_clip_scores(predictors, windows, 1)
+            scores.extend(clip_scores)
+        return np.mean(scores, axis=0)
 
     def window_scores(
-        self, path: StrPath, settings: LevelConfig | None = None, tell: Tell = unheard
+        self,
+        path: StrPath,
+        level_config: LevelConfig | None = None,
+        on_progress: ProgressCallback = no_progress,
     ) -> WindowScores:
-        """Follow a recording over time; parameters and what is raised are those of `scores`.
+        """Score the windows of a recording; parameters and errors are those of `scores`.
 
-        Runs that hear through other windows than the first are asked where the middles of its windows are.
+        Runs with other windows than the first contribute the scores of their window at the center of each
+        window of the first.
         """
-        found: list[tuple[int, WindowScores]] = []
-        for ear in self.ears:
-            with TellingClip(path, ear.hearing.feature_config.sample_rate, tell, 2 * len(self.ears)) as clip:
-                found.append((len(ear.scorers), ear.over_time(clip, settings or LevelConfig())))
-        return _joined(found)
+        groups = self.load()
+        results: list[tuple[int, WindowScores]] = []
+        for group in groups:
+            sample_rate = group.config.feature_config.sample_rate
+            with ProgressReader(path, sample_rate, on_progress, 2 * len(groups)) as reader:
+                scores = _recording_scores(reader, group, level_config or LevelConfig())
+            results.append((len(group.predictors), scores))
+        return _average(results)
 
 
-def _joined(found: Sequence[tuple[int, WindowScores]]) -> WindowScores:
-    """The mean of timelines, each as that of a number of runs, over the windows of the first."""
-    first = found[0][1]
-    if len(found) == 1:
+def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig) -> WindowScores:
+    """Score the windows of a recording, averaged over the networks of a group."""
+    config, front_end, predictors = group
+    normalizer = LevelNormalizer(
+        front_end.peak_envelope(reader), config.feature_config, config.window, config.pad_mode, level_config
+    )
+    starts = [np.zeros(0, np.int64)]
+    scores = [np.zeros((0, len(predictors[0].run.classes)), np.float32)]
+    is_silent = [np.zeros(0, bool)]
+    for batch in audio_windows(front_end.iter_raw_frames(reader), config, is_recording=True):
+        examples, silent = normalizer.normalize(batch.starts, batch.examples)
+        starts.append(batch.starts)
+        scores.append(_mean_scores(predictors, examples, silent))
+        is_silent.append(silent)
+    return WindowScores(
+        np.concatenate(starts) * config.frame_seconds,
+        np.concatenate(scores),
+        np.concatenate(is_silent),
+        config.window_seconds,
+        reader.seconds,
+    )
+
+
+def _mean_scores(predictors: Sequence[Predictor], examples: np.ndarray, is_silent: np.ndarray) -> np.ndarray:
+    """Average the scores of networks; silent windows get the class frequencies of the training set."""
+    total = np.zeros((len(examples), len(predictors[0].run.classes)), np.float32)
+    for predictor in predictors:
+        total += np.where(is_silent[:, None], predictor.run.prior, predictor(examples))
+    return total / np.float32(len(predictors))
+
+
+def _average(results: Sequence[tuple[int, WindowScores]]) -> WindowScores:
+    """Average window scores, weighted by their number of runs, over the windows of the first."""
+    first = results[0][1]
+    if len(results) == 1:
         return first
-    middles = first.starts + first.window_seconds / 2
-    total = sum(count for count, _ in found)
+    centers = first.starts + first.window_seconds / 2
+    n_runs = sum(count for count, _ in results)
     scores = np.zeros_like(first.scores)
-    for count, line in found:
-        if len(line):
-            scores += line.scores[line.index_at(middles)] * np.float32(count / total)
+    for count, result in results:
+        if len(result):
+            scores += result.scores[result.index_at(centers)] * np.float32(count / n_runs)
     return replace(first, scores=scores)

@@ -1,7 +1,7 @@
-"""Recordings to tables: several at a time, each heard once, going on after a kill.
+"""Tag many recordings and write the results, in several threads and resumable after a kill.
 
-What is heard in a recording depends on it alone, so that the tables are the same whatever was heard before.
-Recordings are read by threads that share the networks, which use all cores in turn.
+The result of a recording depends on that recording alone, so the output does not depend on the order of the
+work. Threads read recordings; they share the networks, which use all cores one at a time.
 """
 
 import hashlib
@@ -22,282 +22,310 @@ from threadpoolctl import threadpool_limits
 from dcase2018.data.audio import AudioReadError, describe_error
 from dcase2018.data.files import AudioFile
 from dcase2018.features.config import FeatureConfig
-from dcase2018.inference.audio_tagger import AudioTagger, FailedFile
+from dcase2018.inference.audio_tagger import AudioTagger, FailedFile, ProgressCallback
 from dcase2018.inference.event_detection import Event, EventConfig, detect_events
-from dcase2018.inference.output_formats import FORMATS, TaggingResult
+from dcase2018.inference.output_formats import OUTPUT_FORMATS, TaggingResult
 from dcase2018.inference.window_scores import LevelConfig, WindowScores
 from dcase2018.utils.atomic import atomic_path, open_atomic, work_directory
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import sigterm_as_exception
 
-Result = np.ndarray | WindowScores  # scores of a clip, or over time
+MB = 1_000_000
+
+Scores = np.ndarray | WindowScores  # of a clip, or of the windows of a recording
 
 
-class Kept:
-    """Results in a folder; `settings` are what decides them beside the files."""
+class ResultCache:
+    """Scores of recordings in a folder.
 
-    def __init__(self, folder: Path, settings: str) -> None:
-        self.folder, self.settings = folder, settings
+    Parameters
+    ----------
+    digest
+        Digest of everything that determines the scores, except the recordings (see `settings_digest`).
+    """
 
-    def path(self, source: AudioFile) -> Path:
-        """The file of a recording's result."""
-        key = json.dumps([self.settings, str(source.path), source.size, source.mtime_ns])
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.folder, self.digest = folder, digest
+
+    def path(self, file: AudioFile) -> Path:
+        """Return the path of a recording's scores; it depends on the recording's size and time too."""
+        key = json.dumps([self.digest, str(file.path), file.size, file.mtime_ns])
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
 
-    def has(self, source: AudioFile) -> bool:
-        """Whether the result of a recording is there and whole."""
+    def has(self, file: AudioFile) -> bool:
+        """Return whether the scores of a recording are there and valid."""
         try:
-            self.load(source)
+            self.load(file)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return False
         return True
 
-    def load(self, source: AudioFile) -> Result:
-        """Read the result of a recording that is there."""
-        with np.load(self.path(source), allow_pickle=False) as file:
-            return _unpacked(dict(file))
+    def load(self, file: AudioFile) -> Scores:
+        with np.load(self.path(file), allow_pickle=False) as arrays:
+            return _from_arrays(dict(arrays))
 
-    def save(self, source: AudioFile, result: Result) -> None:
-        """Keep a result, whole or not at all."""
-        with atomic_path(self.path(source), fsync=False) as partial, partial.open("wb") as file:
-            np.savez(file, **_packed(result))
+    def save(self, file: AudioFile, scores: Scores) -> None:
+        """Write the scores of a recording atomically."""
+        with atomic_path(self.path(file), fsync=False) as partial, partial.open("wb") as stream:
+            np.savez(stream, **_to_arrays(scores))
 
-    def clear(self, sources: Sequence[AudioFile]) -> None:
-        """Remove all but the results of some recordings."""
-        expected = {self.path(source) for source in sources}
+    def prune(self, files: Sequence[AudioFile]) -> None:
+        """Delete everything but the scores of these recordings."""
+        expected = {self.path(file) for file in files}
         for path in self.folder.iterdir():
             if path not in expected:
                 path.unlink()
 
 
-def _packed(result: Result) -> dict[str, Any]:
-    if isinstance(result, np.ndarray):
-        return {"clip": result}
-    return {field.name: np.asarray(getattr(result, field.name)) for field in fields(WindowScores)}
+def _to_arrays(scores: Scores) -> dict[str, Any]:
+    if isinstance(scores, np.ndarray):
+        return {"clip": scores}
+    return {field.name: np.asarray(getattr(scores, field.name)) for field in fields(WindowScores)}
 
 
-def _unpacked(values: dict[str, Any]) -> Result:
-    if "clip" in values:
-        return np.asarray(values["clip"])
-    plain: dict[str, Any] = {name: value if value.ndim else float(value) for name, value in values.items()}
-    return WindowScores(**plain)
+def _from_arrays(arrays: dict[str, Any]) -> Scores:
+    if "clip" in arrays:
+        return np.asarray(arrays["clip"])
+    values: dict[str, Any] = {name: value if value.ndim else float(value) for name, value in arrays.items()}
+    return WindowScores(**values)
 
 
 @contextmanager
-def kept_beside(output: Path, sources: Sequence[AudioFile], settings: str) -> Iterator[Kept]:
-    """Hold the folder of what is kept for an output; it goes when the output is written.
+def open_cache(output: Path, files: Sequence[AudioFile], digest: str) -> Iterator[ResultCache]:
+    """Open the cache beside an output, and delete it once the output is written.
 
     Raises
     ------
     OSError
-        If the folder cannot be written to.
+        If the folder is not writable.
     Dcase2018Error
-        If another process is making this output.
+        If another process writes this output.
     """
-    with work_directory(output, "heard") as folder:
-        kept = Kept(folder, settings)
-        kept.clear(sources)
-        yield kept
+    with work_directory(output, "cache") as folder:
+        cache = ResultCache(folder, digest)
+        cache.prune(files)
+        yield cache
 
 
-def settings_of(listener: AudioTagger, over_time: LevelConfig | None) -> str:
-    """Digest of all that decides what is said of a recording beside the recording."""
+def settings_digest(tagger: AudioTagger, level_config: LevelConfig | None) -> str:
+    """Return a digest of everything that determines the scores of a recording, except the recording."""
     digest = hashlib.sha256()
-    for run in listener.runs:
-        digest.update(run.model_file(listener.checkpoint).read_bytes())
+    for run in tagger.runs:
+        digest.update(run.model_file(tagger.checkpoint).read_bytes())
         values = [asdict(run.hparams), asdict(run.feature_config), list(run.classes), list(run.class_counts)]
         digest.update(json.dumps(values).encode())
-    digest.update(json.dumps(over_time and asdict(over_time)).encode())
+    digest.update(json.dumps(level_config and asdict(level_config)).encode())
     return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """How recordings are followed over time, and what is an event there."""
+    """Settings of the window scores and of the events detected in them."""
 
-    over_time: LevelConfig
-    joining: EventConfig
+    levels: LevelConfig
+    events: EventConfig
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """Where to write what was heard: a file for all recordings, or a folder with a file for each."""
+    """Where to write results: one file for all recordings, or a folder with one file per recording.
+
+    Attributes
+    ----------
+    format
+        A key of `OUTPUT_FORMATS`.
+    """
 
     path: Path
-    format: str  # of FORMATS
+    format: str
     is_folder: bool
 
 
 def tag(
-    listener: AudioTagger,
-    sources: Sequence[AudioFile],
-    following: DetectionConfig | None = None,
-    table: OutputSpec | None = None,
+    tagger: AudioTagger,
+    files: Sequence[AudioFile],
+    detection: DetectionConfig | None = None,
+    output: OutputSpec | None = None,
     jobs: int = -1,
 ) -> Iterator[TaggingResult | FailedFile]:
-    """Listen to recordings and write what was heard, telling the progress.
+    """Tag recordings, write the results, and log the progress.
 
     Parameters
     ----------
-    following
-        How to follow them over time; if None, each is one clip.
-    table
-        Where to write it, if anywhere. What was heard is kept beside it until it is written.
+    detection
+        Score windows and detect events. Default: score each recording as one clip.
+    output
+        Where to write the results, if anywhere. Until it is written, scores are cached beside it, and the
+        same call resumes an interrupted one.
     jobs
-        Recordings read at a time; -1 for as many as there are cores.
+        Recordings to read at the same time; -1 for the number of cores.
 
     Yields
     ------
-    Heard or FailedFile
-        Each recording in turn. The table is whole when all have come.
+    TaggingResult or FailedFile
+        One per recording, in order. The output is complete when the iterator is exhausted.
 
     Raises
     ------
     InputError
         If none of the recordings can be used.
-    Dcase2018Error
-        If a network gives scores that are not finite, another process is making this table, or SIGTERM came.
-    OSError
-        If something cannot be written. What was heard is kept.
+    Dcase2018Error, OSError
+        If a score is not finite, the output cannot be written, another process writes it, or SIGTERM arrives.
     """
-    over_time = following.over_time if following else None
     with sigterm_as_exception(), ExitStack() as stack:
-        kept = None
-        if table:
-            kept = stack.enter_context(kept_beside(table.path, sources, settings_of(listener, over_time)))
-        write = stack.enter_context(_written(table, listener.classes, bool(following)))
-        hertz = _hertz([run.feature_config for run in listener.runs])
-        set_aside: list[FailedFile] = []
-        for source, result in _results(listener, sources, over_time, kept, jobs):
+        cache = None
+        if output:
+            digest = settings_digest(tagger, detection.levels if detection else None)
+            cache = stack.enter_context(open_cache(output.path, files, digest))
+        write = stack.enter_context(_open_output(output, tagger.classes, bool(detection)))
+        failed: list[FailedFile] = []
+        for result in _tag_files(tagger, files, detection, cache, jobs):
             if isinstance(result, FailedFile):
-                set_aside.append(result)
-                yield result
-                continue
-            events: Sequence[Event] = ()
-            if following and isinstance(result, WindowScores):
-                events = detect_events(result, listener.classes, following.joining)
-            heard = TaggingResult(source, listener.classes, result, events, hertz)
-            write(heard)
-            yield heard
-        if len(set_aside) == len(sources):
-            raise InputError(f"no recording can be used, such as {set_aside[0]}")
+                failed.append(result)
+            else:
+                write(result)
+            yield result
+        check_any_usable(failed, len(files))
 
 
-def _results(
-    listener: AudioTagger,
-    sources: Sequence[AudioFile],
-    over_time: LevelConfig | None,
-    kept: Kept | None,
+def check_any_usable(failed: Sequence[FailedFile], n_files: int) -> None:
+    """Raise `InputError` if all of some files failed."""
+    if failed and len(failed) == n_files:
+        raise InputError(f"none of the recordings can be used, for example {failed[0]}")
+
+
+def _tag_files(
+    tagger: AudioTagger,
+    files: Sequence[AudioFile],
+    detection: DetectionConfig | None,
+    cache: ResultCache | None,
     jobs: int,
-) -> Iterator[tuple[AudioFile, Result | FailedFile]]:
-    """Hear recordings, several at a time: each in turn, with what was heard or why nothing was."""
-    sizes = sum(source.size for source in sources)
-    with Progress("tag", sizes // 1_000_000 + 1, "MB") as progress, _threads(jobs) as (pool, ended):
-        counter = Counter(progress, ended)
-
-        def hear(source: AudioFile) -> Callable[[], Result | FailedFile]:
-            if kept and kept.has(source):
-                counter.add(source.size)
-                return lambda: kept.load(source)
-            result = _hear(listener, source, over_time, lambda share: counter.add(share * source.size))
-            if not kept or isinstance(result, FailedFile):
-                return lambda: result
-            kept.save(source, result)
-            return lambda: kept.load(source)  # what waits for its turn takes no memory
-
-        for source, result in zip(sources, pool.map(hear, sources), strict=True):
-            yield source, result()
+) -> Iterator[TaggingResult | FailedFile]:
+    freq_range = _freq_range([run.feature_config for run in tagger.runs])
+    level_config = detection.levels if detection else None
+    for file, scores in _score_files(tagger, files, level_config, cache, jobs):
+        if isinstance(scores, FailedFile):
+            yield scores
+            continue
+        events: Sequence[Event] = ()
+        if detection and isinstance(scores, WindowScores):
+            events = detect_events(scores, tagger.classes, detection.events)
+        yield TaggingResult(file, tagger.classes, scores, events, freq_range)
 
 
-def _hear(
-    listener: AudioTagger, source: AudioFile, over_time: LevelConfig | None, tell: Callable[[float], None]
-) -> Result | FailedFile:
+def _score_files(
+    tagger: AudioTagger,
+    files: Sequence[AudioFile],
+    level_config: LevelConfig | None,
+    cache: ResultCache | None,
+    jobs: int,
+) -> Iterator[tuple[AudioFile, Scores | FailedFile]]:
+    """Score recordings in threads, and yield each with its scores or the reason of its failure, in order."""
+    n_bytes = sum(file.size for file in files)
+    with Progress("tag", n_bytes // MB + 1, "MB") as progress, _thread_pool(jobs) as (pool, stopped):
+        counter = ByteProgress(progress, stopped)
+
+        def process(file: AudioFile) -> Callable[[], Scores | FailedFile]:
+            if cache and cache.has(file):
+                counter.add(file.size)
+                return lambda: cache.load(file)
+            scores = _score_file(tagger, file, level_config, lambda part: counter.add(part * file.size))
+            if not cache or isinstance(scores, FailedFile):
+                return lambda: scores
+            cache.save(file, scores)
+            return lambda: cache.load(file)  # scores that wait for their turn take no memory
+
+        for file, load in zip(files, pool.map(process, files), strict=True):
+            yield file, load()
+
+
+def _score_file(
+    tagger: AudioTagger, file: AudioFile, level_config: LevelConfig | None, on_progress: ProgressCallback
+) -> Scores | FailedFile:
     try:
-        if over_time:
-            return listener.window_scores(source.path, over_time, tell)
-        return listener.scores(source.path, tell)
+        if level_config:
+            return tagger.window_scores(file.path, level_config, on_progress)
+        return tagger.scores(file.path, on_progress)
     except (AudioReadError, OSError) as error:
-        return FailedFile(source, describe_error(error))
+        return FailedFile(file, describe_error(error))
 
 
-class Counter:
-    """Counts bytes from many threads, and ends those whose work nobody waits for."""
+class Cancelled(Exception):
+    """The work was stopped by a signal, or other work failed."""
 
-    def __init__(self, progress: Progress, ended: threading.Event) -> None:
-        self.progress, self.ended = progress, ended
-        self.bytes, self.lock = 0.0, threading.Lock()
+
+class ByteProgress:
+    """Counts the bytes processed by several threads, and stops the threads when asked to."""
+
+    def __init__(self, progress: Progress, stopped: threading.Event) -> None:
+        self.progress, self.stopped = progress, stopped
+        self.n_bytes, self.lock = 0.0, threading.Lock()
 
     def add(self, n_bytes: float) -> None:
-        if self.ended.is_set():
-            raise EndedError
+        """Count bytes; raise `Cancelled` if the work was stopped."""
+        if self.stopped.is_set():
+            raise Cancelled
         with self.lock:
-            before = int(self.bytes) // 1_000_000
-            self.bytes += n_bytes
-            self.progress.update(int(self.bytes) // 1_000_000 - before)
-
-
-class EndedError(Exception):
-    """The work is over: a signal came, or other work failed."""
+            before = int(self.n_bytes) // MB
+            self.n_bytes += n_bytes
+            self.progress.update(int(self.n_bytes) // MB - before)
 
 
 @contextmanager
-def _threads(jobs: int) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
-    """Start threads that end soon after an error, with an event that tells them to."""
-    ended = threading.Event()
-    with (
-        threadpool_limits(1, "blas"),
-        ThreadPoolExecutor(joblib.effective_n_jobs(jobs)) as pool,
-    ):  # the matrices are small
+def _thread_pool(jobs: int) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
+    """Yield a thread pool, and an event that is set on leaving, so that its threads stop soon."""
+    stopped = threading.Event()
+    # Single-threaded BLAS: the matrices of the front end are small.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(joblib.effective_n_jobs(jobs)) as pool:
         try:
-            yield pool, ended
+            yield pool, stopped
         finally:
-            ended.set()
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
-def _written(
-    table: OutputSpec | None, classes: Sequence[str], over_time: bool
+def _open_output(
+    output: OutputSpec | None, classes: Sequence[str], has_windows: bool
 ) -> Iterator[Callable[[TaggingResult], None]]:
-    """Yield what writes a recording into the table."""
-    if not table:
-        yield lambda heard: None
-    elif table.is_folder:
-        yield lambda heard: _write_own(table, heard, over_time)
+    """Yield a function that writes a result."""
+    if not output:
+        yield lambda result: None
+    elif output.is_folder:
+        yield lambda result: _write_one(output, result, has_windows)
     else:
-        with open_atomic(table.path) as file:
-            yield Writer(file, table.format, classes, over_time).write
+        with open_atomic(output.path) as stream:
+            yield TableWriter(stream, output.format, classes, has_windows).write
 
 
-def _write_own(table: OutputSpec, heard: TaggingResult, over_time: bool) -> None:
-    """Write the file of one recording: its whole name with a suffix, below the folder as it lay."""
-    path = table.path / f"{heard.source.fname}{FORMATS[table.format].suffix}"
-    with open_atomic(path) as file:
-        Writer(file, table.format, heard.classes, over_time).write(heard)
+def _write_one(output: OutputSpec, result: TaggingResult, has_windows: bool) -> None:
+    """Write the file of one recording: its file name plus a suffix, at the same place below the folder."""
+    path = output.path / f"{result.file.fname}{OUTPUT_FORMATS[output.format].suffix}"
+    with open_atomic(path) as stream:
+        TableWriter(stream, output.format, result.classes, has_windows).write(result)
 
 
-class Writer:
-    """Writes recordings into one table, and counts what they add up to."""
+class TableWriter:
+    """Writes results to one file, and sums up their durations and events."""
 
-    def __init__(self, file: IO[str], format: str, classes: Sequence[str], over_time: bool) -> None:
-        self.file, self.format = file, FORMATS[format]
-        self.seconds, self.events = 0.0, 0
-        file.writelines(f"{line}\n" for line in self.format.header(classes, over_time))
+    def __init__(self, stream: IO[str], format: str, classes: Sequence[str], has_windows: bool) -> None:
+        self.stream, self.format = stream, OUTPUT_FORMATS[format]
+        self.seconds, self.n_events = 0.0, 0
+        stream.writelines(f"{line}\n" for line in self.format.header(classes, has_windows))
 
-    def write(self, heard: TaggingResult) -> None:
-        heard = replace(heard, seconds_before=self.seconds, events_before=self.events)
-        self.file.writelines(f"{line}\n" for line in self.format.lines(heard))
-        self.events += len(heard.events)
-        if isinstance(heard.result, WindowScores):
-            self.seconds += heard.result.seconds
+    def write(self, result: TaggingResult) -> None:
+        result = replace(result, time_offset=self.seconds, event_offset=self.n_events)
+        self.stream.writelines(f"{line}\n" for line in self.format.rows(result))
+        self.n_events += len(result.events)
+        if isinstance(result.scores, WindowScores):
+            self.seconds += result.scores.seconds
 
 
-def _hertz(recipes: Sequence[FeatureConfig]) -> tuple[float, float]:
-    """Between which frequencies the networks hear."""
-    waves = [feature_config for feature_config in recipes if feature_config.feature == "waveform"]
-    highs = [
-        feature_config.sample_rate / 2 if feature_config in waves else feature_config.mel_max_hz
-        for feature_config in recipes
+def _freq_range(configs: Sequence[FeatureConfig]) -> tuple[float, float]:
+    """Return the lowest and the highest frequency that feature configs use, in Hz."""
+    lowest = [0.0 if config.feature == "waveform" else config.mel_min_hz for config in configs]
+    highest = [
+        config.sample_rate / 2 if config.feature == "waveform" else config.mel_max_hz for config in configs
     ]
-    return (0.0 if waves else min(feature_config.mel_min_hz for feature_config in recipes)), max(highs)
+    return min(lowest), max(highest)

@@ -1,7 +1,7 @@
-"""Embeddings: what a network makes of examples before it classifies them.
+"""Embeddings: outputs of the layer before the classifier, for windows and clips.
 
-They are for those who compare sounds, look at a collection, or train something small of their own. The
-embedding of a clip is the mean of its windows'.
+They serve to compare clips, to explore a collection, or to train a small classifier. The embedding of a clip
+is the mean over its windows.
 """
 
 import logging
@@ -14,196 +14,161 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from dcase2018.batching.windows import AllWindows, iter_batches, sliding_windows
 from dcase2018.data.audio import AudioReader, AudioReadError, describe_error
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.features.store import DeferredErrorFile, Store
-from dcase2018.inference.audio_tagger import INFERENCE_BATCH, FailedFile, Hearing
-from dcase2018.inference.output_formats import quoted
+from dcase2018.features.store import Store
+from dcase2018.features.store_writer import DeferredErrorFile
+from dcase2018.inference.audio_tagger import AUDIO_BATCH, FailedFile, audio_windows
+from dcase2018.inference.batch_tagging import check_any_usable
+from dcase2018.inference.output_formats import csv_quote
+from dcase2018.inference.predictor import Predictor, store_windows
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import atomic_path, ensure_writable, open_atomic
-from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.errors import InputError
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import sigterm_as_exception
 
-# Given a recording's name, when each of its windows begins (or None), and the features, (rows, features).
-Add = Callable[[str, np.ndarray | None, np.ndarray], None]
+log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 1 << 18  # less than HDF5 keeps in memory, so that a chunk is written once
+Embedding = tuple[
+    np.ndarray, np.ndarray
+]  # start of each window in seconds, (windows,); (windows, n_features)
+AddRows = Callable[[str, np.ndarray | None, np.ndarray], None]  # fname, starts, features (rows, n_features)
+
+CHUNK_BYTES = 1 << 18  # fits the chunk cache of HDF5, so that a chunk is written once
 
 
 @contextmanager
-def open_embedding_writer(path: Path, width: int, timed: bool) -> Iterator[Add]:
-    """Yield what adds the embeddings of a recording to a file, which is published on leaving.
+def open_embedding_writer(path: Path, n_features: int, with_starts: bool) -> Iterator[AddRows]:
+    """Yield a function that adds the embeddings of a recording to a file, which is written atomically.
 
     Parameters
     ----------
-    width
-        Numbers in an embedding.
-    timed
-        Whether it is of a window, with a start.
+    path
+        File ending in .csv, .h5 or .hdf5.
+    n_features
+        Length of an embedding.
+    with_starts
+        Whether embeddings are of windows, and have a start time.
 
     Raises
     ------
     OSError
-        If it cannot be written; `path` is then what it was.
+        If the file cannot be written; `path` is then unchanged.
     """
     if path.suffix == ".csv":
-        with open_atomic(path) as file:
-            names = ["fname", *(["start"] if timed else []), *(f"f{number}" for number in range(width))]
-            file.write(",".join(names) + "\n")
-            yield lambda *added: file.writelines(_lines(*added))
+        with open_atomic(path) as stream:
+            names = ["fname", *(["start"] if with_starts else []), *(f"f{i}" for i in range(n_features))]
+            stream.write(",".join(names) + "\n")
+            yield lambda *rows: stream.writelines(_csv_rows(*rows))
         return
     ensure_writable(path.parent)
     with atomic_path(path) as partial:
-        with DeferredErrorFile(partial, "w+") as disk, h5py.File(disk, "w") as store:
-            columns = _columns(store, width, timed)
+        with DeferredErrorFile(partial, "w+") as disk, h5py.File(disk, "w") as file:
+            datasets = _create_datasets(file, n_features, with_starts)
             fnames: list[bytes] = []
 
             def add(fname: str, starts: np.ndarray | None, features: np.ndarray) -> None:
                 for name, values in (("features", features), ("clip", len(fnames)), ("start", starts)):
-                    if name in columns:
-                        columns[name].resize(len(columns[name]) + len(features), axis=0)
-                        columns[name][len(columns[name]) - len(features) :] = values
+                    if name in datasets:
+                        datasets[name].resize(len(datasets[name]) + len(features), axis=0)
+                        datasets[name][len(datasets[name]) - len(features) :] = values
                 fnames.append(os.fsencode(fname))
                 disk.check()
 
             yield add
-            store.create_dataset("fname", data=np.array(fnames, object), dtype=h5py.string_dtype("utf-8"))
+            file.create_dataset("fname", data=np.array(fnames, object), dtype=h5py.string_dtype("utf-8"))
         disk.check()
 
 
-def _columns(store: h5py.File, width: int, timed: bool) -> dict[str, h5py.Dataset]:
-    shapes = {"features": ("float32", (width,)), "clip": ("int64", ())}
-    if timed:
+def _create_datasets(file: h5py.File, n_features: int, with_starts: bool) -> dict[str, h5py.Dataset]:
+    shapes = {"features": ("float32", (n_features,)), "clip": ("int64", ())}
+    if with_starts:
         shapes["start"] = ("float64", ())
-    rows = max(1, CHUNK_BYTES // (4 * width))
+    rows = max(1, CHUNK_BYTES // (4 * n_features))
     return {
-        name: store.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(rows, *shape))
+        name: file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(rows, *shape))
         for name, (dtype, shape) in shapes.items()
     }
 
 
-def _lines(fname: str, starts: np.ndarray | None, features: np.ndarray) -> Iterator[str]:
-    first = quoted(fname)
-    for number, row in enumerate(features):
-        start = [] if starts is None else [f"{starts[number]:.3f}"]
-        yield ",".join([first, *start, *map(str, row)]) + "\n"
+def _csv_rows(fname: str, starts: np.ndarray | None, features: np.ndarray) -> Iterator[str]:
+    quoted_fname = csv_quote(fname)
+    for index, values in enumerate(features):
+        start = [] if starts is None else [f"{starts[index]:.3f}"]
+        yield ",".join([quoted_fname, *start, *map(str, values)]) + "\n"
 
 
 def read_embeddings(path: Path) -> pd.DataFrame:
-    """Read a file of embeddings: a row a recording, the mean of its windows, indexed by fname.
+    """Read an embedding file: one row per recording, the mean over its windows, indexed by fname.
 
     Raises
     ------
     InputError
-        If it is no such file, or is damaged.
+        If the file is not an embedding file, or is damaged.
     """
     try:
         fnames, features = _read_csv(path) if path.suffix == ".csv" else _read_hdf5(path)
     except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno:
-            raise  # the system's fault, not the file's
+            raise  # an error of the file system
         reason = (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} has no embeddings ({reason}); dcase2018 embed writes them") from None
-    if not len(features) or not np.isfinite(features).all():
         raise InputError(
-            f"{path} has {'embeddings that are not finite' if len(features) else 'no embedding'}"
-        )
+            f"{path} is not an embedding file ({reason}); write one with dcase2018 embed"
+        ) from None
+    if not len(features):
+        raise InputError(f"{path} has no embeddings; write it again with dcase2018 embed")
+    if not np.isfinite(features).all():
+        raise InputError(f"{path} has embeddings that are not finite; write it again with dcase2018 embed")
     return pd.DataFrame(features).groupby(np.asarray(fnames, object)).mean()
 
 
 def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
-    """Name of the recording of each row, and its embedding."""
+    """Return the recording and the embedding of each row."""
     table = pd.read_csv(path, dtype={"fname": str}, keep_default_na=False)
     columns = [name for name in table if name not in ("fname", "start")]
-    if columns != [f"f{number}" for number in range(max(1, len(columns)))]:
-        raise ValueError("its columns are not fname, perhaps start, f0, f1 and so on")
+    if columns != [f"f{i}" for i in range(max(1, len(columns)))]:
+        raise ValueError("the columns must be fname, optionally start, f0, f1 and so on")
     return list(table["fname"]), table[columns].to_numpy(float)
 
 
 def _read_hdf5(path: Path) -> tuple[list[str], np.ndarray]:
-    """Name of the recording of each row, and its embedding."""
+    """Return the recording and the embedding of each row."""
     with h5py.File(path, "r", locking=False) as file:
         fnames = [os.fsdecode(name) for name in file["fname"][:]]
         clips, features = file["clip"][:].astype(int), file["features"][:].astype(float)
     if features.ndim != 2 or clips.shape != features.shape[:1] or (clips < 0).any():
-        raise ValueError("features and clip do not fit")
+        raise ValueError("the shapes of features and clip do not match")
     return [fnames[clip] for clip in clips], features
 
 
-log = logging.getLogger(__name__)
-
-BatchLoader = Iterator[tuple[np.ndarray, np.ndarray]]  # first frames of examples, and the examples
-
-
-class Embedder:
-    """A run's network without its classifier, and how it hears.
+def load_embedder(run: Run, checkpoint: int | str | None = None) -> Predictor:
+    """Load a run's network without its classifier.
 
     Raises
     ------
     InputError
-        If the run has no such network, or it is no Keras model of plain layers.
+        If the run lacks the checkpoint, or the model file cannot be used.
     """
+    from dcase2018.models.architectures import embedding_model  # imports Keras
 
-    def __init__(self, run: Run, checkpoint: int | str | None = None) -> None:
-        from dcase2018.models.architectures import embedding_model  # imports Keras
-
-        self.run, self.hearing = run, Hearing.of(run)
-        self.front_end = FrontEnd(run.feature_config)
-        self.network = embedding_model(run.load_checkpoint(run.model_file(checkpoint)))
-
-    @property
-    def width(self) -> int:
-        """Numbers in an embedding."""
-        return int(self.network.output_shape[-1])
-
-    def of_file(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Embed the windows of a file as a clip: starts in seconds, (windows,), and (windows, width)."""
-        how = self.hearing
-        with AudioReader(path, how.feature_config.sample_rate) as clip:
-            pieces = self.front_end.iter_frames(clip)
-            return self._of(
-                sliding_windows(
-                    pieces, how.feature_config, how.window, how.hop, how.pad_mode, INFERENCE_BATCH
-                )
-            )
-
-    def of_row(self, store: Store, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Embed the windows of a clip of a store, as `of_file` does."""
-        how = self.hearing
-        windows = AllWindows(store, np.array([row]), how.window, how.hop, how.pad_mode)
-        starts = np.arange(len(windows)) * how.hop
-        batches = (examples for examples, _ in iter_batches(windows, INFERENCE_BATCH))
-        return self._of(
-            (starts[number * INFERENCE_BATCH :][: len(examples)], examples)
-            for number, examples in enumerate(batches)
-        )
-
-    def _of(self, batches: BatchLoader) -> tuple[np.ndarray, np.ndarray]:
-        starts, features = [np.zeros(0, np.int64)], [np.zeros((0, self.width), np.float32)]
-        for some, examples in batches:
-            starts.append(some)
-            features.append(self.network.predict_on_batch(examples))
-            if not np.isfinite(features[-1]).all():
-                raise Dcase2018Error(f"the network of {self.run.path} gives features that are not finite")
-        return np.concatenate(starts) * self.hearing.hop_seconds, np.concatenate(features)
+    return Predictor(run, embedding_model(run.load_checkpoint(run.model_file(checkpoint))))
 
 
 def embed(
-    embedder: Embedder, clips: Store | Sequence[AudioFile], path: Path, per_window: bool
+    embedder: Predictor, clips: Store | Sequence[AudioFile], path: Path, level: str
 ) -> list[FailedFile]:
-    """Write the embeddings of clips, telling the progress.
+    """Write the embeddings of clips, and log the progress; see `load_embedder`.
 
     Parameters
     ----------
     clips
-        All clips of a store, in its order; or audio files.
+        A store, whose clips are all embedded in order, or audio files.
     path
-        .csv, .h5 or .hdf5 (see `vectors`).
-    per_window
-        A row a window; otherwise a row a clip. Clips without frames have none.
+        File ending in .csv, .h5 or .hdf5.
+    level
+        "window" for one row per window, or "clip" for one row per clip. Clips without frames have no row.
 
     Returns
     -------
@@ -213,42 +178,51 @@ def embed(
     Raises
     ------
     InputError
-        If the store is of another feature_config, or none of the files can be used.
-    Dcase2018Error
-        If the network gives features that are not finite, a clip of the store is damaged, or SIGTERM came.
-    OSError
-        If it cannot be written.
+        If the store has another feature config, or none of the files can be used.
+    Dcase2018Error, OSError
+        If an embedding is not finite, a clip is damaged, the file cannot be written, or SIGTERM arrives.
     """
-    set_aside: list[FailedFile] = []
-    with sigterm_as_exception(), open_embedding_writer(path, embedder.width, per_window) as add:
-        with Progress("embed", len(clips), "clips") as progress:
-            for fname, result in _each(embedder, clips):
-                progress.update(1)
-                if isinstance(result, FailedFile):
-                    set_aside.append(result)
-                    continue
-                starts, features = result
-                if not len(features):
-                    log.warning("%s has no frames, and gets no row", fname)
-                elif per_window:
-                    add(fname, starts, features)
-                else:
-                    add(fname, None, features.mean(axis=0, dtype=float, keepdims=True))
-        if set_aside and len(set_aside) == len(clips):
-            raise InputError(f"no recording can be used, such as {set_aside[0]}")
-    return set_aside
+    failed: list[FailedFile] = []
+    is_window_level = level == "window"
+    with (
+        sigterm_as_exception(),
+        open_embedding_writer(path, embedder.n_outputs, is_window_level) as add,
+        Progress("embed", len(clips), "clips") as progress,
+    ):
+        for fname, result in _embed_clips(embedder, clips):
+            progress.update(1)
+            if isinstance(result, FailedFile):
+                failed.append(result)
+            elif not len(result[1]):
+                log.warning("%s has no frames and gets no row", fname)
+            elif is_window_level:
+                add(fname, *result)
+            else:
+                add(fname, None, result[1].mean(axis=0, dtype=float, keepdims=True))
+        check_any_usable(failed, len(clips))
+    return failed
 
 
-def _each(
-    embedder: Embedder, clips: Store | Sequence[AudioFile]
-) -> Iterator[tuple[str, FailedFile | tuple[np.ndarray, np.ndarray]]]:
+def _embed_clips(
+    embedder: Predictor, clips: Store | Sequence[AudioFile]
+) -> Iterator[tuple[str, FailedFile | Embedding]]:
+    """Yield the name of each clip with its embeddings, or the reason why the file cannot be used."""
+    config = embedder.window_config
     if isinstance(clips, Store):
-        clips.check_config(embedder.run.feature_config, f"the run {embedder.run.path}")
+        clips.check_config(config.feature_config, f"the run {embedder.run.path}")
         for fname, row in zip(clips.fnames, clips.rows_of(clips.fnames), strict=True):
-            yield fname, embedder.of_row(clips, row)
+            starts, features = embedder.over_windows(
+                store_windows(clips, np.array([row]), config, AUDIO_BATCH)
+            )
+            yield fname, (starts * config.frame_seconds, features)
         return
-    for source in clips:
+    front_end = FrontEnd(config.feature_config)
+    for file in clips:
         try:
-            yield source.fname, embedder.of_file(source.path)
+            with AudioReader(file.path, config.feature_config.sample_rate) as reader:
+                windows = audio_windows(front_end.iter_frames(reader), config)
+                starts, features = embedder.over_windows(windows)
         except (AudioReadError, OSError) as error:
-            yield source.fname, FailedFile(source, describe_error(error))
+            yield file.fname, FailedFile(file, describe_error(error))
+        else:
+            yield file.fname, (starts * config.frame_seconds, features)

@@ -1,4 +1,4 @@
-"""Ensembles: runs that score the same clips together, each from the store of its own feature_config."""
+"""Ensembles: runs whose scores are averaged, each with a store of its feature config."""
 
 import dataclasses
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleMember:
-    """A run of an ensemble, with the store of its feature_config."""
+    """A run and a store of its feature config."""
 
     run: Run
     store: Store
@@ -25,14 +25,19 @@ class EnsembleMember:
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """Runs that score the same clips together: one, or several whose scores are averaged.
+    """One run, or several runs whose scores are averaged.
 
     Attributes
     ----------
     members
-        Each with its `run` and its `store`.
-    which
-        The networks of this step, or `dcase2018.runs.run.BEST`; the trained ones, if None.
+        The runs with their stores.
+    checkpoint
+        Step of the checkpoint to load, or "best". Default: the trained networks.
+
+    Examples
+    --------
+    >>> from dcase2018 import Ensemble, Store
+    >>> ensemble = Ensemble.open(["runs/first", "runs/second"], [Store("features/test.h5")])
     """
 
     members: Sequence[EnsembleMember]
@@ -44,33 +49,34 @@ class Ensemble:
         runs: Sequence[StrPath],
         stores: Sequence[Store],
         checkpoint: int | str | None = None,
-        **scoring: Any,
+        **hparams: Any,
     ) -> "Ensemble":
-        """Find for each run the store that was made by its feature_config. A folder of folds stands for its runs.
+        """Read runs, and select for each the store with its feature config.
 
         Parameters
         ----------
-        scoring
-            Hyperparameters of scoring to use instead of the runs' own: inference_hop_seconds, clip_pooling. What
-            is None stays theirs.
+        runs
+            Run folders. A folder of folds counts as its runs.
+        hparams
+            Hyperparameters that replace those of the runs: `inference_hop_seconds`, `clip_pooling`. None
+            keeps the runs' own value.
 
         Raises
         ------
         InputError
-            If one is no run or has no such network, no store is of its feature_config, or the runs' classes differ.
+            If a folder is not a run or lacks the checkpoint, no store has a run's feature config, or the
+            classes of the runs differ.
         """
-        return cls(
-            [EnsembleMember(run, _store_of(run, stores)) for run in open_runs(runs, checkpoint, **scoring)],
-            checkpoint,
-        )
+        opened = open_runs(runs, checkpoint, **hparams)
+        return cls([EnsembleMember(run, _matching_store(run, stores)) for run in opened], checkpoint)
 
     @property
     def classes(self) -> Sequence[str]:
-        """The classes that it tells apart, in the order of its scores."""
+        """Class names, in the order of the scores."""
         return self.members[0].run.classes
 
     def validate_clips(self, fnames: Iterable[str]) -> None:
-        """Look the clips up in the stores of all members, and tell of those that have no frames there.
+        """Check that the stores of all members have the clips, and warn about clips without frames.
 
         Raises
         ------
@@ -82,51 +88,51 @@ class Ensemble:
         fnames = list(fnames)
         for store in {id(member.store): member.store for member in self.members}.values():
             rows = store.rows_of(fnames)
-            silent = rows[store.lengths[rows] == 0]
-            if len(silent):
-                names = [f"{store.fnames[row]} ({store.errors[row]})" for row in silent]
+            empty = rows[store.lengths[rows] == 0]
+            if len(empty):
+                names = [f"{store.fnames[row]} ({store.errors[row]})" for row in empty]
                 log.warning(
-                    "%s: without frames, so that they get the classes most frequent in training: %s",
+                    "%s: clips without frames get the classes most frequent in training: %s",
                     store.path, shorten_list(names),
                 )  # fmt: skip
 
 
-def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **scoring: Any) -> list[Run]:
-    """Read runs that are to score together; parameters and what is raised are those of `Ensemble.open`."""
-    given = {name: value for name, value in scoring.items() if value is not None}
+def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **hparams: Any) -> list[Run]:
+    """Read the runs of an ensemble; parameters and errors are those of `Ensemble.open`."""
+    overrides = {name: value for name, value in hparams.items() if value is not None}
     opened: list[Run] = []
-    for path in chain.from_iterable(_fold_runs(Path(path)) for path in runs):
+    for path in chain.from_iterable(_expand_fold_dirs(Path(path)) for path in runs):
         run = Run.load(path)
         run.model_file(checkpoint)
-        opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **given)))
+        opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **overrides)))
         check_classes(run.classes, path, opened[0].classes, opened[0].path)
     return opened
 
 
-def check_classes(mine: Sequence[str], my_path: Path, theirs: Sequence[str], their_path: Path) -> None:
-    """Raise `InputError`, naming those that differ, unless two taggers tell apart the same classes."""
-    if list(mine) != list(theirs):
-        odd = sorted(set(mine) ^ set(theirs)) or ["their order"]
-        raise InputError(f"the classes of {my_path} are not those of {their_path}: {', '.join(odd)}")
+def check_classes(classes: Sequence[str], path: Path, expected: Sequence[str], expected_path: Path) -> None:
+    """Raise `InputError` that names the differences, unless two runs have the same classes in one order."""
+    if list(classes) != list(expected):
+        differences = sorted(set(classes) ^ set(expected)) or ["their order"]
+        raise InputError(f"the classes of {path} are not those of {expected_path}: {', '.join(differences)}")
 
 
-def _store_of(run: Run, stores: Sequence[Store]) -> Store:
-    fitting = [store for store in stores if store.feature_config == run.feature_config]
-    if not fitting:
+def _matching_store(run: Run, stores: Sequence[Store]) -> Store:
+    matching = [store for store in stores if store.feature_config == run.feature_config]
+    if not matching:
         stores[0].check_config(run.feature_config, f"the run {run.path}")
-    return fitting[0]
+    return matching[0]
 
 
 def input_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Walk what runs, or folders of folds, keep, whether it is there or not: files, and folders of them."""
+    """Yield the paths of all files and folders that runs, or folders of folds, may contain."""
     for path in paths:
         yield path / OUT_OF_FOLD_CSV
-        for run in _fold_runs(path):
+        for run in _expand_fold_dirs(path):
             yield from (run / name for name in ("run.json", *RUN_FILES))
 
 
-def _fold_runs(path: Path) -> list[Path]:
-    """The runs in a folder of folds; otherwise the path itself."""
+def _expand_fold_dirs(path: Path) -> list[Path]:
+    """Return the runs in a folder of folds, or the path itself if it is a run."""
     if (path / "run.json").exists():
         return [path]
     return sorted(folder.parent for folder in path.glob("fold-*/run.json")) or [path]

@@ -1,8 +1,8 @@
-"""Scores over time, joined to events: who sounds from when to when.
+"""Sound events from window scores, by thresholds with hysteresis.
 
-A class begins to sound where its score reaches a threshold, and goes on for as long as it stays above a
-lower one, the low_threshold (a threshold with hysteresis). Parts of a class that are at most a gap apart are one
-event; what is then shorter than a least length is none. All times are in seconds.
+An event of a class starts where its score reaches `threshold`, and extends as far as the score stays at or
+above `low_threshold`. Events of a class at most `merge_gap` apart are merged. Then events shorter than
+`min_duration` are dropped. All times are in seconds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,29 +17,41 @@ from dcase2018.utils.errors import InputError
 
 @dataclass(frozen=True)
 class EventConfig:
-    """What makes an event of scores over time."""
+    """Settings of the event detection.
+
+    Raises
+    ------
+    InputError
+        If a value is out of bounds.
+
+    Examples
+    --------
+    >>> from dcase2018 import EventConfig
+    >>> EventConfig(threshold=0.4, merge_gap=0.5)
+    """
 
     threshold: float = setting(0.5, "an event reaches this score", gt=0, le=1)
-    low_threshold: float = setting(0.0, "and is over below this one; 0: half the threshold", ge=0, le=1)
+    low_threshold: float = setting(0.0, "an event ends below this score; 0: half the threshold", ge=0, le=1)
     min_duration: float = setting(0.0, "shorter events are dropped", ge=0, le=3600)
-    merge_gap: float = setting(1.0, "parts of a class this far apart are one event", ge=0, le=3600)
+    merge_gap: float = setting(1.0, "events of a class at most this far apart are merged", ge=0, le=3600)
 
     def __post_init__(self) -> None:
         validate(self)
         if self.low_threshold > self.threshold:
             raise InputError(
-                f"low_threshold={self.low_threshold:g} is not allowed: it is at most the threshold, {self.threshold:g}"
+                f"low_threshold={self.low_threshold:g} is not allowed: it must be <= threshold"
+                f" ({self.threshold:g})"
             )
 
     @property
-    def low_threshold_or_half(self) -> float:
-        """The score below which an event is over."""
+    def effective_low_threshold(self) -> float:
+        """The low threshold, or half the threshold if it is 0."""
         return self.low_threshold or self.threshold / 2
 
 
 @dataclass(frozen=True)
 class Event:
-    """A class that sounds from `onset` to `offset`, in seconds, and the highest score that it has there."""
+    """A sound event: class, onset and offset in seconds, and the highest score between them."""
 
     onset: float
     offset: float
@@ -47,34 +59,53 @@ class Event:
     score: float
 
 
-def detect_events(line: WindowScores, classes: Sequence[str], joining: EventConfig) -> list[Event]:
-    """Find the events of a recording, in order of their starts, then of their classes."""
-    scores = np.where(line.is_silent[:, None], 0, line.scores)  # nothing sounds where nothing is heard
-    found = [
-        Event(
-            float(line.boundaries[first]),
-            float(line.boundaries[stop]),
-            label,
-            float(column[first:stop].max()),
-        )
+def detect_events(window_scores: WindowScores, classes: Sequence[str], config: EventConfig) -> list[Event]:
+    """Detect the sound events of a recording.
+
+    Parameters
+    ----------
+    window_scores
+        Scores of the recording's windows. Silent windows have no events.
+    classes
+        Class names, in the order of the scores.
+
+    Returns
+    -------
+    list of Event
+        Sorted by onset, then by class in the order of `classes`.
+
+    Examples
+    --------
+    >>> from dcase2018 import AudioTagger, EventConfig, detect_events
+    >>> tagger = AudioTagger.open(["runs/first"])
+    >>> detect_events(tagger.window_scores("night.flac"), tagger.classes, EventConfig(threshold=0.4))
+    [Event(onset=12.4, offset=14.0, label='Bark', score=0.93)]
+    """
+    scores = np.where(window_scores.is_silent[:, None], 0, window_scores.scores)
+    boundaries = window_scores.boundaries
+    events = [
+        Event(float(boundaries[start]), float(boundaries[stop]), label, float(column[start:stop].max()))
         for label, column in zip(classes, scores.T, strict=True)
-        for first, stop in _parts(column, line.boundaries, joining)
+        for start, stop in _event_windows(column, boundaries, config)
     ]
-    order = {label: number for number, label in enumerate(classes)}
-    return sorted(found, key=lambda event: (event.onset, order[event.label]))
+    rank = {label: index for index, label in enumerate(classes)}
+    return sorted(events, key=lambda event: (event.onset, rank[event.label]))
 
 
-def _parts(scores: np.ndarray, edges: np.ndarray, joining: EventConfig) -> Iterator[tuple[int, int]]:
-    """Windows of each event of a class: the first, and that after the last."""
-    above = np.concatenate([[False], scores >= joining.low_threshold_or_half, [False]])
-    firsts = np.flatnonzero(above[1:] & ~above[:-1])
-    stops = np.flatnonzero(above[:-1] & ~above[1:])
-    reaches = np.array([scores[a:b].max() >= joining.threshold for a, b in zip(firsts, stops, strict=True)])
-    firsts, stops = firsts[reaches.astype(bool)], stops[reaches.astype(bool)]
-    if not len(firsts):
+def _event_windows(
+    scores: np.ndarray, boundaries: np.ndarray, config: EventConfig
+) -> Iterator[tuple[int, int]]:
+    """Yield the first window of each event of a class, and the window after its last."""
+    is_above = np.concatenate([[False], scores >= config.effective_low_threshold, [False]])
+    starts = np.flatnonzero(is_above[1:] & ~is_above[:-1])
+    stops = np.flatnonzero(is_above[:-1] & ~is_above[1:])
+    spans = zip(starts, stops, strict=True)
+    passes_threshold = np.array([scores[a:b].max() >= config.threshold for a, b in spans], bool)
+    starts, stops = starts[passes_threshold], stops[passes_threshold]
+    if not len(starts):
         return
-    apart = edges[firsts[1:]] - edges[stops[:-1]] > joining.merge_gap
-    firsts, stops = firsts[np.append(True, apart)], stops[np.append(apart, True)]
-    for first, stop in zip(firsts.tolist(), stops.tolist(), strict=True):
-        if edges[stop] - edges[first] >= joining.min_duration:
-            yield first, stop
+    is_separate = boundaries[starts[1:]] - boundaries[stops[:-1]] > config.merge_gap
+    starts, stops = starts[np.append(True, is_separate)], stops[np.append(is_separate, True)]
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        if boundaries[stop] - boundaries[start] >= config.min_duration:
+            yield start, stop

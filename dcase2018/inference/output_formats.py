@@ -1,8 +1,9 @@
-"""What was heard, as tables that other programs read.
+"""Tagging results as tables that other programs read.
 
-`csv` and `jsonl` have all scores: a row a clip, or a row a window of a recording over time. `audacity` and
-`raven` have a row an event. Times are in seconds. In a table of several recordings Audacity's and Raven's
-run on from one to the next, as both lay them end to end; Raven's also tells the time within each.
+`csv` and `jsonl` have all scores: one row per clip, or one row per window of a recording. `audacity` and
+`raven` have one row per event. Times are in seconds. In a file of several recordings, the times of Audacity
+and Raven rows continue from one recording to the next, because both programs lay them end to end. Raven rows
+also have the time within the recording.
 
 Sources: the Audacity manual, "Importing and Exporting Labels"; the Raven Pro manual, "Selection tables".
 """
@@ -19,7 +20,7 @@ from dcase2018.data.files import AudioFile
 from dcase2018.inference.event_detection import Event
 from dcase2018.inference.window_scores import WindowScores
 
-RAVEN = (
+RAVEN_COLUMNS = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
     "Annotation", "Score", "Begin Path", "File Offset (s)",
 )  # fmt: skip
@@ -27,106 +28,116 @@ RAVEN = (
 
 @dataclass(frozen=True)
 class TaggingResult:
-    """What was heard in a recording: the scores of a clip, or those over time and the events in them.
+    """The scores of a clip, or the window scores of a recording and the events detected in them.
 
     Attributes
     ----------
-    hertz
-        The lowest and the highest frequency that the networks hear.
-    seconds_before, events_before
-        What the recordings add up to that stand before it in a table.
+    scores
+        Clip scores, float64, (classes,), or window scores.
+    freq_range
+        Lowest and highest frequency that the networks use, in Hz.
+    time_offset, event_offset
+        Seconds and events of the recordings before this one in the same file.
     """
 
-    source: AudioFile
+    file: AudioFile
     classes: Sequence[str]
-    result: np.ndarray | WindowScores
+    scores: np.ndarray | WindowScores
     events: Sequence[Event] = ()
-    hertz: tuple[float, float] = (0.0, 0.0)
-    seconds_before: float = 0.0
-    events_before: int = 0
+    freq_range: tuple[float, float] = (0.0, 0.0)
+    time_offset: float = 0.0
+    event_offset: int = 0
 
 
 @dataclass(frozen=True)
-class Format:
-    """A kind of table: the suffix of a recording's own file, and its lines.
+class OutputFormat:
+    """A file format.
 
-    `header` is given the classes and whether they are told over time.
+    Attributes
+    ----------
+    suffix
+        Suffix of the file of one recording.
+    header
+        Returns the header lines for classes and whether the rows are windows.
+    rows
+        Yields the lines of a result.
     """
 
     suffix: str
     header: Callable[[Sequence[str], bool], Sequence[str]]
-    lines: Callable[[TaggingResult], Iterator[str]]
+    rows: Callable[[TaggingResult], Iterator[str]]
 
 
-def csv_header(classes: Sequence[str], over_time: bool) -> list[str]:
-    times = ["start", "end"] if over_time else []
-    return [",".join(map(quoted, ["fname", *times, *classes]))]
+def csv_header(classes: Sequence[str], has_windows: bool) -> list[str]:
+    times = ["start", "end"] if has_windows else []
+    return [",".join(map(csv_quote, ["fname", *times, *classes]))]
 
 
-def csv_lines(heard: TaggingResult) -> Iterator[str]:
-    """A clip's scores as `predict --scores-output` writes them; those of windows to six places."""
-    fname = quoted(heard.source.fname)
-    if isinstance(heard.result, np.ndarray):
-        yield ",".join([fname, *map(repr, heard.result.tolist())])
+def csv_rows(result: TaggingResult) -> Iterator[str]:
+    """Yield a clip's scores as `predict --scores-output` writes them, or window scores with six decimals."""
+    fname = csv_quote(result.file.fname)
+    if isinstance(result.scores, np.ndarray):
+        yield ",".join([fname, *map(repr, result.scores.tolist())])
         return
-    for start, end, scores in _windows(heard.result):
+    for start, end, scores in _windows(result.scores):
         yield ",".join([fname, f"{start:.3f}", f"{end:.3f}", *(f"{score:.6f}" for score in scores)])
 
 
-def json_lines(heard: TaggingResult) -> Iterator[str]:
-    fname = heard.source.fname
-    if isinstance(heard.result, np.ndarray):
-        scores = dict(zip(heard.classes, heard.result.tolist(), strict=True))
+def jsonl_rows(result: TaggingResult) -> Iterator[str]:
+    fname = result.file.fname
+    if isinstance(result.scores, np.ndarray):
+        scores = dict(zip(result.classes, result.scores.tolist(), strict=True))
         yield json.dumps({"fname": fname, "scores": scores})
         return
-    for start, end, values in _windows(heard.result):
-        scores = {name: round(score, 6) for name, score in zip(heard.classes, values, strict=True)}
+    for start, end, values in _windows(result.scores):
+        scores = {name: round(score, 6) for name, score in zip(result.classes, values, strict=True)}
         yield json.dumps({"fname": fname, "start": round(start, 3), "end": round(end, 3), "scores": scores})
 
 
-def audacity_lines(heard: TaggingResult) -> Iterator[str]:
-    for event in heard.events:
-        start, end = (heard.seconds_before + time for time in (event.onset, event.offset))
-        yield f"{start:.6f}\t{end:.6f}\t{_plain(event.label)}"
+def audacity_rows(result: TaggingResult) -> Iterator[str]:
+    for event in result.events:
+        onset, offset = (result.time_offset + time for time in (event.onset, event.offset))
+        yield f"{onset:.6f}\t{offset:.6f}\t{_tsv_field(event.label)}"
 
 
-def raven_lines(heard: TaggingResult) -> Iterator[str]:
-    low, high = heard.hertz
-    for number, event in enumerate(heard.events, heard.events_before + 1):
-        start, end = (heard.seconds_before + time for time in (event.onset, event.offset))
-        times = f"{start:.6f}\t{end:.6f}\t{low:.1f}\t{high:.1f}"
-        where = f"{_plain(str(heard.source.path))}\t{event.onset:.6f}"
-        yield f"{number}\tSpectrogram 1\t1\t{times}\t{_plain(event.label)}\t{event.score:.4f}\t{where}"
+def raven_rows(result: TaggingResult) -> Iterator[str]:
+    low, high = result.freq_range
+    for number, event in enumerate(result.events, result.event_offset + 1):
+        onset, offset = (result.time_offset + time for time in (event.onset, event.offset))
+        bounds = f"{onset:.6f}\t{offset:.6f}\t{low:.1f}\t{high:.1f}"
+        source = f"{_tsv_field(str(result.file.path))}\t{event.onset:.6f}"
+        yield f"{number}\tSpectrogram 1\t1\t{bounds}\t{_tsv_field(event.label)}\t{event.score:.4f}\t{source}"
 
 
-def nothing(classes: Sequence[str], over_time: bool) -> list[str]:
+def no_header(classes: Sequence[str], has_windows: bool) -> list[str]:
     return []
 
 
-def raven_header(classes: Sequence[str], over_time: bool) -> list[str]:
-    return ["\t".join(RAVEN)]
+def raven_header(classes: Sequence[str], has_windows: bool) -> list[str]:
+    return ["\t".join(RAVEN_COLUMNS)]
 
 
-FORMATS = {
-    "csv": Format(".csv", csv_header, csv_lines),
-    "jsonl": Format(".jsonl", nothing, json_lines),
-    "audacity": Format(".txt", nothing, audacity_lines),
-    "raven": Format(".selections.txt", raven_header, raven_lines),
+OUTPUT_FORMATS = {
+    "csv": OutputFormat(".csv", csv_header, csv_rows),
+    "jsonl": OutputFormat(".jsonl", no_header, jsonl_rows),
+    "audacity": OutputFormat(".txt", no_header, audacity_rows),
+    "raven": OutputFormat(".selections.txt", raven_header, raven_rows),
 }
 
 
-def _windows(line: WindowScores) -> Iterator[tuple[float, float, list[float]]]:
-    for start, end, scores in zip(line.starts.tolist(), line.ends.tolist(), line.scores, strict=True):
+def _windows(window_scores: WindowScores) -> Iterator[tuple[float, float, list[float]]]:
+    starts, ends = window_scores.starts.tolist(), window_scores.ends.tolist()
+    for start, end, scores in zip(starts, ends, window_scores.scores, strict=True):
         yield start, end, scores.tolist()
 
 
-def quoted(field: str) -> str:
-    """A field of a CSV, in quotation marks if it needs them."""
+def csv_quote(field: str) -> str:
+    """Return a CSV field, quoted if necessary."""
     line = io.StringIO()
     csv.writer(line).writerow([field])
     return line.getvalue().removesuffix("\r\n")
 
 
-def _plain(field: str) -> str:
-    """A field of a table parted by tabs, which knows no quotation marks."""
+def _tsv_field(field: str) -> str:
+    """Return a field of a tab-separated file, which has no quoting."""
     return " ".join(field.split())

@@ -1,8 +1,15 @@
-"""Scores of clips: the mean of their examples' scores, and over the runs of an ensemble."""
+"""Scores of clips: networks score windows, and the scores of a clip's windows are pooled.
 
-from collections.abc import Iterator, Sequence
+Windows come as a stream of `WindowBatch`: `store_windows` reads them from a store, and
+`audio_tagger.audio_windows` computes them from an audio file. Everything after that is shared, so `predict`
+and `tag` agree.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,6 +17,7 @@ import pandas as pd
 from dcase2018.batching.dataset import LabeledDataset
 from dcase2018.batching.windows import AllWindows, iter_batches
 from dcase2018.data.labels import LABELS_COLUMN
+from dcase2018.features.config import FeatureConfig
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.runs.run import Run
@@ -20,105 +28,215 @@ if TYPE_CHECKING:
     import keras
 
 INFERENCE_BATCH = 256
-CLIP_BATCH = 16  # whose examples' scores are held in memory
-SCORE_EPS = 1e-7  # what a geometric mean takes for a smaller one
+SCORE_EPS = 1e-7  # smaller scores count as this one in a geometric mean
+
+_network_lock = threading.Lock()  # a network uses all cores, and Keras does not promise thread safety
 
 
-class ExamplePredictor:
-    """A run with its network in memory: scores of examples, and of clips by those of their examples."""
+@dataclass(frozen=True)
+class WindowConfig:
+    """How a run cuts frames into windows.
+
+    Attributes
+    ----------
+    window, hop
+        Frames in a window, and from the start of one window to the next.
+    pad_mode
+        Padding of a clip shorter than a window: "constant" (silence) or "wrap" (the clip is repeated).
+    """
+
+    feature_config: FeatureConfig
+    window: int
+    hop: int
+    pad_mode: str
+
+    @classmethod
+    def from_run(cls, run: Run) -> "WindowConfig":
+        hparams, feature_config = run.hparams, run.feature_config
+        return cls(
+            feature_config,
+            hparams.example_frames(feature_config),
+            hparams.inference_hop_frames(feature_config),
+            hparams.pad_mode,
+        )
+
+    @property
+    def frame_seconds(self) -> float:
+        """Time from one frame to the next."""
+        return self.feature_config.hop_length / self.feature_config.sample_rate
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of the samples that a window is computed from."""
+        samples = (self.window - 1) * self.feature_config.hop_length + self.feature_config.frame_length
+        return samples / self.feature_config.sample_rate
+
+
+class WindowBatch(NamedTuple):
+    """Consecutive windows of one or more clips.
+
+    Attributes
+    ----------
+    clip_index
+        Position of each window's clip in the stream, int, (windows,), ascending.
+    starts
+        First frame of each window in its clip, int64, (windows,).
+    examples
+        float32, (windows, window, n_features).
+    """
+
+    clip_index: np.ndarray
+    starts: np.ndarray
+    examples: np.ndarray
+
+
+def store_windows(
+    store: Store, rows: np.ndarray, config: WindowConfig, batch_size: int = INFERENCE_BATCH
+) -> Iterator[WindowBatch]:
+    """Read the windows of clips of a store, in full batches across clips.
+
+    Full batches make many short clips as fast as a few long ones.
+
+    Parameters
+    ----------
+    rows
+        Rows of the clips in the store, (clips,).
+    """
+    windows = AllWindows(store, rows, config.window, config.hop, config.pad_mode)
+    first_window = np.cumsum(windows.n_per_clip) - windows.n_per_clip
+    n_read = 0
+    for examples, clip_index in iter_batches(windows, batch_size):
+        window_index = np.arange(n_read, n_read + len(examples)) - first_window[clip_index]
+        yield WindowBatch(clip_index, window_index * config.hop, examples)
+        n_read += len(examples)
+
+
+class Predictor:
+    """A run with a network in memory, which may be used from several threads.
+
+    Parameters
+    ----------
+    model
+        The run's classifier, or its network without the classifier, which returns embeddings.
+    """
 
     def __init__(self, run: Run, model: "keras.Model") -> None:
         self.run, self.model = run, model
-        self.geometric = run.hparams.clip_pooling == "geometric_mean"
+        self.window_config = WindowConfig.from_run(run)
+
+    @property
+    def n_outputs(self) -> int:
+        """Values that the network returns for a window."""
+        return int(self.model.output_shape[-1])
 
     def __call__(self, examples: np.ndarray) -> np.ndarray:
-        """Score examples: float32, (examples, classes).
+        """Return the network's output for each window: float32, (windows, n_outputs).
 
         Raises
         ------
         Dcase2018Error
-            If the network gives scores that are not finite.
+            If an output is not finite.
         """
-        few = examples.repeat(2, axis=0) if len(examples) == 1 else examples  # one alone is rounded otherwise
-        scores = self.model.predict_on_batch(few)[: len(examples)]
-        if not np.isfinite(scores).all():
-            raise Dcase2018Error(f"the network of {self.run.path} gives scores that are not finite")
+        # A batch of one is rounded differently from larger batches.
+        padded = examples.repeat(2, axis=0) if len(examples) == 1 else examples
+        with _network_lock:
+            outputs = self.model.predict_on_batch(padded)[: len(examples)]
+        if not np.isfinite(outputs).all():
+            raise Dcase2018Error(f"{self.run.path}: the output of the network is not finite")
+        return outputs
+
+    def over_windows(self, windows: Iterable[WindowBatch]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first frame of each window of a clip, int64, and the outputs, (windows, n_outputs)."""
+        starts = [np.zeros(0, np.int64)]
+        outputs = [np.zeros((0, self.n_outputs), np.float32)]
+        for batch in windows:
+            starts.append(batch.starts)
+            outputs.append(self(batch.examples))
+        return np.concatenate(starts), np.concatenate(outputs)
+
+    def pool_terms(self, scores: np.ndarray) -> np.ndarray:
+        """Return the values that are summed over a clip's windows, in the shape of `scores`."""
+        if self.run.hparams.clip_pooling == "geometric_mean":
+            return np.log(np.maximum(scores, SCORE_EPS))
         return scores
 
-    def terms(self, scores: np.ndarray) -> np.ndarray:
-        """What is added up over a clip's examples, the shape of `scores`."""
-        return np.log(np.maximum(scores, SCORE_EPS)) if self.geometric else scores
+    def pool(self, total: np.ndarray, n_windows: int) -> np.ndarray:
+        """Return the scores of a clip, float64 (classes,), from the sum of its pool terms.
 
-    def mean(self, total: np.ndarray, count: int) -> np.ndarray:
-        """Scores of a clip, float64 (classes,), of the sum of the terms of its `count` examples.
-
-        A clip without examples gets the shares of the classes in training.
+        A clip without windows gets the class frequencies of the training set.
         """
-        if not count:
+        if not n_windows:
             return self.run.prior.astype(float)
-        if not self.geometric:
-            return total / count
-        mean = np.exp(total / count)
-        return mean / mean.sum() if self.run.hparams.classifier == "softmax" else mean
+        mean = total / n_windows
+        if self.run.hparams.clip_pooling == "geometric_mean":
+            mean = np.exp(mean)
+            if self.run.hparams.classifier == "softmax":
+                mean /= mean.sum()
+        return mean
 
 
-class StorePredictor(ExamplePredictor):
-    """A run with its network in memory and a store of its feature_config."""
+def iter_clip_scores(
+    predictors: Sequence[Predictor], windows: Iterable[WindowBatch], n_clips: int
+) -> Iterator[np.ndarray]:
+    """Score clips by networks that share their windows; each window is computed once.
+
+    Parameters
+    ----------
+    windows
+        Windows of `n_clips` clips in order; clips without windows are allowed.
+
+    Yields
+    ------
+    ndarray
+        Scores of a clip by each predictor, float64, (predictors, classes).
+
+    Raises
+    ------
+    Dcase2018Error
+        If a network's scores are not finite.
+    """
+    totals = np.zeros((len(predictors), n_clips, len(predictors[0].run.classes)))
+    n_windows = np.zeros(n_clips, np.int64)
+
+    def pooled(clip: int) -> np.ndarray:
+        pairs = zip(predictors, totals[:, clip], strict=True)
+        return np.stack([predictor.pool(total, n_windows[clip]) for predictor, total in pairs])
+
+    n_done = 0
+    for batch in windows:
+        for total, predictor in zip(totals, predictors, strict=True):
+            np.add.at(total, batch.clip_index, predictor.pool_terms(predictor(batch.examples)))
+        np.add.at(n_windows, batch.clip_index, 1)
+        last = int(batch.clip_index[-1])
+        yield from map(pooled, range(n_done, last))  # the last clip may continue in the next batch
+        n_done = last
+    yield from map(pooled, range(n_done, n_clips))
+
+
+class StorePredictor(Predictor):
+    """A run with its network in memory, and a store of its feature config."""
 
     def __init__(self, run: Run, model: "keras.Model", store: Store) -> None:
         super().__init__(run, model)
         self.store = store
 
     def iter_clip_scores(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Score clips of the store, one after the other: float64, (classes,).
-
-        The examples of all clips make one stream of full batches, so that short clips cost no more than
-        their share. A clip without frames gets the shares of the classes in training.
+        """Yield the scores of clips of the store: float64, (classes,).
 
         Raises
         ------
         Dcase2018Error
-            If the network gives scores that are not finite.
+            If the network's scores are not finite.
         """
-        windows = self._windows(rows)
-        sums = np.zeros((len(rows), len(self.run.classes)))
-        done = 0
-        for examples, clips in iter_batches(windows, INFERENCE_BATCH):
-            np.add.at(sums, clips, self.terms(self(examples)))
-            for clip in range(done, clips[-1]):  # the last one may go on in the next batch
-                yield self.mean(sums[clip], windows.n_per_clip[clip])
-            done = clips[-1]
-        for clip in range(done, len(rows)):
-            yield self.mean(sums[clip], windows.n_per_clip[clip])
-
-    def over_time(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Score the examples of clips of the store, one clip after the other.
-
-        Yields the middle of each example in frames, (examples,), and its scores, (examples, classes); a clip
-        without frames has no examples.
-
-        Raises
-        ------
-        Dcase2018Error
-            See `each`.
-        """
-        for start in range(0, len(rows), CLIP_BATCH):
-            windows = self._windows(rows[start : start + CLIP_BATCH])
-            batches = [self(examples) for examples, _ in iter_batches(windows, INFERENCE_BATCH)]
-            scores = np.concatenate([np.zeros((0, len(self.run.classes)), np.float32), *batches])
-            for own in np.split(scores, np.cumsum(windows.n_per_clip)[:-1]):
-                yield np.arange(len(own)) * windows.hop + windows.window / 2, own
-
-    def _windows(self, rows: np.ndarray) -> AllWindows:
-        hparams, feature_config = self.run.hparams, self.run.feature_config
-        window, hop = hparams.example_frames(feature_config), hparams.inference_hop_frames(feature_config)
-        return AllWindows(self.store, rows, window, hop, hparams.pad_mode)
+        windows = store_windows(self.store, rows, self.window_config)
+        for (scores,) in iter_clip_scores([self], windows, len(rows)):
+            yield scores
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Score clips of the store: float64, (clips, classes)."""
+        """Return the scores of clips of the store: float64, (clips, classes)."""
         scores = np.empty((len(rows), len(self.run.classes)))
-        for clip, score in enumerate(self.iter_clip_scores(rows)):
-            scores[clip] = score
+        for clip, clip_scores in enumerate(self.iter_clip_scores(rows)):
+            scores[clip] = clip_scores
         return scores
 
     def table(self, clips: LabeledDataset) -> pd.DataFrame:
@@ -127,13 +245,27 @@ class StorePredictor(ExamplePredictor):
         Returns
         -------
         DataFrame
-            A row a clip: its columns are `fname`, `labels` (parted by commas), `verified`, and a class each.
+            One row per clip with the columns `fname`, `labels` (separated by commas), `verified`, and one
+            column per class.
         """
         table = pd.DataFrame(self.scores(clips.rows), columns=self.run.classes)
         table.insert(0, "fname", [self.store.fnames[row] for row in clips.rows])
-        table.insert(1, LABELS_COLUMN, [",".join(compress(self.run.classes, true)) for true in clips.y_true])
+        table.insert(1, LABELS_COLUMN, [",".join(compress(self.run.classes, row)) for row in clips.y_true])
         table.insert(2, "verified", clips.verified)
         return table
+
+    def window_scores(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Score the windows of one clip of the store.
+
+        Returns
+        -------
+        centers : ndarray
+            Center of each window in seconds, float64, (windows,).
+        scores : ndarray
+            float32, (windows, classes).
+        """
+        starts, scores = self.over_windows(store_windows(self.store, np.array([row]), self.window_config))
+        return (starts + self.window_config.window / 2) * self.run.feature_config.stft_hop_seconds, scores
 
 
 def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:
@@ -142,7 +274,7 @@ def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:
     Raises
     ------
     InputError
-        If a network is no Keras model of plain layers.
+        If a model file cannot be used.
     """
     return [
         StorePredictor(member.run, member.run.load_for_inference(ensemble.checkpoint), member.store)
@@ -151,23 +283,7 @@ def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:
 
 
 def iter_ensemble_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[np.ndarray]:
-    """Score clips by an ensemble, one after the other: the mean of its members' scores, (classes,).
-
-    Raises
-    ------
-    InputError
-        If a clip is not in the store of a member, or see `load_predictors`.
-    """
-    streams = [tagger.iter_clip_scores(tagger.store.rows_of(fnames)) for tagger in load_predictors(ensemble)]
-    for scores in zip(*streams, strict=True):
-        yield np.mean(scores, axis=0)
-
-
-def iter_window_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Score the examples of clips by an ensemble, one clip after the other: the mean of its members' scores.
-
-    Yields the middle of each of the first member's examples in s, (examples,), and scores there,
-    (examples, classes); between the examples of another member lie straight lines.
+    """Yield the scores of clips, averaged over the members of an ensemble: float64, (classes,).
 
     Raises
     ------
@@ -175,48 +291,80 @@ def iter_window_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tu
         See `predict`.
     """
     streams = [
-        (tagger.over_time(tagger.store.rows_of(fnames)), tagger.run.feature_config.stft_hop_seconds)
-        for tagger in load_predictors(ensemble)
+        predictor.iter_clip_scores(predictor.store.rows_of(fnames)) for predictor in load_predictors(ensemble)
     ]
-    for _ in fnames:
-        (seconds, scores), *others = [
-            (middles * hop, scores) for stream, hop in streams for middles, scores in [next(stream)]
-        ]
+    for scores in zip(*streams, strict=True):
+        yield np.mean(scores, axis=0)
+
+
+def iter_window_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the window scores of clips, averaged over the members of an ensemble.
+
+    Scores of a member with other windows are interpolated linearly at the first member's windows.
+
+    Yields
+    ------
+    centers : ndarray
+        Center of each window of the first member in seconds, float64, (windows,).
+    scores : ndarray
+        (windows, classes).
+
+    Raises
+    ------
+    InputError, Dcase2018Error
+        See `predict`.
+    """
+    predictors = load_predictors(ensemble)
+    member_rows = [predictor.store.rows_of(fnames) for predictor in predictors]
+    for rows in zip(*member_rows, strict=True):
+        results = [predictor.window_scores(row) for predictor, row in zip(predictors, rows, strict=True)]
+        centers, scores = results[0]
         if len(scores):
-            scores = np.mean([scores, *(_at(seconds, *other) for other in others if len(other[1]))], axis=0)
-        yield seconds, scores
+            aligned = [_interpolate(centers, *result) for result in results[1:] if len(result[1])]
+            scores = np.mean([scores, *aligned], axis=0)
+        yield centers, scores
 
 
-def _at(seconds: np.ndarray, middles: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Scores of each class at other times: (len(seconds), classes)."""
-    return np.stack([np.interp(seconds, middles, own) for own in scores.T], axis=1)
+def _interpolate(times: np.ndarray, centers: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the scores of each class at other times: (len(times), classes)."""
+    return np.stack([np.interp(times, centers, column) for column in scores.T], axis=1)
 
 
 def predict(ensemble: Ensemble, fnames: Sequence[str] | None = None) -> pd.DataFrame:
-    """Score clips, telling the progress.
+    """Score clips of a store, and log the progress.
 
     Parameters
     ----------
+    ensemble
+        One run, or several runs whose scores are averaged, with their stores.
     fnames
-        Names of the clips; all of the first member's store, in order of name, if None.
+        Names of the clips. Default: all clips of the first member's store, sorted by name.
 
     Returns
     -------
     DataFrame
-        float64, a row a clip, indexed by `fname`; a column a class.
+        float64, one row per clip, indexed by `fname`, and one column per class. A clip without frames gets
+        the class frequencies of the training set.
 
     Raises
     ------
     InputError
-        If a clip is not in the store of a member, or a network is no Keras model of plain layers.
+        If a clip is not in the store of a member, or a model file cannot be used.
     Dcase2018Error
-        If a network gives scores that are not finite.
+        If a network's scores are not finite.
+
+    Examples
+    --------
+    >>> from dcase2018 import Ensemble, Store, predict
+    >>> ensemble = Ensemble.open(["runs/first"], [Store("features/test.h5")])
+    >>> scores = predict(ensemble)
+    >>> scores.loc["a.wav"].nlargest(3)
     """
     if fnames is None:
         fnames = sorted(ensemble.members[0].store.fnames)
     scores = np.empty((len(fnames), len(ensemble.classes)))
     with Progress("predict", len(fnames), "clips") as progress:
-        for clip, score in enumerate(iter_ensemble_scores(ensemble, fnames)):
-            scores[clip] = score
+        for clip, clip_scores in enumerate(iter_ensemble_scores(ensemble, fnames)):
+            scores[clip] = clip_scores
             progress.update(1)
     return pd.DataFrame(scores, index=pd.Index(fnames, name="fname", dtype=object), columns=ensemble.classes)

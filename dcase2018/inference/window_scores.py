@@ -1,10 +1,10 @@
-"""Scores of a recording over time, and what a window of it is made to sound like: a clip.
+"""Scores of the windows of a recording, and the normalization that makes a window like a clip.
 
-A clip is scaled by its peak, loses its quiet ends, and is filled up if it is short. A recording is heard
-through windows, and for each of them the seconds around it are the measure: their peak counts as 1 if the
-feature_config scales, and what lies far below it is quiet. If the feature_config trims, quiet ends of the window are cut off
-and it is filled up as a short clip is; of a window that is all quiet, the shares of the classes in training
-are said. One loud event thus silences nothing but its own neighbourhood.
+The front end scales a clip by its peak, trims its silent ends, and pads it if it is short. A recording is
+processed in windows, and the reference of a window is the peak of the seconds around it. That peak counts
+as 1 if the feature config scales, and frames far below it are silent. If the feature config trims, the silent
+ends of the window are trimmed, and the window is padded like a short clip. A window that is silent throughout
+gets the class frequencies of the training set. One loud event thus affects only its neighbourhood.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,17 @@ from dcase2018.utils.config import setting, validate
 
 @dataclass(frozen=True)
 class LevelConfig:
-    """How a recording is followed over time."""
+    """Settings of the level normalization of a recording.
 
-    peak_context_seconds: float = setting(10.0, "time whose peak a window is heard against", gt=0, le=3600)
-    silence_threshold_db: float = setting(35.0, "what is this far below that peak is quiet", gt=0, le=200)
+    Examples
+    --------
+    >>> from dcase2018 import AudioTagger, LevelConfig
+    >>> tagger = AudioTagger.open(["runs/first"])
+    >>> tagger.window_scores("night.flac", LevelConfig(silence_threshold_db=50))
+    """
+
+    peak_context_seconds: float = setting(10.0, "duration around a window whose peak is 0 dB", gt=0, le=3600)
+    silence_threshold_db: float = setting(35.0, "frames this far below that peak are silent", gt=0, le=200)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -35,15 +42,22 @@ class WindowScores:
     Attributes
     ----------
     starts
-        When each window begins, in seconds, float64, (windows,).
+        Start of each window in seconds, float64, (windows,).
     scores
         float32, (windows, classes).
     is_silent
-        Whether a window is too quiet to be heard, bool, (windows,): it has the scores of silence.
+        Whether a window is silent, bool, (windows,). Its scores are then the class frequencies of the
+        training set.
     window_seconds
         Length of a window.
     seconds
         Length of the recording.
+
+    Examples
+    --------
+    >>> from dcase2018 import AudioTagger
+    >>> window_scores = AudioTagger.open(["runs/first"]).window_scores("night.flac")
+    >>> window_scores.scores[window_scores.index_at([12.5])]
     """
 
     starts: np.ndarray
@@ -57,34 +71,31 @@ class WindowScores:
 
     @property
     def ends(self) -> np.ndarray:
-        """When each window ends, in seconds, float64, (windows,)."""
+        """End of each window in seconds, float64, (windows,)."""
         return np.minimum(self.starts + self.window_seconds, self.seconds)
 
     @cached_property
     def boundaries(self) -> np.ndarray:
-        """Between which times each window speaks: float64, (windows + 1,).
-
-        Each moment is told of by the window whose middle is nearest.
-        """
+        """Times between which each window has the nearest center, in seconds: float64, (windows + 1,)."""
         between = (self.starts[:-1] + self.starts[1:] + self.window_seconds) / 2
         return np.concatenate([[0.0], between, [self.seconds]]) if len(self) else np.zeros(1)
 
     def index_at(self, times: np.ndarray) -> np.ndarray:
-        """Which window speaks at each of some times: int64, the shape of `times`."""
+        """Return the index of the window with the nearest center: int64, the shape of `times`."""
         return np.clip(np.searchsorted(self.boundaries, times, side="right") - 1, 0, len(self) - 1)
 
 
 class LevelNormalizer:
-    """The level of a recording around each moment, and how its windows become examples.
+    """Makes the windows of a recording like clips, relative to the peak of the seconds around each.
 
     Parameters
     ----------
     envelope
-        Peak of each hop of samples, (hops,), 1 being full scale.
+        Peak of each hop of samples, (hops,); full scale is 1.
     window
         Frames in a window.
-    short
-        What fills up a window whose quiet ends are cut: "constant" (silence) or "wrap" (itself).
+    pad_mode
+        Padding of a window whose silent ends are trimmed: "constant" (silence) or "wrap" (repeated).
     """
 
     def __init__(
@@ -93,58 +104,60 @@ class LevelNormalizer:
         feature_config: FeatureConfig,
         window: int,
         pad_mode: str,
-        settings: LevelConfig,
+        level_config: LevelConfig,
     ) -> None:
-        self.envelope, self.feature_config, self.window, self.pad_mode = (
-            envelope,
-            feature_config,
-            window,
-            pad_mode,
-        )
-        self.half = max(
-            1,
-            round(settings.peak_context_seconds / 2 * feature_config.sample_rate / feature_config.hop_length),
-        )
-        self.floor = 10 ** (-settings.silence_threshold_db / 20)
+        self.envelope, self.feature_config = envelope, feature_config
+        self.window, self.pad_mode = window, pad_mode
+        half_context = level_config.peak_context_seconds / 2 * feature_config.sample_rate
+        self.half_context = max(1, round(half_context / feature_config.hop_length))  # in frames
+        self.silence_ratio = 10 ** (-level_config.silence_threshold_db / 20)
 
     def normalize(self, starts: np.ndarray, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Make examples of windows, and tell which are quiet: bool, (windows,).
+        """Scale, trim and pad windows.
 
         Parameters
         ----------
         starts
             First frame of each window, (windows,).
         examples
-            Frames neither trimmed, scaled nor rounded, float32, (windows, window, feature_config.n_features); fewer in the
-            only window of a short recording. Examples are rounded as the store rounds.
+            Frames, neither trimmed, scaled nor rounded, float32, (windows, window, n_features). The only
+            window of a short recording has fewer frames.
+
+        Returns
+        -------
+        normalized : ndarray
+            float32, (windows, window, n_features), rounded to the storage dtype.
+        is_silent : ndarray
+            bool, (windows,).
         """
-        levels = np.array([self._around(start) for start in starts], np.float32)
-        if self.feature_config.normalize == "peak":
-            examples = scaled(examples, np.where(levels > 0, levels, 1), self.feature_config)
-        made = np.empty(
-            (len(starts), self.window, self.feature_config.n_features), self.feature_config.storage_dtype
-        )
-        quiet = np.zeros(len(starts), bool)
+        config = self.feature_config
+        peaks = np.array([self._local_peak(start) for start in starts], np.float32)
+        if config.normalize == "peak":
+            examples = rescale(examples, np.where(peaks > 0, peaks, 1), config)
+        normalized = np.empty((len(starts), self.window, config.n_features), config.storage_dtype)
+        is_silent = np.zeros(len(starts), bool)
         for i, (start, frames) in enumerate(zip(starts, examples, strict=True)):
-            loud = np.flatnonzero(self.envelope[start : start + len(frames)] > levels[i] * self.floor)
-            quiet[i] = not len(loud)
-            if self.feature_config.trim_db and len(loud):
+            envelope = self.envelope[start : start + len(frames)]
+            loud = np.flatnonzero(envelope > peaks[i] * self.silence_ratio)
+            is_silent[i] = not len(loud)
+            if config.trim_db and len(loud):
                 frames = frames[loud[0] : loud[-1] + 1]
             if len(frames) < self.window:
-                frames = pad_or_tile(frames, self.window, self.pad_mode, self.feature_config)
-            made[i] = frames
-        return made.astype(np.float32, copy=False), quiet
+                frames = pad_or_tile(frames, self.window, self.pad_mode, config)
+            normalized[i] = frames
+        return normalized.astype(np.float32, copy=False), is_silent
 
-    def _around(self, start: int) -> float:
-        """Peak of the seconds around a window, and of the window itself."""
-        middle = start + self.window // 2
-        first, stop = min(start, middle - self.half), max(start + self.window, middle + self.half)
+    def _local_peak(self, start: int) -> float:
+        """Return the peak of a window and of the seconds around its center."""
+        center = start + self.window // 2
+        first = min(start, center - self.half_context)
+        stop = max(start + self.window, center + self.half_context)
         return float(self.envelope[max(0, first) : stop].max(initial=0))
 
 
-def scaled(examples: np.ndarray, levels: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
-    """Examples as if the samples of each had been divided by its level: float32, the shape of `examples`."""
-    factors = (1 / levels)[:, None, None]
+def rescale(examples: np.ndarray, peaks: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
+    """Return the frames of samples divided by a peak per window: float32, the shape of `examples`."""
+    factors = (1 / peaks)[:, None, None]
     if feature_config.feature == "waveform":
         return examples * factors
     offset = np.float32(feature_config.mel_log_offset)

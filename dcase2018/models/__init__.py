@@ -1,1 +1,1 @@
-"""Hyperparameters and presets, networks, losses and optimizer."""
+"""Hyperparameters and presets, network architectures, losses and the optimizer."""

@@ -1,7 +1,7 @@
-"""What training minimises, and how: loss, optimizer and learning-rate schedule.
+"""Losses, optimizer and learning rate schedule.
 
-Losses are of logits: from scores, which round to 0 and 1, a confidently wrong example could not be told from
-another, and not every backend would give it a gradient.
+Losses are computed from logits. Scores round to 0 and 1, where the loss is no longer exact and some backends
+give no gradient.
 """
 
 from typing import Any
@@ -16,65 +16,82 @@ from dcase2018.models.hparams import HParams
 def learning_rate(
     hparams: HParams, epoch_steps: float, total_steps: int
 ) -> float | schedules.LearningRateSchedule:
-    """The rate for each step: constant, or a linear rise and then half a cosine down to 0."""
+    """Return the learning rate schedule.
+
+    Parameters
+    ----------
+    hparams
+        Uses `lr`, `lr_schedule` and `warmup_epochs`.
+    epoch_steps
+        Steps per epoch.
+    total_steps
+        Steps of the whole training.
+
+    Returns
+    -------
+    float or LearningRateSchedule
+        A constant, or a linear warmup from 0 and then half a cosine to 0.
+    """
     if hparams.lr_schedule == "constant":
         return hparams.lr
-    rising = min(round(hparams.warmup_epochs * epoch_steps), total_steps)
-    falling = max(1, total_steps - rising)
+    warmup_steps = min(round(hparams.warmup_epochs * epoch_steps), total_steps)
+    decay_steps = max(1, total_steps - warmup_steps)
     return schedules.CosineDecay(
-        0.0 if rising else hparams.lr,
-        decay_steps=falling,
-        warmup_target=hparams.lr if rising else None,
-        warmup_steps=rising,
+        0.0 if warmup_steps else hparams.lr,
+        decay_steps=decay_steps,
+        warmup_target=hparams.lr if warmup_steps else None,
+        warmup_steps=warmup_steps,
     )
 
 
 @keras.saving.register_keras_serializable("dcase2018")
 class MaskedLoss(keras.losses.Loss):
-    """Cross-entropy that leaves out unverified examples whose loss stands out of its batch.
+    """Cross-entropy without the unverified examples whose loss is an outlier in its batch.
 
-    After the batch-wise loss masking of Jeong & Lim (2018): a label that the network contradicts much more
-    than the others of the batch is likely wrong.
+    This is the batch-wise loss masking of Jeong & Lim (2018): an exceptionally large loss suggests a wrong
+    label.
 
     Parameters
     ----------
     loss
-        Name of a Keras loss that takes logits.
-    deviations
-        An unverified example does not count if its loss is this many standard deviations above the mean
-        of the batch.
+        Name of a Keras loss function with the parameter `from_logits`.
+    label_smoothing
+        Passed to the loss function.
+    n_std
+        The loss of an unverified example is set to 0 if it is this many standard deviations above the mean of
+        the batch.
     """
 
     def __init__(
-        self, loss: str, label_smoothing: float, deviations: float, name: str = "loss", **base: Any
+        self, loss: str, label_smoothing: float, n_std: float, name: str = "loss", **kwargs: Any
     ) -> None:
-        super().__init__(name=name, **base)
-        self.settings = {"loss": loss, "label_smoothing": label_smoothing, "deviations": deviations}
-        self.one = getattr(keras.losses, loss)
+        super().__init__(name=name, **kwargs)
+        self.config = {"loss": loss, "label_smoothing": label_smoothing, "n_std": n_std}
+        self.base_loss = getattr(keras.losses, loss)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Losses of the examples; the last column of `y_true` is 1 for an unverified one, else 0."""
-        smoothing = self.settings["label_smoothing"]
-        losses = self.one(y_true[:, :-1], y_pred, from_logits=True, label_smoothing=smoothing)
-        limit = ops.mean(losses) + self.settings["deviations"] * ops.std(losses)
-        outlying = ops.logical_and(losses > limit, y_true[:, -1] > 0.5)
-        return ops.where(ops.stop_gradient(outlying), 0.0, losses)
+        """Return the losses. The last column of `y_true` is 1 for unverified examples, else 0."""
+        smoothing = self.config["label_smoothing"]
+        losses = self.base_loss(y_true[:, :-1], y_pred, from_logits=True, label_smoothing=smoothing)
+        threshold = ops.mean(losses) + self.config["n_std"] * ops.std(losses)
+        is_masked = ops.logical_and(losses > threshold, y_true[:, -1] > 0.5)
+        return ops.where(ops.stop_gradient(is_masked), 0.0, losses)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self.settings
+        return super().get_config() | self.config
 
 
 def loss(hparams: HParams) -> keras.losses.Loss:
-    """Cross-entropy of logits: over the classes, or of each class for itself and then their mean."""
+    """Return the cross-entropy of logits: categorical, or the mean of the binary ones if logistic."""
     name = {"softmax": "categorical_crossentropy", "logistic": "binary_crossentropy"}[hparams.classifier]
     if hparams.loss_mask_std:
         return MaskedLoss(name, hparams.label_smoothing, hparams.loss_mask_std)
-    kinds = {"softmax": keras.losses.CategoricalCrossentropy, "logistic": keras.losses.BinaryCrossentropy}
-    return kinds[hparams.classifier](from_logits=True, label_smoothing=hparams.label_smoothing)
+    losses = {"softmax": keras.losses.CategoricalCrossentropy, "logistic": keras.losses.BinaryCrossentropy}
+    return losses[hparams.classifier](from_logits=True, label_smoothing=hparams.label_smoothing)
 
 
 def compile_model(model: keras.Model, hparams: HParams, epoch_steps: float, total_steps: int) -> None:
-    """Give a network its loss and its optimizer, Adam, whose weight decay is decoupled (AdamW)."""
+    """Compile a network with its loss and with Adam, whose weight decay is decoupled (AdamW)."""
     optimizer = keras.optimizers.Adam(
         learning_rate(hparams, epoch_steps, total_steps),
         epsilon=hparams.adam_eps,

@@ -72,7 +72,7 @@ def _curve(name: str, histories: Iterable[pd.DataFrame], key: str) -> str:
         for history in histories:
             marker = "." if len(history) == 1 else ""
             axes.plot(history["epoch"], history[name], marker=marker, color=ACCENT, linewidth=1.4)
-            if name == "val_map3":
+            if name == "map3":
                 _mark_best(axes, history)
         axes.set(xlabel="epoch", ylabel=PANELS[name])
         if name != "loss":
@@ -83,10 +83,10 @@ def _curve(name: str, histories: Iterable[pd.DataFrame], key: str) -> str:
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame) -> None:
-    best = history.loc[history["val_map3"].idxmax()]
-    axes.plot(best["epoch"], best["val_map3"], "o", color=INK, markersize=5)
+    best = history.loc[history["map3"].idxmax()]
+    axes.plot(best["epoch"], best["map3"], "o", color=INK, markersize=5)
     axes.annotate(
-        f"epoch {best['epoch']:.0f}: {best['val_map3']:.4f}", (best["epoch"], best["val_map3"]),
+        f"epoch {best['epoch']:.0f}: {best['map3']:.4f}", (best["epoch"], best["map3"]),
         (0, 6), textcoords="offset points", ha="right" if best["epoch"] > history["epoch"].mean() else "left",
     )  # fmt: skip
 

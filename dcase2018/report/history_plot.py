@@ -9,7 +9,7 @@ from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import atomic_path
 from dcase2018.utils.errors import InputError
 
-PANELS = {"loss": "training loss", "val_map3": "validation MAP@3", "learning_rate": "learning rate"}
+PANELS = {"loss": "training loss", "map3": "validation MAP@3", "learning_rate": "learning rate"}
 
 
 def plot_history(run: Run) -> Path:
@@ -33,7 +33,7 @@ def plot_history(run: Run) -> Path:
         axes.plot(history["epoch"], history[name], marker="." if len(history) < 60 else "", color="C0")
         axes.set_ylabel(PANELS[name])
         axes.grid(alpha=0.3)
-        if name == "val_map3":
+        if name == "map3":
             best = history.loc[history[name].idxmax()]
             axes.plot(best["epoch"], best[name], "o", color="C1")
             axes.set_title(

@@ -1,1 +1,1 @@
-"""The run folder: settings, checkpoints, history and trained network."""
+"""The run folder: settings, checkpoints, history and trained model."""

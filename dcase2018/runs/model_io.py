@@ -1,4 +1,4 @@
-"""Networks as `.keras` files: written whole or not at all, checked when they are read."""
+"""Keras models as `.keras` files: written atomically, validated before loading."""
 
 import zipfile
 import zlib
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def save_model(model: "keras.Model", path: Path) -> None:
-    """Write a network as a `.keras` file, whole or not at all."""
-    with atomic_path(path) as partial:
-        model.save(partial)
+    """Write a model to a `.keras` file atomically."""
+    with atomic_path(path) as temporary:
+        model.save(temporary)
 
 
 def is_complete(path: Path) -> bool:
-    """Whether a `.keras` file is there, with all that was written to it: it is an archive with checksums."""
+    """Check that a `.keras` file exists and that the checksums of its ZIP archive match."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -28,29 +28,29 @@ def is_complete(path: Path) -> bool:
 
 
 def load_model(path: Path, compiled: bool) -> "keras.Model":
-    """Load a network, with its optimizer if `compiled`.
+    """Load a model, with its optimizer if `compiled`.
 
     Raises
     ------
     InputError
-        If it is damaged, or no Keras model of plain layers.
+        If the file is damaged or is not a Keras model of standard layers.
     """
     import keras
 
     if not is_complete(path):
         raise InputError(
-            f"{path} is refused: it is damaged; the dcase2018 fit that wrote it goes on from a checkpoint"
+            f"{path} is damaged or incomplete; run the same dcase2018 fit again to write it from a checkpoint"
         )
     try:
         return keras.saving.load_model(path, compile=compiled, safe_mode=True)
-    except Exception as error:  # Keras raises whatever it stumbles over
+    except Exception as error:  # Keras raises many types for an invalid file
         if isinstance(error, OSError) and error.errno:
-            raise  # the system's fault, not the file's
+            raise  # an error of the system, not of the file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is refused: it is no model of plain layers ({reason})") from None
+        raise InputError(f"{path} is not a Keras model of standard layers ({reason})") from None
 
 
 def shapes(model: "keras.Model") -> list[tuple[int | None, ...]]:
-    """Shapes of a network's inputs and outputs, without the batch."""
-    ends = [*(getattr(model, "inputs", None) or ()), *(getattr(model, "outputs", None) or ())]
-    return [tuple(end.shape[1:]) for end in ends]
+    """Return the shapes of a model's inputs and outputs, without the batch axis."""
+    tensors = [*(getattr(model, "inputs", None) or ()), *(getattr(model, "outputs", None) or ())]
+    return [tuple(tensor.shape[1:]) for tensor in tensors]

@@ -1,4 +1,4 @@
-"""Where a run comes from: the command, the versions at work, and the state of the source code."""
+"""Provenance of a run: command, library versions and source commit."""
 
 import importlib.metadata
 import shlex
@@ -12,26 +12,26 @@ LIBRARIES = ("dcase2018", "keras", "tensorflow", "jax", "torch", "numpy", "h5py"
 
 @cache
 def collect_provenance() -> dict[str, object]:
-    """Tell it, as a run keeps it; the same for all runs of a process."""
+    """Collect command, versions and commit; the result is the same for all runs of a process."""
     return {
         "command": shlex.join(sys.argv),
         "versions": {"python": sys.version.split()[0]} | dict(_versions()),
-        "source": _source(),
+        "source": _source_commit(),
     }
 
 
 def _versions() -> list[tuple[str, str]]:
-    found = []
+    versions = []
     for name in LIBRARIES:
         try:
-            found.append((name, importlib.metadata.version(name)))
+            versions.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _source() -> str:
-    """Commit that this package is checked out at, with `-dirty` if it was changed; "" if it is installed."""
+def _source_commit() -> str:
+    """Return the commit of this checkout, with `-dirty` after changes; "" for an installed package."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""

@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, on any backend."""
+"""Scalar summaries for TensorBoard, with any Keras backend."""
 
 import os
 import time
@@ -10,18 +10,18 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 
 class TensorBoardWriter:
-    """A file of events that goes on after `step`: TensorBoard drops what earlier files have beyond it."""
+    """An event file that continues after `step`; TensorBoard drops later steps of earlier files."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self.writer = EventFileWriter(os.fspath(folder))
         start = SessionLog(status=SessionLog.START)
         self.writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
 
-    def scalar(self, name: str, value: float, step: int) -> None:
-        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
-
-    def flush(self) -> None:
+    def write(self, step: int, **scalars: float) -> None:
+        """Write scalars of a step to disk, so that a checkpoint never precedes its events."""
+        for tag, value in scalars.items():
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+            self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
         self.writer.flush()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Where a training stands: what has to be kept beside the network and its optimizer to go on exactly."""
+"""Training state: all that a checkpoint needs beside model and optimizer to resume exactly."""
 
 import csv
 import dataclasses
@@ -11,23 +11,28 @@ from dcase2018.utils.atomic import open_text
 from dcase2018.utils.config import Constraint, NonNegativeFloat, NonNegativeInt, from_dict, read_json_object
 from dcase2018.utils.errors import Dcase2018Error, InputError
 
-FILE = "state.json"
+STATE_JSON = "state.json"
 
-Seed = Annotated[int, Constraint("a word of a random state", ge=0, le=2**32 - 1)]
+SeedWord = Annotated[int, Constraint("a 32-bit word of a random state", ge=0, le=2**32 - 1)]
 
 
 @dataclass(frozen=True)
 class StoppingCriteria:
-    """What ends a training before its last epoch.
+    """Criteria that stop training before the last epoch.
 
     Attributes
     ----------
     max_steps
-        Steps, from the beginning of the run.
+        Maximum number of steps, counted from the start of the run.
     max_minutes
-        Minutes of training, those before an interruption included.
+        Maximum training time in minutes, summed over interruptions.
     patience
-        Epochs without a better validation score.
+        Epochs without a higher validation MAP@3.
+
+    Examples
+    --------
+    >>> StoppingCriteria(max_minutes=30, patience=10)
+    StoppingCriteria(max_steps=None, max_minutes=30, patience=10)
     """
 
     max_steps: int | None = None
@@ -36,13 +41,13 @@ class StoppingCriteria:
 
 
 class EpochLog(TypedDict):
-    """What the history has of an epoch; `val_map3` where clips are scored on the way."""
+    """Row of the history for one epoch; `map3` is the validation MAP@3, if there are validation clips."""
 
     epoch: NonNegativeInt
     step: NonNegativeInt
     loss: float
     learning_rate: NonNegativeFloat
-    val_map3: NotRequired[Annotated[float, Constraint("MAP@3", ge=0, le=1)]]
+    map3: NotRequired[Annotated[float, Constraint("MAP@3", ge=0, le=1)]]
     seconds: NonNegativeFloat
 
 
@@ -52,7 +57,7 @@ def read_history(path: Path) -> list[EpochLog]:
     Raises
     ------
     InputError
-        If it is damaged, naming the line.
+        If a line is invalid.
     """
     rows: list[EpochLog] = []
     with open_text(path) as file:
@@ -60,8 +65,8 @@ def read_history(path: Path) -> list[EpochLog]:
         try:
             header = next(lines, [])
             for fields in lines:
-                named = zip(header, fields, strict=True)
-                rows.append(from_dict(EpochLog, {name: _number(text) for name, text in named if text}))
+                columns = zip(header, fields, strict=True)
+                rows.append(from_dict(EpochLog, {name: _number(text) for name, text in columns if text}))
         except (ValueError, csv.Error, InputError) as error:
             raise InputError(f"{path} is damaged: line {lines.line_num}: {error}") from None
     return rows
@@ -73,20 +78,22 @@ def _number(text: str) -> int | float:
 
 @dataclass
 class TrainingState:
-    """Where a training stands after `step` steps.
+    """State of training after `step` steps.
 
     Attributes
     ----------
+    step
+        Number of completed steps.
     seconds
-        Time spent so far.
+        Training time so far.
     loss_sum, n_losses
-        Of the losses since the last epoch's end.
+        Sum and number of the step losses of the current epoch.
     history
-        A row for each epoch that is complete (see `Run`).
+        One row per completed epoch.
     permanent_checkpoints
-        Checkpoints kept for good: step, and the seconds at which it was made.
+        Checkpoints that are never deleted: step, and training time in seconds when it was written.
     rng_states
-        States of the network's random layers, which a `.keras` file leaves out.
+        States of the model's random layers, which a `.keras` file does not contain.
     """
 
     step: NonNegativeInt = 0
@@ -95,7 +102,7 @@ class TrainingState:
     n_losses: NonNegativeInt = 0
     history: list[EpochLog] = field(default_factory=list)
     permanent_checkpoints: dict[NonNegativeInt, NonNegativeFloat] = field(default_factory=dict)
-    rng_states: list[list[Seed]] = field(default_factory=list)
+    rng_states: list[list[SeedWord]] = field(default_factory=list)
 
     @classmethod
     def load(cls, folder: Path, step: int) -> "TrainingState":
@@ -106,7 +113,7 @@ class TrainingState:
         Dcase2018Error
             If it is damaged.
         """
-        path = folder / FILE
+        path = folder / STATE_JSON
         try:
             state = from_dict(cls, read_json_object(path))
             if state.step != step:
@@ -114,36 +121,36 @@ class TrainingState:
             return state
         except (OSError, InputError) as error:
             raise Dcase2018Error(
-                f"{path} is damaged ({error}); remove {folder} to go on from the checkpoint before it"
+                f"{path} is damaged ({error}); remove {folder} to resume from the previous checkpoint"
             ) from None
 
     @classmethod
     def from_history(cls, history: list[EpochLog]) -> "TrainingState":
-        """What a history tells of where a training stands."""
+        """Reconstruct the state at the end of a history, without checkpoints."""
         if not history:
             return cls()
         return cls(step=history[-1]["step"], seconds=history[-1]["seconds"], history=history)
 
     def save(self, folder: Path) -> None:
-        """Write it into the folder of a checkpoint."""
-        (folder / FILE).write_text(json.dumps(dataclasses.asdict(self)) + "\n", "utf-8")
+        """Write the state into a checkpoint folder."""
+        (folder / STATE_JSON).write_text(json.dumps(dataclasses.asdict(self)) + "\n", "utf-8")
 
     @property
     def best(self) -> EpochLog | None:
-        """Row of the first epoch with the best validation score; None without one."""
-        scored = [row for row in self.history if "val_map3" in row]
-        return max(scored, key=lambda row: row["val_map3"], default=None)
+        """Row of the first epoch with the highest validation MAP@3; None without validation."""
+        scored = [row for row in self.history if "map3" in row]
+        return max(scored, key=lambda row: row["map3"], default=None)
 
-    def stop_reason(self, total_steps: int, limits: StoppingCriteria) -> str:
-        """Say why training is over; "" if it is not."""
+    def stop_reason(self, total_steps: int, criteria: StoppingCriteria) -> str:
+        """Return why training is finished; "" if it is not."""
         if self.step >= total_steps:
             return f"all {len(self.history)} epochs are done"
-        if limits.patience is not None and self.best:
-            stale = len(self.history) - self.best["epoch"]
-            if stale >= limits.patience:
-                return f"validation has not risen for {stale:g} epochs"
-        if limits.max_steps is not None and self.step >= limits.max_steps:
+        if criteria.patience is not None and self.best:
+            n_stale = len(self.history) - self.best["epoch"]
+            if n_stale >= criteria.patience:
+                return f"validation MAP@3 has not increased for {n_stale:g} epochs"
+        if criteria.max_steps is not None and self.step >= criteria.max_steps:
             return f"{self.step} steps are done"
-        if limits.max_minutes is not None and self.seconds >= 60 * limits.max_minutes:
+        if criteria.max_minutes is not None and self.seconds >= 60 * criteria.max_minutes:
             return f"{self.seconds / 60:.1f} minutes are over"
         return ""

@@ -1,1 +1,1 @@
-"""The local web page and its JSON API."""
+"""Local web server: upload page and JSON API for trained runs."""

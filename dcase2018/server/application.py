@@ -1,11 +1,10 @@
-"""What is answered to what.
+"""The web application.
 
-GET /            the page, and what it is made of
-GET /api/runs    the runs and their classes, and what is taken at most
-POST /api/tag    JSON: what `tag` says of the file in the body; `?run=NAME` asks another run than the first
-POST /api/hear   lines of JSON, as they become known: what the page shows of the file in the body
+GET /              the page and its static files GET /api/runs      the runs with their classes, and the
+limits POST /api/tag      JSON: the scores of the audio file in the body; `?run=NAME` selects a run, by
+default the first POST /api/stream   lines of JSON: the results for the page, sent as they become available
 
-A problem is `{"error": reason}` with a status of 4xx or 5xx; or, if lines were sent before, a line.
+An error is `{"error": reason}`, with a status of 4xx or 5xx, or as a line after the first results.
 """
 
 import asyncio
@@ -25,97 +24,111 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dcase2018.server.middleware import Guard
-from dcase2018.server.pool import Pool, ProblemError
-from dcase2018.server.protocol import LONGEST_HOURS, PART
-from dcase2018.server.uploads import Desk
+from dcase2018.server.middleware import HostOriginMiddleware
+from dcase2018.server.pool import RequestError, WorkerPool
+from dcase2018.server.protocol import MAX_HOURS, RESULT
+from dcase2018.server.uploads import UploadReceiver
 
 log = logging.getLogger(__name__)
 
-PAGE = Path(__file__).with_name("static")
+STATIC = Path(__file__).with_name("static")
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 Messages = AsyncIterator[tuple[bytes, bytes]]
 
 
-def make_application(pool: Pool, desk: Desk, names: Sequence[str], host: str) -> ASGIApp:
-    """Put the application together; `names` are those of the runs."""
+def make_application(pool: WorkerPool, receiver: UploadReceiver, names: Sequence[str], host: str) -> ASGIApp:
+    """Build the ASGI application.
+
+    Parameters
+    ----------
+    pool
+        Started by the caller.
+    receiver
+        Stores the uploads.
+    names
+        Names of the runs, in the order of the pool.
+    host
+        Address to which the server is bound.
+    """
 
     def runs(request: Request) -> Response:
-        known = [{"name": name, "classes": of} for name, of in zip(names, pool.classes, strict=True)]
-        limits = {"bytes": desk.limits.upload_bytes, "seconds": LONGEST_HOURS * 3600}
-        return JSONResponse({"runs": known, "limits": limits})
+        values = [
+            {"name": name, "classes": classes} for name, classes in zip(names, pool.classes, strict=True)
+        ]
+        limits = {"bytes": receiver.limits.upload_bytes, "seconds": MAX_HOURS * 3600}
+        return JSONResponse({"runs": values, "limits": limits})
 
     application = Starlette(
         routes=[
             Route("/api/runs", runs),
-            Route("/api/tag", Tag(pool, desk, names)),
-            Route("/api/hear", Hear(pool, desk)),
-            Mount("/", StaticFiles(directory=PAGE, html=True)),
+            Route("/api/tag", TagEndpoint(pool, receiver, names)),
+            Route("/api/stream", StreamEndpoint(pool, receiver)),
+            Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
         exception_handlers={
-            HTTPException: _refused,
-            ProblemError: _problem,
-            ClientDisconnect: _gone,
-            Exception: _defect,
+            HTTPException: _http_error,
+            RequestError: _request_error,
+            ClientDisconnect: _client_closed,
+            Exception: _internal_error,
         },
     )
-    return Guard(application, host)
+    return HostOriginMiddleware(application, host)
 
 
 @dataclass(frozen=True)
-class Tag:
-    """What `tag` says of the body, as one object."""
+class TagEndpoint:
+    """Respond with the scores of one run as a JSON object."""
 
-    pool: Pool
-    desk: Desk
+    pool: WorkerPool
+    receiver: UploadReceiver
     names: Sequence[str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _posted(scope, receive)
-        run = self._run(request)
-        with self.desk.place():
-            async with self.desk.received(request) as path, self.pool.hear(path, run) as messages:
-                answer = await _unless_gone(request, _next_part(messages))
-                await Response(answer, media_type="application/json")(scope, receive, send)
+        request = _require_post(scope, receive)
+        run = self._run_index(request)
+        with self.receiver.slot():
+            async with self.receiver.receive(request) as path, self.pool.submit(path, run) as messages:
+                result = await _cancel_on_disconnect(request, _next_result(messages))
+                await Response(result, media_type="application/json")(scope, receive, send)
 
-    def _run(self, request: Request) -> int:
+    def _run_index(self, request: Request) -> int:
         name = request.query_params.get("run", self.names[0])
         if unknown := set(request.query_params) - {"run"}:
-            raise HTTPException(400, f"?{min(unknown)} is unknown; ?run=NAME asks another run than the first")
+            raise HTTPException(400, f"unknown parameter {min(unknown)!r}; the only one is ?run=NAME")
         if name not in self.names:
-            raise HTTPException(404, f"there is no run {name!r} here; there are: {', '.join(self.names)}")
+            raise HTTPException(404, f"unknown run {name!r}; the runs are {', '.join(self.names)}")
         return self.names.index(name)
 
 
 @dataclass(frozen=True)
-class Hear:
-    """What the page shows of the body, line by line."""
+class StreamEndpoint:
+    """Respond with the results of all runs as lines of JSON."""
 
-    pool: Pool
-    desk: Desk
+    pool: WorkerPool
+    receiver: UploadReceiver
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _posted(scope, receive)
-        with self.desk.place():
-            async with self.desk.received(request) as path, self.pool.hear(path, None) as messages:
-                _, first = await _unless_gone(request, anext(messages))
+        request = _require_post(scope, receive)
+        with self.receiver.slot():
+            async with self.receiver.receive(request) as path, self.pool.submit(path, None) as messages:
+                _, first = await _cancel_on_disconnect(request, anext(messages))
                 lines = _lines(first, messages)
                 await StreamingResponse(lines, media_type="application/x-ndjson")(scope, receive, send)
 
 
-def _posted(scope: Scope, receive: Receive) -> Request:
+def _require_post(scope: Scope, receive: Receive) -> Request:
     request = Request(scope, receive)
     if request.method != "POST":
         raise HTTPException(405, "send an audio file by POST", headers={"Allow": "POST"})
     return request
 
 
-async def _next_part(messages: Messages) -> bytes:
+async def _next_result(messages: Messages) -> bytes:
     async for kind, message in messages:
-        if kind == PART:
+        if kind == RESULT:
             return message
-    raise AssertionError("an answer without a part")
+    raise AssertionError("a response without a result")
 
 
 async def _lines(first: bytes, messages: Messages) -> AsyncIterator[bytes]:
@@ -124,50 +137,48 @@ async def _lines(first: bytes, messages: Messages) -> AsyncIterator[bytes]:
         async for _, message in messages:
             yield message + b"\n"
         yield b'{"end":true}\n'
-    except ProblemError as error:
-        yield json.dumps({"error": error.problem}).encode() + b"\n"
+    except RequestError as error:
+        yield json.dumps({"error": error.message}).encode() + b"\n"
 
 
-async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Wait for work, or for the client to go, which ends the work and raises `ClientDisconnect`."""
-    done, going = asyncio.ensure_future(work), asyncio.ensure_future(_going(request))
+async def _cancel_on_disconnect(request: Request, work: Awaitable[Result]) -> Result:
+    """Wait for work. If the client disconnects first, cancel the work and raise `ClientDisconnect`."""
+    result, disconnect = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait((done, going), return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
+        await asyncio.wait((result, disconnect), return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
             raise ClientDisconnect
-        return done.result()
+        return result.result()
     finally:
-        for task in (done, going):
+        for task in (result, disconnect):
             task.cancel()
-        await asyncio.gather(done, going, return_exceptions=True)
+        await asyncio.gather(result, disconnect, return_exceptions=True)
 
 
-async def _going(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _refused(request: Request, error: Exception) -> Response:
+def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = error.detail
-    if detail == HTTPStatus(error.status_code).phrase:  # of Starlette's own, which says no more
+    if detail == HTTPStatus(error.status_code).phrase:  # raised by Starlette without details
         detail = f"{detail}: {request.method} {request.url.path[:200]}"
     return JSONResponse({"error": detail}, error.status_code, headers=error.headers)
 
 
-def _problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)
+def _request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("a recording was not heard: %s", error.problem)
-    return JSONResponse({"error": error.problem}, error.status)
+        log.error("a recording could not be processed: %s", error.message)
+    return JSONResponse({"error": error.message}, error.status)
 
 
-def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # which nobody reads
+def _client_closed(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # never sent
 
 
-def _defect(request: Request, error: Exception) -> Response:
-    log.error("a defect of dcase2018 in answering %s", request.url.path, exc_info=error)
-    return JSONResponse(
-        {"error": "this is a defect of dcase2018; the terminal that it runs in tells where"}, 500
-    )
+def _internal_error(request: Request, error: Exception) -> Response:
+    log.error("internal error in %s", request.url.path, exc_info=error)
+    return JSONResponse({"error": "internal error of dcase2018; see the log of the server"}, 500)

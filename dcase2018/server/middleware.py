@@ -1,8 +1,8 @@
-"""Who may ask, and what a browser may do with the answer.
+"""Protection against requests from other sites, and security headers.
 
-A page of another site can have a browser send requests here, and by a name of its own that it lets point at
-this machine (DNS rebinding) it could read the answers. So the name that is asked for must be one of this
-machine's, and a page that asks must come from here.
+A page of another site can send requests to this server. With DNS rebinding, a host name of its own that
+resolves to this machine, it can also read the responses. The middleware therefore accepts only the host names
+of this machine, and only requests from its own page.
 """
 
 import asyncio
@@ -35,24 +35,28 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-SEND_SECONDS = 60.0  # for a client to take the next part of an answer
+SEND_TIMEOUT = 60.0  # seconds for a client to receive a part of a response
 
 
-class Guard:
-    """Answers what may not be asked with 403, and puts the headers of `HEADERS` on every answer.
+class HostOriginMiddleware:
+    """Reject requests with another host or origin with 403, and add `HEADERS` to every response.
+
+    Starlette's `TrustedHostMiddleware` cannot allow all numeric addresses, and does not parse IPv6 hosts.
 
     Parameters
     ----------
+    app
+        The application.
     host
-        The address that is served at. If it is not of this machine alone, the machine's names and all
-        numeric addresses may be asked for, which no name of another site can pose as.
+        Address to which the server is bound. If it is not a loopback address, the machine's names and all
+        numeric addresses are allowed, too: DNS rebinding needs a name.
     """
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self.app = app
-        self.loopback = is_loopback(host)
+        self.is_loopback = is_loopback(host)
         self.names = {"localhost", host.lower()}
-        if not self.loopback:
+        if not self.is_loopback:
             name = socket.gethostname().lower()
             self.names |= {name, f"{name}.local"}
 
@@ -65,39 +69,39 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-            async with asyncio.timeout(SEND_SECONDS):
+            async with asyncio.timeout(SEND_TIMEOUT):
                 await send(message)
 
-        refused = self.refuses(Headers(scope=scope))
-        app = JSONResponse({"error": refused}, 403) if refused else self.app
+        reason = self.rejection_reason(Headers(scope=scope))
+        app = JSONResponse({"error": reason}, 403) if reason else self.app
         await app(scope, receive, send_with_headers)
 
-    def refuses(self, headers: Headers) -> str:
-        """Why a request is refused; "" if it is not."""
+    def rejection_reason(self, headers: Headers) -> str:
+        """Return why a request is rejected; "" if it is not."""
         host = headers.get("host", "")
-        if len(headers.getlist("host")) != 1 or not self._is_ours(host):
-            return f"this is not {host[:100]!r}; ask for localhost, or the address that it was started at"
+        if len(headers.getlist("host")) != 1 or not self._is_allowed_host(host):
+            return f"the host {host[:100]!r} is not allowed; use localhost or the address of the server"
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
-            return "a page from elsewhere may not ask here"
+            return "requests from another site are not allowed"
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and (
             headers.get("sec-fetch-mode") != "navigate"
         ):
-            return "a page from elsewhere may not ask here"
+            return "requests from another site are not allowed"
         return ""
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
         if name in self.names:
             return True
-        return is_loopback(name) if self.loopback else _is_numeric(name)
+        return is_loopback(name) if self.is_loopback else _is_numeric(name)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is one that only this machine can reach."""
+    """Return whether only this machine can reach an address."""
     return host == "localhost" or (_is_numeric(host) and ipaddress.ip_address(host).is_loopback)
 
 

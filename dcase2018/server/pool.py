@@ -1,8 +1,7 @@
-"""Processes that listen, and others in place of those that died.
+"""A pool of worker processes, each of which processes one recording at a time.
 
-A recording is heard by a process of its own kind (`worker`), of which there are as many as recordings
-are heard at a time. One that dies, or says nothing for too long, takes its recording with it and nothing
-else: another one is started.
+A worker that crashes or hangs fails only its own request, and is replaced. `ProcessPoolExecutor` does not
+fit: it cannot stream progress or cancel a running call, and one crash breaks the whole pool.
 """
 
 import asyncio
@@ -16,16 +15,15 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dcase2018.server.protocol import END, PROBLEM, Inbox
+from dcase2018.server.protocol import END, ERROR, MessageReader
 from dcase2018.utils.errors import Dcase2018Error, InputError
 
 log = logging.getLogger(__name__)
 
-SILENCE_SECONDS = 300.0  # between two messages of an answer, or to load Keras
-STOP_SECONDS = 20.0  # from the wish to end a work to its end
+WORKER_TIMEOUT = 300.0  # seconds between two messages; the first includes importing Keras
+CANCEL_TIMEOUT = 20.0  # seconds from a cancellation to the end of the request
 
-# Keras is loaded without greetings and keeps the memory that it works with (see `loading`); the matrices of
-# log mels are too small for threads, which wait for each other when the machine is busy.
+# TensorFlow logs nothing, and freed memory is reused. The matrices of log mels are too small for threads.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0",
@@ -33,113 +31,121 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
-class ProblemError(Exception):
-    """What is answered in place of scores; `status` is that of HTTP."""
+class RequestError(Exception):
+    """A request failed. `status` is the HTTP status, `message` the reason."""
 
-    def __init__(self, status: int, problem: str) -> None:
-        super().__init__(problem)
-        self.status, self.problem = status, problem
-
-
-class LostError(ProblemError):
-    """The process died, or hangs."""
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
 
 
-class Listening:
-    """A process that listens, from its start to its end."""
+class WorkerDied(RequestError):
+    """The worker process crashed, or was killed because it did not respond."""
+
+
+class WorkerProcess:
+    """A worker process, which can be restarted.
+
+    Parameters
+    ----------
+    runs
+        The runs of each tagger. Several runs of one tagger are an ensemble.
+    """
 
     def __init__(self, runs: Sequence[Sequence[str]]) -> None:
         self.runs = runs
         self.process: Process | None = None
         self.classes: list[list[str]] = []
-        self.answering = False
+        self.is_busy = False
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self.process is not None and self.process.returncode is None
 
     async def start(self) -> None:
-        """Start the process and have it load its runs.
+        """Start the process and load its runs.
 
         Raises
         ------
         InputError, Dcase2018Error
-            If it says that it cannot.
-        LostError
-            If it dies on the way.
+            If a run cannot be loaded.
+        WorkerDied
+            If the process ends.
         """
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "dcase2018.server.worker", stdin=PIPE, stdout=PIPE,
             stderr=None if log.isEnabledFor(logging.DEBUG) else DEVNULL,
-            env=os.environ | ENVIRONMENT, start_new_session=True,  # Ctrl-C is for the server alone
+            env=os.environ | ENVIRONMENT, start_new_session=True,  # Ctrl-C reaches only the server
         )  # fmt: skip
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self._asked, self._inbox = self.process.stdin, Inbox(self.process.stdout)
-        self.classes = [json.loads(part)["classes"] async for _, part in self.ask({"runs": self.runs})]
+        self._requests, self._responses = self.process.stdin, MessageReader(self.process.stdout)
+        self.classes = [
+            json.loads(message)["classes"] async for _, message in self.request({"runs": self.runs})
+        ]
 
-    async def ask(self, task: dict[str, Any]) -> AsyncIterator[tuple[bytes, bytes]]:
-        """Set a task, and walk the messages of the answer: DONE or PART, and JSON.
+    async def request(self, values: dict[str, Any]) -> AsyncIterator[tuple[bytes, bytes]]:
+        """Send a request and yield the messages of the response: RESULT or PROGRESS, and JSON.
 
         Raises
         ------
-        ProblemError
-            If it answers with a problem; a `LostError` if it dies or hangs.
+        RequestError
+            If the response is an error; a `WorkerDied` if the process crashes or hangs.
         InputError, Dcase2018Error
-            If it cannot open its runs.
+            If a run cannot be loaded.
         """
-        self.answering = True
-        with suppress(ConnectionError):  # its death is told by what it does not answer
-            self._asked.write(json.dumps(task).encode() + b"\n")
-            await self._asked.drain()
+        self.is_busy = True
+        with suppress(ConnectionError):  # reading the response reports that the process died
+            self._requests.write(json.dumps(values).encode() + b"\n")
+            await self._requests.drain()
         while True:
-            kind, message = await self._message()
-            if kind in (END, PROBLEM):
-                self.answering = False
+            kind, message = await self._read()
+            if kind in (END, ERROR):
+                self.is_busy = False
             if kind == END:
                 return
-            if kind == PROBLEM:
+            if kind == ERROR:
                 _raise(**json.loads(message))
             yield kind, message
 
-    async def _message(self) -> tuple[bytes, bytes]:
+    async def _read(self) -> tuple[bytes, bytes]:
         assert self.process is not None
         try:
-            async with asyncio.timeout(SILENCE_SECONDS):
-                return await self._inbox.read()
+            async with asyncio.timeout(WORKER_TIMEOUT):
+                return await self._responses.read()
         except asyncio.IncompleteReadError:
             code = await self.process.wait()
-            reason = "the process that heard it was ended" + (f" (signal {-code})" if code < 0 else "")
+            reason = "the worker process died" + (f" (signal {-code})" if code < 0 else "")
         except TimeoutError:
-            reason = f"nothing came of it for {SILENCE_SECONDS:g} seconds"
-        await self.end()
-        raise LostError(500, f"{reason}; the file may be damaged, or memory have run out")
+            reason = f"the worker process did not respond for {WORKER_TIMEOUT:g} seconds"
+        await self.kill()
+        raise WorkerDied(500, f"{reason}; the file may be damaged, or memory ran out")
 
-    async def come_back(self) -> None:
-        """Be ready for the next task: end the work that is under way, or start again."""
-        if self.lives and self.answering:
-            await self._give_up()
-        if not self.lives:
+    async def make_ready(self) -> None:
+        """Cancel the current request, and restart the process if it died."""
+        if self.is_alive and self.is_busy:
+            await self._cancel()
+        if not self.is_alive:
             await self.start()
 
-    async def _give_up(self) -> None:
-        with suppress(ConnectionError, ProblemError):
-            self._asked.write(b"{}\n")
+    async def _cancel(self) -> None:
+        with suppress(ConnectionError, RequestError):
+            self._requests.write(b"{}\n")
             try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    while (await self._message())[0] not in (END, PROBLEM):
+                async with asyncio.timeout(CANCEL_TIMEOUT):
+                    while (await self._read())[0] not in (END, ERROR):
                         pass
-                self.answering = False
+                self.is_busy = False
             except TimeoutError:
-                await self.end()
+                await self.kill()
 
-    async def end(self) -> None:
-        """Kill the process, if it lives."""
-        if self.process and self.lives:
+    async def kill(self) -> None:
+        """Kill the process if it is alive."""
+        if self.process and self.is_alive:
             with suppress(ProcessLookupError):
                 self.process.kill()
             await self.process.wait()
-        self.answering = False
+        self.is_busy = False
 
 
 def _raise(status: int, error: str, exit_code: int = 0) -> None:
@@ -147,30 +153,30 @@ def _raise(status: int, error: str, exit_code: int = 0) -> None:
         raise InputError(error)
     if exit_code:
         raise Dcase2018Error(error)
-    raise ProblemError(status, error)
+    raise RequestError(status, error)
 
 
-class Pool:
-    """Some processes that listen.
+class WorkerPool:
+    """A fixed number of worker processes.
 
     Parameters
     ----------
     runs
-        The runs of each tagger; those of one are an ensemble.
+        The runs of each tagger. Several runs of one tagger are an ensemble.
     jobs
-        Recordings heard at a time.
+        Number of processes.
     """
 
     def __init__(self, runs: Sequence[Sequence[str]], jobs: int) -> None:
-        self.members = [Listening(runs) for _ in range(jobs)]
-        self.free: asyncio.Queue[Listening] = asyncio.Queue()
-        self.ending = False
-        self.returning: set[asyncio.Task[None]] = set()
+        self.workers = [WorkerProcess(runs) for _ in range(jobs)]
+        self.idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
+        self.is_closing = False
+        self.cleanup_tasks: set[asyncio.Task[None]] = set()
 
     @property
     def classes(self) -> list[list[str]]:
         """The classes of each tagger."""
-        return self.members[0].classes
+        return self.workers[0].classes
 
     async def start(self) -> None:
         """Start all processes.
@@ -178,53 +184,60 @@ class Pool:
         Raises
         ------
         InputError, Dcase2018Error
-            If one cannot be started.
+            If a process cannot be started.
         """
         try:
-            await asyncio.gather(*(member.start() for member in self.members))
-        except ProblemError as error:
+            await asyncio.gather(*(worker.start() for worker in self.workers))
+        except RequestError as error:
             raise Dcase2018Error(f"the tagger cannot be loaded: {error}") from None
-        for member in self.members:
-            self.free.put_nowait(member)
+        for worker in self.workers:
+            self.idle.put_nowait(worker)
 
     async def close(self) -> None:
-        """End all processes; what they were asked is not answered."""
-        self.ending = True
-        for task in self.returning:
+        """Kill all processes. Their requests fail with status 503."""
+        self.is_closing = True
+        for task in self.cleanup_tasks:
             task.cancel()
-        await asyncio.gather(*(member.end() for member in self.members))
+        await asyncio.gather(*(worker.kill() for worker in self.workers))
 
     @asynccontextmanager
-    async def hear(self, path: Path, run: int | None) -> AsyncIterator[AsyncIterator[tuple[bytes, bytes]]]:
-        """Have a recording heard by the next process that is free, and walk the messages of its answer.
+    async def submit(self, path: Path, run: int | None) -> AsyncIterator[AsyncIterator[tuple[bytes, bytes]]]:
+        """Process a recording in the next idle worker, and iterate over the messages of the response.
 
-        Leaving early ends the work.
+        Leaving the context early cancels the request.
+
+        Parameters
+        ----------
+        path
+            The recording.
+        run
+            Index of the tagger for `POST /api/tag`; None for `POST /api/stream`.
 
         Raises
         ------
-        ProblemError
-            If it cannot be heard.
+        RequestError
+            If the recording cannot be processed.
         """
-        member = await self.free.get()
+        worker = await self.idle.get()
         try:
-            if self.ending:
-                raise LostError(503, "")
-            if not member.lives:
-                await member.start()
-            yield member.ask({"path": str(path)} | ({} if run is None else {"run": run}))
-        except (LostError, Dcase2018Error) as error:
-            problem = "the server is ending" if self.ending else str(error)
-            raise ProblemError(503 if self.ending else 500, problem) from None
+            if self.is_closing:
+                raise WorkerDied(503, "")
+            if not worker.is_alive:
+                await worker.start()
+            yield worker.request({"path": str(path)} | ({} if run is None else {"run": run}))
+        except (WorkerDied, Dcase2018Error) as error:
+            message = "the server is shutting down" if self.is_closing else str(error)
+            raise RequestError(503 if self.is_closing else 500, message) from None
         finally:
-            task = asyncio.create_task(self._take_back(member))
-            self.returning.add(task)
-            task.add_done_callback(self.returning.discard)
+            task = asyncio.create_task(self._release(worker))
+            self.cleanup_tasks.add(task)
+            task.add_done_callback(self.cleanup_tasks.discard)
 
-    async def _take_back(self, member: Listening) -> None:
+    async def _release(self, worker: WorkerProcess) -> None:
         try:
-            if not self.ending:
-                await member.come_back()
-        except (ProblemError, Dcase2018Error) as error:
-            log.error("a process that listens cannot be started: %s", error)
+            if not self.is_closing:
+                await worker.make_ready()
+        except (RequestError, Dcase2018Error) as error:
+            log.error("a worker process cannot be started: %s", error)
         finally:
-            self.free.put_nowait(member)
+            self.idle.put_nowait(worker)

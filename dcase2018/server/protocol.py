@@ -1,9 +1,11 @@
-"""What goes between the process that serves and those that listen, by standard input and output.
+"""Messages between the server and its worker processes, over standard input and output.
 
-Asked is in lines of JSON: first `{"runs": [[path, ...], ...]}`, then each time `{"path": ..., "run": number}`
-for an answer of the API, or `{"path": ...}` for what the page shows. `{}` ends the work that is under way.
-An answer is a row of messages: a letter, the length of what follows in 4 bytes, and JSON. After any number
-of PARTs, and between them how much is DONE, comes one that ends it: the END, or a PROBLEM.
+A request is a line of JSON. The first one is `{"runs": [[path, ...], ...]}`. Each later one is
+`{"path": path, "run": index}` for `POST /api/tag`, or `{"path": path}` for `POST /api/stream`. `{}` cancels
+the current request.
+
+A response is a sequence of messages: one byte for the kind, 4 bytes for the length, and JSON. It has any
+number of `RESULT` and `PROGRESS` messages, then one `END` or `ERROR`.
 """
 
 import asyncio
@@ -11,36 +13,36 @@ import json
 import struct
 from typing import Any
 
-PART, DONE, END, PROBLEM = b"+", b"%", b".", b"!"
+RESULT, PROGRESS, END, ERROR = b"+", b"%", b".", b"!"
 
-LONGEST_HOURS = 4  # of a recording
+MAX_HOURS = 4  # maximum duration of a recording
 
-_HEAD = struct.Struct(">cI")
-
-
-def packed(kind: bytes, values: dict[str, Any]) -> bytes:
-    """Make a message."""
-    text = json.dumps(values, separators=(",", ":")).encode()
-    return _HEAD.pack(kind, len(text)) + text
+_HEADER = struct.Struct(">cI")
 
 
-class Inbox:
-    """Reads messages. Who waits for one may give up: the next who does gets it, whole."""
+def encode(kind: bytes, values: dict[str, Any]) -> bytes:
+    """Encode a message."""
+    payload = json.dumps(values, separators=(",", ":")).encode()
+    return _HEADER.pack(kind, len(payload)) + payload
+
+
+class MessageReader:
+    """Read messages. A cancelled `read` loses no data: the next one returns the whole message."""
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
         self.stream = stream
-        self.head = b""
+        self._header = b""
 
     async def read(self) -> tuple[bytes, bytes]:
-        """Read a message: its letter and its JSON.
+        """Return the kind and the JSON of the next message.
 
         Raises
         ------
         IncompleteReadError
             If the stream ends.
         """
-        self.head = self.head or await self.stream.readexactly(_HEAD.size)
-        kind, length = _HEAD.unpack(self.head)
-        text = await self.stream.readexactly(length)
-        self.head = b""
-        return kind, text
+        self._header = self._header or await self.stream.readexactly(_HEADER.size)
+        kind, length = _HEADER.unpack(self._header)
+        payload = await self.stream.readexactly(length)
+        self._header = b""
+        return kind, payload

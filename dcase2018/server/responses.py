@@ -1,99 +1,102 @@
-"""What is said of a recording, as JSON."""
+"""The results of a recording as JSON."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dcase2018.inference.audio_tagger import AudioTagger
+from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback
 from dcase2018.inference.event_detection import Event, EventConfig, detect_events
 from dcase2018.inference.window_scores import WindowScores
-from dcase2018.server.waveform_preview import overview
+from dcase2018.server.waveform_preview import make_preview
 
-Tell = Callable[[float], object]
+MAX_COLUMNS = 1200  # of scores over time on the page
+TOP_CLASSES = 8  # classes with scores over time on the page
+MAX_EVENTS = 2000  # on the page
 
-COLUMNS = 1200  # of scores over time that a page is given, at most
-LANES = 8  # classes that it is given over time
-EVENTS = 2000  # and events
-
-JOINING = EventConfig()  # what makes an event, as `tag` has it by default
+EVENT_CONFIG = EventConfig()  # the defaults of `tag --detect-events`
 
 
-def tagged(listener: AudioTagger, path: Path, tell: Tell) -> dict[str, Any]:
-    """Say of a recording what `tag` says.
+def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback) -> dict[str, Any]:
+    """Tag a recording, as `tag` does.
 
     Returns
     -------
     dict
-        `seconds`; `scores`, those of the recording as one clip, by class; `timeline`: `starts` and `ends` of
-        its windows in seconds, their `scores`, a list a class, to six places, which of them are `quiet`, and
-        the `events` that they are joined to.
+        `seconds`, the duration; `scores` of the whole recording by class; `window_scores` with `starts` and
+        `ends` in seconds, the `scores` of each class, `is_silent`, and the detected `events`.
 
     Raises
     ------
     AudioReadError, OSError
-        As `AudioTagger` has it.
+        If the recording cannot be read.
     """
-    scores = listener.scores(path, lambda share: tell(share / 2))
-    line = listener.window_scores(path, tell=lambda share: tell(share / 2))
-    timeline = {
-        "starts": _rounded(line.starts, 3),
-        "ends": _rounded(line.ends, 3),
-        "scores": {label: _rounded(of, 6) for label, of in zip(listener.classes, line.scores.T, strict=True)},
-        "quiet": line.is_silent.tolist(),
-        "events": _events(detect_events(line, listener.classes, JOINING)),
+    scores = tagger.scores(path, lambda fraction: on_progress(fraction / 2))
+    windows = tagger.window_scores(path, None, lambda fraction: on_progress(fraction / 2))
+    window_scores = {
+        "starts": _round(windows.starts, 3),
+        "ends": _round(windows.ends, 3),
+        "scores": {
+            label: _round(column, 6) for label, column in zip(tagger.classes, windows.scores.T, strict=True)
+        },
+        "is_silent": windows.is_silent.tolist(),
+        "events": _events(detect_events(windows, tagger.classes, EVENT_CONFIG)),
     }
-    return {"seconds": line.seconds, "scores": _by_class(listener, scores), "timeline": timeline}
+    return {"seconds": windows.seconds, "scores": _by_class(tagger, scores), "window_scores": window_scores}
 
 
-def shown(listeners: Sequence[AudioTagger], path: Path, tell: Tell) -> Iterator[dict[str, Any]]:
-    """Say what a page shows of a recording, bit by bit: how it looks, and what each of some runs says of it.
+def stream_response(
+    taggers: Sequence[AudioTagger], path: Path, on_progress: ProgressCallback
+) -> Iterator[dict[str, Any]]:
+    """Tag a recording by several taggers, and yield each result for the page when it is available.
 
     Yields
     ------
     dict
-        `overview` first. Then with `run`, the number of a run, its `scores`; and in the end with `run` its
-        scores over time: of the classes in `lanes` as many as there are parts between `edges`, which are
-        times in seconds; and its `events`, which reach the `threshold`.
+        First the `preview` (see `make_preview`). Then for each tagger, by its index `run`, the `scores` of
+        the whole recording. At last for each `run` the scores over time: `boundaries` in seconds;
+        `top_classes`, each with a score for each interval between two boundaries; `events`, the number
+        `n_more_events` of omitted ones, and the `threshold`.
 
     Raises
     ------
     AudioReadError, OSError
-        As `AudioTagger` has it.
+        If the recording cannot be read.
     """
-    yield {"overview": overview(path)}
+    yield {"preview": make_preview(path)}
 
-    def share(part: float) -> None:
-        tell(part / (2 * len(listeners)))
+    def report(fraction: float) -> None:
+        on_progress(fraction / (2 * len(taggers)))
 
-    for run, listener in enumerate(listeners):
-        yield {"run": run, "scores": _by_class(listener, listener.scores(path, share))}
-    for run, listener in enumerate(listeners):
-        yield {"run": run} | _over_time(listener, listener.window_scores(path, tell=share))
+    for run, tagger in enumerate(taggers):
+        yield {"run": run, "scores": _by_class(tagger, tagger.scores(path, report))}
+    for run, tagger in enumerate(taggers):
+        yield {"run": run} | _scores_over_time(tagger.classes, tagger.window_scores(path, None, report))
 
 
-def _over_time(listener: AudioTagger, line: WindowScores) -> dict[str, Any]:
-    events = detect_events(line, listener.classes, JOINING)
-    scores = np.where(line.is_silent[:, None], 0, line.scores)
-    firsts = np.unique(np.linspace(0, len(line), min(len(line), COLUMNS), endpoint=False).astype(int))
-    parts = np.maximum.reduceat(scores, firsts) if len(line) else scores
-    best = np.argsort(-scores.max(axis=0, initial=0), kind="stable")[:LANES]
-    lanes = [{"label": listener.classes[number], "scores": _rounded(parts[:, number], 3)} for number in best]
+def _scores_over_time(classes: Sequence[str], windows: WindowScores) -> dict[str, Any]:
+    """Return the scores of the top classes, max-pooled to at most `MAX_COLUMNS` columns, and the events."""
+    events = detect_events(windows, classes, EVENT_CONFIG)
+    scores = np.where(windows.is_silent[:, None], 0, windows.scores)
+    n_columns = min(len(windows), MAX_COLUMNS)
+    column_starts = np.unique(np.linspace(0, len(windows), n_columns, endpoint=False).astype(int))
+    pooled = np.maximum.reduceat(scores, column_starts) if len(windows) else scores
+    top = np.argsort(-scores.max(axis=0, initial=0), kind="stable")[:TOP_CLASSES]
     return {
-        "edges": _rounded(line.boundaries[[*firsts, len(line)]], 3),
-        "lanes": lanes,
-        "events": _events(events[:EVENTS]),
-        "more_events": max(0, len(events) - EVENTS),
-        "threshold": JOINING.threshold,
+        "boundaries": _round(windows.boundaries[[*column_starts, len(windows)]], 3),
+        "top_classes": [{"label": classes[i], "scores": _round(pooled[:, i], 3)} for i in top],
+        "events": _events(events[:MAX_EVENTS]),
+        "n_more_events": max(0, len(events) - MAX_EVENTS),
+        "threshold": EVENT_CONFIG.threshold,
     }
 
 
 def _events(events: Sequence[Event]) -> list[dict[str, Any]]:
     return [
         {
-            "start": round(event.onset, 3),
-            "end": round(event.offset, 3),
+            "onset": round(event.onset, 3),
+            "offset": round(event.offset, 3),
             "label": event.label,
             "score": round(event.score, 6),
         }
@@ -101,9 +104,9 @@ def _events(events: Sequence[Event]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_class(listener: AudioTagger, scores: np.ndarray) -> dict[str, float]:
-    return dict(zip(listener.classes, scores.tolist(), strict=True))
+def _by_class(tagger: AudioTagger, scores: np.ndarray) -> dict[str, float]:
+    return dict(zip(tagger.classes, scores.tolist(), strict=True))
 
 
-def _rounded(values: np.ndarray, places: int) -> list[float]:
-    return [round(value, places) for value in values.tolist()]
+def _round(values: np.ndarray, decimals: int) -> list[float]:
+    return [round(value, decimals) for value in values.tolist()]

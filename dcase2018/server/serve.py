@@ -1,4 +1,4 @@
-"""From a socket to the signal that ends it."""
+"""Run the server until a signal arrives."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dcase2018.server.application import make_application
 from dcase2018.server.middleware import is_loopback
-from dcase2018.server.pool import Pool
-from dcase2018.server.uploads import Desk, UploadLimits
+from dcase2018.server.pool import WorkerPool
+from dcase2018.server.uploads import UploadLimits, UploadReceiver
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.signals import Interrupted, StopFlag, catch_stop_signals
 
 log = logging.getLogger(__name__)
 
-IDLE_SECONDS = 15.0  # that a connection may take to ask
-CONNECTIONS = 256
+IDLE_TIMEOUT = 15.0  # seconds for a connection without a request
+MAX_CONNECTIONS = 256
 
 
 def serve(
@@ -32,51 +32,54 @@ def serve(
     port: int = 8000,
     jobs: int = 1,
     limits: UploadLimits | None = None,
-    tell: Callable[[str], object] = print,
+    on_ready: Callable[[str], object] = print,
 ) -> None:
-    """Serve a page to try runs with, each a tagger of its own, until a signal comes.
+    """Serve a page and an API to try runs, until a signal arrives.
 
     Parameters
     ----------
     runs
-        Folders of runs; a folder of folds is an ensemble.
-    port
-        0 takes any that is free.
+        Run folders, each a tagger of its own. A folder of folds is an ensemble.
+    host, port
+        Address to bind to. Port 0 takes any free port.
     jobs
-        Recordings heard at a time, each by a process of its own.
-    tell
-        Is given the address of the page when it is there.
+        Recordings processed at a time, each in its own process.
+    limits
+        Limits of the uploads.
+    on_ready
+        Called with the address of the page.
 
     Raises
     ------
     InputError
-        If the address cannot be served at, or one is no run.
+        If the address cannot be bound, or a folder is not a run.
     Dcase2018Error
-        If a process that listens cannot be started.
+        If a worker process cannot be started.
     Interrupted
-        In the end: it is the only one.
+        At the end; `serve` never returns.
     """
-    pool = Pool([[str(run)] for run in runs], jobs)
-    app = make_application(pool, Desk(limits or UploadLimits()), names_of(runs), host)
+    pool = WorkerPool([[str(run)] for run in runs], jobs)
+    receiver = UploadReceiver(limits or UploadLimits())
+    app = make_application(pool, receiver, display_names(runs), host)
 
-    async def work() -> None:
+    async def run_server() -> None:
         try:
             log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
-            if await _unless_wished(stop_flag, pool.start()):
+            if await _until_stopped(stop_flag, pool.start()):
                 if not is_loopback(host):
-                    log.warning("everybody who reaches this machine can use it: it asks for no password")
-                tell(address(host, listening.getsockname()[1]))
-                await Server(app, pool, stop_flag).serve(sockets=[listening])
+                    log.warning("everyone who can reach this machine can use the server, without a password")
+                on_ready(page_url(host, listener.getsockname()[1]))
+                await Server(app, pool, stop_flag).serve(sockets=[listener])
         finally:
             await pool.close()
 
-    with catch_stop_signals() as stop_flag, _bound(host, port) as listening:
-        asyncio.run(work())
+    with catch_stop_signals() as stop_flag, _bind(host, port) as listener:
+        asyncio.run(run_server())
     raise Interrupted(stop_flag.signum, "stopped")
 
 
-async def _unless_wished(stop_flag: StopFlag, work: Coroutine[Any, Any, None]) -> bool:
-    """Wait for work until a signal comes; say whether it was done."""
+async def _until_stopped(stop_flag: StopFlag, work: Coroutine[Any, Any, None]) -> bool:
+    """Wait for work or a signal; return whether the work is done."""
     task = asyncio.create_task(work)
     while not task.done() and not stop_flag.signum:
         await asyncio.wait([task], timeout=0.1)
@@ -89,37 +92,37 @@ async def _unless_wished(stop_flag: StopFlag, work: Coroutine[Any, Any, None]) -
 
 
 @contextlib.contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
+def _bind(host: str, port: int) -> Iterator[socket.socket]:
     if not host:
-        raise InputError("--host needs an address, such as 127.0.0.1; 0.0.0.0 is all that this machine has")
+        raise InputError("--host is empty; give an address such as 127.0.0.1, or 0.0.0.0 for all addresses")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {port} of {host} is taken; name another by --port") from None
-        raise InputError(f"{host}:{port} cannot be served at: {error.strerror or error}") from None
-    with listening:
-        yield listening
+            raise InputError(f"port {port} of {host} is in use; give another --port") from None
+        raise InputError(f"cannot bind to {host}:{port}: {error.strerror or error}") from None
+    with listener:
+        yield listener
 
 
-def address(host: str, port: int) -> str:
-    """The page's address in a browser of this machine."""
+def page_url(host: str, port: int) -> str:
+    """Return the address of the page for a browser on this machine."""
     name = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}/"
 
 
-def names_of(runs: Sequence[StrPath]) -> list[str]:
-    """Names of runs: those of their folders, or their paths if two folders have one name."""
+def display_names(runs: Sequence[StrPath]) -> list[str]:
+    """Return the folder names of the runs, or their paths if two names are equal."""
     names = [Path(run).resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
 
 
 class Server(uvicorn.Server):
-    """Ends when a signal was noted, and what listens with it."""
+    """A uvicorn server that stops, with its workers, when the stop flag is set."""
 
-    def __init__(self, app: Any, pool: Pool, stop_flag: StopFlag) -> None:
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what clients do wrong is told to them
+    def __init__(self, app: Any, pool: WorkerPool, stop_flag: StopFlag) -> None:
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # errors of clients are only in the responses
         super().__init__(
             uvicorn.Config(
                 app,
@@ -128,7 +131,7 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
-                limit_concurrency=CONNECTIONS,
+                limit_concurrency=MAX_CONNECTIONS,
                 timeout_graceful_shutdown=2,
                 server_header=False,
                 proxy_headers=False,
@@ -148,22 +151,22 @@ class Server(uvicorn.Server):
 
 
 class Connection(H11Protocol):
-    """A connection that is given up if its client takes too long to ask, or sends what nobody reads."""
+    """An HTTP connection with a timeout for the request head and for unread bodies."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.asked = self.loop.time()
-        self._look()
+        self.last_activity = self.loop.time()
+        self._check_idle()
 
     def on_response_complete(self) -> None:
-        self.asked = self.loop.time()
+        self.last_activity = self.loop.time()
         super().on_response_complete()
 
-    def _look(self) -> None:
+    def _check_idle(self) -> None:
         if self.transport.is_closing():
             return
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and self.loop.time() - self.asked > IDLE_SECONDS:
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self.loop.time() - self.last_activity > IDLE_TIMEOUT:
             self.transport.abort()
         else:
-            self.loop.call_later(IDLE_SECONDS / 3, self._look)
+            self.loop.call_later(IDLE_TIMEOUT / 3, self._check_idle)

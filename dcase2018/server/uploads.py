@@ -1,5 +1,6 @@
-"""Recordings that come over HTTP: streamed to files that have no name, so that nothing is left of them
-however the program ends, within bounds of size, time and number.
+"""Uploads, streamed to unnamed temporary files within limits of size, time and number.
+
+The system deletes unnamed files when the process ends, even if it is killed.
 """
 
 import asyncio
@@ -17,60 +18,60 @@ from starlette.requests import Request
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """What is taken at most.
+    """Limits of the uploads.
 
     Attributes
     ----------
-    upload_bytes, held_bytes
-        Of one recording, and of all that lie here at a time.
+    upload_bytes, total_bytes
+        Maximum size of an upload, and of all uploads stored at a time.
     requests
-        Recordings that come, wait or are heard at a time.
+        Maximum number of requests at a time.
     chunk_seconds, upload_seconds
-        To wait for the next bytes of a recording, and for all of it.
+        Timeout of the next bytes of an upload, and of the whole upload.
     """
 
     upload_bytes: int = 1_000_000_000
-    held_bytes: int = 4_000_000_000
+    total_bytes: int = 4_000_000_000
     requests: int = 16
     chunk_seconds: float = 20.0
     upload_seconds: float = 1800.0
 
 
-class Desk:
-    """Takes recordings in."""
+class UploadReceiver:
+    """Store uploads in temporary files."""
 
     def __init__(self, limits: UploadLimits) -> None:
         self.limits = limits
-        self.requests, self.held = 0, 0
+        self.n_requests, self.bytes_in_use = 0, 0
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place for a request.
+    def slot(self) -> Iterator[None]:
+        """Reserve a slot for a request.
 
         Raises
         ------
         HTTPException
-            429, if all are taken.
+            429 if all slots are in use.
         """
-        if self.requests >= self.limits.requests:
-            raise _busy(f"{self.requests} recordings are being heard or wait")
-        self.requests += 1
+        if self.n_requests >= self.limits.requests:
+            raise _busy(f"{self.n_requests} recordings are being processed")
+        self.n_requests += 1
         try:
             yield
         finally:
-            self.requests -= 1
+            self.n_requests -= 1
 
     @asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[Path]:
-        """Take the body of a request in, and yield the path that it can be read from until then.
+    async def receive(self, request: Request) -> AsyncIterator[Path]:
+        """Store the body of a request, and yield its path, which is valid within the context.
 
         Raises
         ------
         HTTPException
-            400 without a body, 408 if it comes too slowly, 413 if it is too large, 415 if it is a form or
-            compressed, 429 if too much lies here already, 507 if the disk is full.
+            400 without a body, 408 if the upload is too slow, 413 if it is too large, 415 if it is a form or
+            compressed, 429 if all uploads are too large together, 507 if the disk is full.
         ClientDisconnect
-            If the client goes.
+            If the client disconnects.
         """
         _check_headers(request, self.limits)
         size = 0
@@ -78,14 +79,14 @@ class Desk:
             try:
                 async for chunk in self._chunks(request):
                     size += len(chunk)
-                    self.held += len(chunk)
+                    self.bytes_in_use += len(chunk)
                     self._check_size(size)
                     await _write(file, chunk)
                 if not size:
                     raise HTTPException(400, "the body is empty; send an audio file as the body")
                 yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
             finally:
-                self.held -= size
+                self.bytes_in_use -= size
 
     async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
         stream = aiter(request.stream())
@@ -97,14 +98,14 @@ class Desk:
                     async with asyncio.timeout_at(min(deadline, clock() + self.limits.chunk_seconds)):
                         chunk = await anext(stream)
                 except TimeoutError:
-                    raise HTTPException(408, "the recording came too slowly") from None
+                    raise HTTPException(408, "the upload is too slow") from None
                 yield chunk
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.upload_bytes:
             raise _too_large(self.limits)
-        if self.held > self.limits.held_bytes:
-            raise _busy("too many large recordings wait")
+        if self.bytes_in_use > self.limits.total_bytes:
+            raise _busy("too many large recordings are being processed")
 
 
 async def _write(file: IO[bytes], chunk: bytes) -> None:
@@ -112,24 +113,22 @@ async def _write(file: IO[bytes], chunk: bytes) -> None:
         while chunk:
             chunk = chunk[await asyncio.to_thread(file.write, chunk) :]
     except OSError as error:
-        raise HTTPException(507, f"the recording cannot be held here: {error.strerror}") from None
+        raise HTTPException(507, f"the upload cannot be stored: {error.strerror}") from None
 
 
 def _check_headers(request: Request, limits: UploadLimits) -> None:
-    kind = request.headers.get("content-type", "")
-    if kind.startswith("multipart/"):
-        raise HTTPException(415, "a form was sent; send the audio file itself as the body")
+    content_type = request.headers.get("content-type", "")
+    if content_type.startswith("multipart/"):
+        raise HTTPException(415, "the body is a form; send the audio file itself as the body")
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise HTTPException(415, "the body is compressed; send the audio file as it is")
+        raise HTTPException(415, "the body is compressed; send the audio file itself as the body")
     if int(request.headers.get("content-length", 0)) > limits.upload_bytes:
         raise _too_large(limits)
 
 
 def _too_large(limits: UploadLimits) -> HTTPException:
-    return HTTPException(
-        413, f"the file is too large; up to {limits.upload_bytes / 1e6:.0f} MB are taken here"
-    )
+    return HTTPException(413, f"the file is too large; the limit is {limits.upload_bytes / 1e6:.0f} MB")
 
 
 def _busy(reason: str) -> HTTPException:
-    return HTTPException(429, f"{reason}; try again in a moment", headers={"Retry-After": "5"})
+    return HTTPException(429, f"{reason}; try again later", headers={"Retry-After": "5"})

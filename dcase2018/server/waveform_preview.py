@@ -1,6 +1,6 @@
-"""A recording to look at: the outline of its samples and its log mels, as wide as a screen.
+"""A preview of a recording for the page: peaks of the waveform and an image of the log mel spectrogram.
 
-A browser is given these in place of the samples, of which an hour has 159 million.
+The page gets these instead of the samples, since an hour has 159 million of them.
 """
 
 import base64
@@ -15,73 +15,76 @@ from dcase2018.data.audio import AudioReader
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 
-COLUMNS = 1200  # at most
-RECIPE = FeatureConfig(mel_bands=96, mel_min_hz=40, mel_max_hz=16000, mel_log_offset=1e-5)
-DEPTH = np.log(10 ** (70 / 20))  # what is 70 dB below the loudest is black
-TICKS = (250, 1000, 2000, 4000, 8000)  # Hz
+MAX_COLUMNS = 1200
+FEATURE_CONFIG = FeatureConfig(mel_bands=96, mel_min_hz=40, mel_max_hz=16000, mel_log_offset=1e-5)
+DYNAMIC_RANGE = np.log(10 ** (70 / 20))  # 70 dB below the maximum is black
+TICKS_HZ = (250, 1000, 2000, 4000, 8000)
 
 
-def overview(path: Path) -> dict[str, Any]:
-    """Look at a recording.
+def make_preview(path: Path) -> dict[str, Any]:
+    """Compute the preview of a recording.
 
     Returns
     -------
     dict
-        `seconds`, its length; `peaks`, the largest magnitude in each of up to 1200 equal parts of it;
-        `picture`, its log mels as a data URL, low bands below; `ticks`, frequencies in Hz and how high they
-        stand in the picture, from 0 to 1.
+        `seconds`, the duration; `peaks`, the peak magnitude of each of up to 1200 columns of equal duration;
+        `spectrogram`, the log mels as a data URL of an image with low frequencies at the bottom;
+        `freq_ticks`, pairs of a frequency in Hz and its height in the image, from 0 to 1.
 
     Raises
     ------
     AudioReadError
-        If it cannot be decoded to its end, or its samples are not finite.
+        If the recording cannot be decoded, or has samples that are not finite.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
-    front_end = FrontEnd(RECIPE)
-    with AudioReader(path, RECIPE.sample_rate) as clip:
-        levels = front_end.peak_envelope(clip)
-        columns = max(1, min(COLUMNS, len(levels)))
-        peaks = _pooled([levels[:, None]], len(levels), columns)[:, 0]
-        mels = _pooled(front_end.iter_raw_frames(clip), len(levels), columns, RECIPE.mel_bands)
-        seconds = clip.seconds
+    front_end = FrontEnd(FEATURE_CONFIG)
+    with AudioReader(path, FEATURE_CONFIG.sample_rate) as reader:
+        envelope = front_end.peak_envelope(reader)
+        n_columns = max(1, min(MAX_COLUMNS, len(envelope)))
+        peaks = _max_pool([envelope[:, None]], len(envelope), n_columns)[:, 0]
+        frames = front_end.iter_raw_frames(reader)
+        mels = _max_pool(frames, len(envelope), n_columns, FEATURE_CONFIG.mel_bands)
+        seconds = reader.seconds
     return {
         "seconds": seconds,
         "peaks": [round(peak, 4) for peak in np.maximum(peaks, 0).tolist()],
-        "picture": _data_url(mels),
-        "ticks": list(_ticks()),
+        "spectrogram": _data_url(mels),
+        "freq_ticks": list(_freq_ticks()),
     }
 
 
-def _pooled(pieces: Iterable[np.ndarray], n_rows: int, columns: int, width: int = 1) -> np.ndarray:
-    """The largest of each of `columns` equal parts of `n_rows` rows that come in pieces: (columns, width)."""
-    largest = np.full((columns, width), -np.inf, np.float32)
-    done = 0
-    for piece in pieces:
-        parts = np.arange(done, done + len(piece)) * columns // n_rows
-        firsts = np.flatnonzero(np.diff(parts, prepend=-1))
-        found = np.maximum.reduceat(piece, firsts)
-        largest[parts[firsts]] = np.maximum(largest[parts[firsts]], found)
-        done += len(piece)
-    return largest
+def _max_pool(blocks: Iterable[np.ndarray], n_rows: int, n_columns: int, n_features: int = 1) -> np.ndarray:
+    """Pool `n_rows` rows, which come in blocks, to columns of equal size: (n_columns, n_features)."""
+    pooled = np.full((n_columns, n_features), -np.inf, np.float32)
+    n_done = 0
+    for block in blocks:
+        columns = np.arange(n_done, n_done + len(block)) * n_columns // n_rows
+        starts = np.flatnonzero(np.diff(columns, prepend=-1))
+        maxima = np.maximum.reduceat(block, starts)
+        pooled[columns[starts]] = np.maximum(pooled[columns[starts]], maxima)
+        n_done += len(block)
+    return pooled
 
 
 def _data_url(mels: np.ndarray) -> str:
-    """Draw log mels, (columns, bands); columns at the end that have no frame of their own stay dark."""
+    """Plot log mels, (n_columns, n_bands). Columns without a frame, at the end, are black."""
     from matplotlib.image import imsave
 
-    loudest = max(mels.max(initial=RECIPE.silence_value), RECIPE.silence_value + DEPTH)
-    picture = io.BytesIO()
+    silence = FEATURE_CONFIG.silence_value
+    maximum = max(mels.max(initial=silence), silence + DYNAMIC_RANGE)
+    image = io.BytesIO()
     imsave(
-        picture, np.maximum(mels, RECIPE.silence_value).T, vmin=loudest - DEPTH, vmax=loudest, cmap="magma",
+        image, np.maximum(mels, silence).T, vmin=maximum - DYNAMIC_RANGE, vmax=maximum, cmap="magma",
         origin="lower", format="webp", pil_kwargs={"quality": 85},
     )  # fmt: skip
-    return f"data:image/webp;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    return f"data:image/webp;base64,{base64.b64encode(image.getvalue()).decode()}"
 
 
-def _ticks() -> Iterator[tuple[int, float]]:
+def _freq_ticks() -> Iterator[tuple[int, float]]:
     from librosa import hz_to_mel
 
-    low, high, *ticks = hz_to_mel([RECIPE.mel_min_hz, RECIPE.mel_max_hz, *TICKS], htk=True).tolist()
-    for hertz, mel in zip(TICKS, ticks, strict=True):
-        yield hertz, round((mel - low) / (high - low), 4)
+    limits = [FEATURE_CONFIG.mel_min_hz, FEATURE_CONFIG.mel_max_hz]
+    low, high, *ticks = hz_to_mel([*limits, *TICKS_HZ], htk=True).tolist()
+    for hz, mel in zip(TICKS_HZ, ticks, strict=True):
+        yield hz, round((mel - low) / (high - low), 4)

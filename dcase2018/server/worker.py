@@ -1,4 +1,4 @@
-"""The process that listens; `messages` has how it is asked and answers."""
+"""The worker process: runs taggers on recordings. `protocol` describes its requests and responses."""
 
 import json
 import os
@@ -11,116 +11,121 @@ from typing import IO, Any
 
 from dcase2018.data.audio import AudioReader, AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger
-from dcase2018.server.protocol import DONE, END, LONGEST_HOURS, PART, PROBLEM, packed
-from dcase2018.server.responses import shown, tagged
+from dcase2018.server.protocol import END, ERROR, MAX_HOURS, PROGRESS, RESULT, encode
+from dcase2018.server.responses import stream_response, tag_response
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.parallel import exit_when_parent_dies
 
-TELL_EVERY = 0.2  # seconds
+PROGRESS_SECONDS = 0.2  # between two progress messages
 
 
-class GivenUpError(Exception):
-    """Nobody waits for the answer any more."""
+class Cancelled(Exception):
+    """The server cancelled the request."""
 
 
-class RefusedError(Exception):
-    """A recording that is not heard; `status` is that of HTTP."""
+class Rejected(Exception):
+    """The recording is not accepted. `status` is the HTTP status."""
 
-    def __init__(self, status: int, problem: str) -> None:
-        super().__init__(problem)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class Worker:
-    """Answers what it is asked, one after the other."""
+    """Process requests one after the other.
 
-    def __init__(self, asked: IO[bytes], answers: IO[bytes]) -> None:
-        self.asked, self.answers = asked, answers
-        self.listeners: Sequence[AudioTagger] = ()
-        self.done, self.told = 0.0, 0.0
+    Parameters
+    ----------
+    requests, responses
+        Binary streams; see `protocol`.
+    """
+
+    def __init__(self, requests: IO[bytes], responses: IO[bytes]) -> None:
+        self.requests, self.responses = requests, responses
+        self.taggers: Sequence[AudioTagger] = ()
+        self.fraction_done, self.last_progress = 0.0, 0.0
 
     def run(self) -> None:
-        """Work until standard input ends."""
-        for line in self.asked:
-            if task := json.loads(line):
-                self._answer(task)
+        """Process requests until the stream ends."""
+        for line in self.requests:
+            if request := json.loads(line):
+                self._respond(request)
 
-    def _answer(self, task: dict[str, Any]) -> None:
+    def _respond(self, request: dict[str, Any]) -> None:
         try:
-            for part in self._open(task["runs"]) if "runs" in task else self._hear(**task):
-                self._send(PART, part)
+            for result in self._load(request["runs"]) if "runs" in request else self._process(**request):
+                self._send(RESULT, result)
             self._send(END, {})
-        except GivenUpError:
+        except Cancelled:
             self._send(END, {})
         except Exception as error:
-            self._send(PROBLEM, _problem(error))
+            self._send(ERROR, _error_response(error))
 
-    def _open(self, runs: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-        self.listeners = [AudioTagger.open(paths) for paths in runs]  # all of it before the wait for Keras
-        for listener in self.listeners:
-            _ = listener.ears
-            yield {"classes": list(listener.classes)}
+    def _load(self, runs: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+        self.taggers = [AudioTagger.open(paths) for paths in runs]  # validates all before importing Keras
+        for tagger in self.taggers:
+            tagger.load()
+            yield {"classes": list(tagger.classes)}
 
-    def _hear(self, path: str, run: int | None = None) -> Iterator[dict[str, Any]]:
-        self.done = self.told = 0.0
-        check_length(Path(path))
+    def _process(self, path: str, run: int | None = None) -> Iterator[dict[str, Any]]:
+        self.fraction_done = self.last_progress = 0.0
+        check_duration(Path(path))
         if run is not None:
-            yield tagged(self.listeners[run], Path(path), self._tell)
+            yield tag_response(self.taggers[run], Path(path), self._on_progress)
             return
-        yield from shown(self.listeners, Path(path), self._tell)
+        yield from stream_response(self.taggers, Path(path), self._on_progress)
 
-    def _tell(self, share: float) -> None:
-        """Tell now and then how much is done, and whether anybody waits for the rest."""
-        self.done += share
-        if time.monotonic() - self.told >= TELL_EVERY:
-            self.told = time.monotonic()
-            self._send(DONE, {"progress": round(min(1, self.done), 4)})
-            if select.select([self.asked], [], [], 0)[0]:
-                raise GivenUpError
+    def _on_progress(self, fraction: float) -> None:
+        """Send the progress at intervals, and check for a cancellation."""
+        self.fraction_done += fraction
+        if time.monotonic() - self.last_progress >= PROGRESS_SECONDS:
+            self.last_progress = time.monotonic()
+            self._send(PROGRESS, {"progress": round(min(1, self.fraction_done), 4)})
+            if select.select([self.requests], [], [], 0)[0]:
+                raise Cancelled
 
     def _send(self, kind: bytes, values: dict[str, Any]) -> None:
-        self.answers.write(packed(kind, values))
-        self.answers.flush()
+        self.responses.write(encode(kind, values))
+        self.responses.flush()
 
 
-def check_length(path: Path) -> None:
-    """Refuse a recording that is too long, however small its file is.
+def check_duration(path: Path) -> None:
+    """Reject a recording that is too long, however small its file is.
 
     Raises
     ------
-    RefusedError
-        If it is.
+    Rejected
+        If the recording is longer than `MAX_HOURS`.
     AudioReadError, OSError
-        If it cannot be read.
+        If the recording cannot be read.
     """
-    with AudioReader(path, 44100) as clip:
-        if clip.seconds > LONGEST_HOURS * 3600:
-            hours = clip.seconds / 3600
-            raise RefusedError(413, f"it lasts {hours:.1f} hours; up to {LONGEST_HOURS} hours are heard here")
+    with AudioReader(path, 44100) as reader:
+        if reader.seconds > MAX_HOURS * 3600:
+            hours = reader.seconds / 3600
+            raise Rejected(413, f"the recording lasts {hours:.1f} hours; the limit is {MAX_HOURS} hours")
 
 
-def _problem(error: Exception) -> dict[str, Any]:
-    """What is answered in place of a recording's scores."""
+def _error_response(error: Exception) -> dict[str, Any]:
     if isinstance(error, AudioReadError):
-        return {"status": 422, "error": f"this file cannot be heard: {error}"}
-    if isinstance(error, RefusedError):
+        return {"status": 422, "error": f"the file cannot be read: {error}"}
+    if isinstance(error, Rejected):
         return {"status": error.status, "error": str(error)}
     if isinstance(error, Dcase2018Error):
         return {"status": 500, "error": str(error), "exit_code": error.exit_code}
     if isinstance(error, MemoryError):
-        return {"status": 500, "error": "memory ran out"}
+        return {"status": 500, "error": "out of memory"}
     return {"status": 500, "error": f"unexpected {type(error).__name__}: {error}"}
 
 
 def main() -> None:
-    """Be the process."""
+    """Run a worker on standard input and output."""
     exit_when_parent_dies(os.getppid())
-    with suppress(OSError):  # where memory ends, this process goes first
+    with suppress(OSError):  # the kernel kills this process first if memory runs out
         Path("/proc/self/oom_score_adj").write_text("1000")
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    responses = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print goes to standard error
     with suppress(BrokenPipeError):
-        Worker(open(0, "rb", buffering=0), answers).run()  # noqa: SIM115
+        Worker(open(0, "rb", buffering=0), responses).run()  # noqa: SIM115
 
 
 if __name__ == "__main__":

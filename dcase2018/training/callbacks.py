@@ -1,17 +1,22 @@
-"""What happens between two steps of a training: counting, telling, scoring, keeping, and stopping."""
+"""Keras callbacks of `dcase2018.training.fit`, one per purpose.
+
+They share one `TrainingState`. Keras calls them in this order: `LabelRefinement`, `Validation`,
+`HistoryLogger` (which updates the state), `Stopping`, `Checkpointing`.
+"""
 
 import logging
 import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import keras
 import numpy as np
 import pandas as pd
 
 from dcase2018.batching.dataset import LabeledDataset
+from dcase2018.batching.loader import BatchLoader
 from dcase2018.data.labels import write_table
 from dcase2018.evaluation.metrics import average_precision
 from dcase2018.inference.predictor import StorePredictor
@@ -20,40 +25,98 @@ from dcase2018.runs.run import Run
 from dcase2018.runs.tensorboard import TensorBoardWriter
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria, TrainingState
 from dcase2018.training.experiment import Experiment
-from dcase2018.utils.atomic import atomic_directory
+from dcase2018.training.label_refinement import refined_targets, score_training_clips
+from dcase2018.utils.atomic import atomic_directory, temporary_path
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import StopFlag
 
 log = logging.getLogger(__name__)
 
-SUMMARY_STEPS = 50
-CHECKPOINTS_KEPT = 30
-LASTING_SECONDS = 15 * 60  # from one checkpoint that is kept for good to the next
+LOG_EVERY_STEPS = 50
+MAX_CHECKPOINTS = 30  # besides the permanent ones
+PERMANENT_EVERY_SECONDS = 15 * 60
+
+Logs = dict[str, Any] | None
 
 
 class TrainingCallback(keras.callbacks.Callback):
-    """What happens between two steps: counting, telling, scoring, keeping, and stopping."""
+    """Base class: a callback with the experiment and its training state."""
+
+    def __init__(self, experiment: Experiment, state: TrainingState) -> None:
+        super().__init__()
+        self.experiment, self.run, self.state = experiment, experiment.run, state
+        self.epoch_end = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch_end = self.experiment.epoch_end(epoch + 1)
+
+    @property
+    def is_epoch_complete(self) -> bool:
+        """Whether the current epoch has no more steps; Keras also ends an epoch when training stops."""
+        return self.state.step == self.epoch_end
+
+    def require(self, condition: bool, problem: str) -> None:
+        """Raise an error about diverged training unless the condition holds."""
+        if not condition:
+            checkpoint = max(self.run.checkpoints, default=0)
+            raise Dcase2018Error(
+                f"{problem} at step {self.state.step}; the last checkpoint is of step {checkpoint}."
+                " Train again with a lower learning rate: --hparams lr=... --overwrite"
+            )
+
+
+class LabelRefinement(TrainingCallback):
+    """Replaces the loader's targets after each refinement step, and after a restart."""
+
+    def __init__(
+        self, experiment: Experiment, state: TrainingState, inference_model: keras.Model, loader: BatchLoader
+    ) -> None:
+        super().__init__(experiment, state)
+        self.inference_model, self.loader = inference_model, loader
+        self.last_refinement = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        step = self.state.step
+        latest = max((s for s in self.experiment.refinement_steps if s <= step), default=0)
+        if latest == self.last_refinement:
+            return
+        if step == latest:
+            score_training_clips(self.experiment, self.inference_model, step)
+        self.loader.targets = self.experiment.make_targets(refined_targets(self.experiment, step))
+        self.last_refinement = latest
+
+
+class Validation(TrainingCallback):
+    """Adds the validation MAP@3 to the logs of each epoch."""
+
+    def __init__(self, experiment: Experiment, state: TrainingState, inference_model: keras.Model) -> None:
+        super().__init__(experiment, state)
+        self.inference_model = inference_model
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        clips = self.experiment.validation
+        if clips and self.is_epoch_complete and logs is not None:
+            logs["map3"] = validation_map3(self.run, self.inference_model, clips)
+
+
+class HistoryLogger(TrainingCallback):
+    """Counts steps, adds a history row per epoch, and logs to TensorBoard and a progress bar.
+
+    It is a context manager that opens and closes the event file and the progress bar.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
         state: TrainingState,
-        scoring: keras.Model,
-        limits: StoppingCriteria,
-        save_every: int,
-        stop_flag: StopFlag,
-        after_epoch: Callable[[EpochLog], None] | None,
+        on_epoch_end: Callable[[EpochLog], None] | None = None,
     ) -> None:
-        super().__init__()
-        self.experiment, self.run, self.state = experiment, experiment.run, state
-        self.scoring = scoring  # the layers that learn, with the activation behind them
-        self.limits, self.save_every = limits, save_every
-        self.stop_flag, self.after_epoch = stop_flag, after_epoch
+        super().__init__(experiment, state)
+        self.epoch_hook = on_epoch_end
         self.seconds_before = state.seconds
-        self.next_epoch_end = experiment.epoch_end(len(state.history) + 1)
 
-    def __enter__(self) -> "TrainingCallback":
+    def __enter__(self) -> "HistoryLogger":
         self.events = TensorBoardWriter(self.run.path / "events", self.state.step)
         self.progress = Progress("fit", self.experiment.total_steps, "steps", done=self.state.step)
         return self
@@ -62,118 +125,135 @@ class TrainingCallback(keras.callbacks.Callback):
         self.progress.close()
         self.events.close()
 
-    @property
-    def over(self) -> str:
-        """Why training is over; "" if it is not."""
-        return self.state.stop_reason(self.experiment.total_steps, self.limits)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        state = self.state
-        loss = float((logs or {})["loss"])
-        self.model.reset_metrics()  # so that the next loss is of its own step alone
-        self._check(math.isfinite(loss), f"the loss became {loss}")
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        state, loss = self.state, float((logs or {})["loss"])
+        self.model.reset_metrics()  # the next loss is then of its own step alone
         state.step += 1
         state.loss_sum += loss
         state.n_losses += 1
         state.seconds = self.seconds_before + self.progress.elapsed
-        self._tell(loss)
-        while 0 < self.next_epoch_end <= state.step:  # several, where a batch is longer than an epoch
-            self._end_epoch()
-        stop = bool(self.stop_flag.signum or self.over)
-        if stop or state.step == self.epoch_start or state.step % self.save_every == 0:
-            self._checkpoint()
-        if stop:
-            self.model.stop_training = True
+        self._log_step(loss)
 
-    @property
-    def epoch_start(self) -> int:
-        """Step with which the epoch in progress began."""
-        return self.experiment.epoch_end(len(self.state.history))
-
-    def _tell(self, loss: float) -> None:
+    def _log_step(self, loss: float) -> None:
         step = self.state.step
         log.debug("step %d: loss %.4f", step, loss)
-        examples = (self.progress.done + 1 - self.progress.first) * self.experiment.batch_size
-        rate = examples / self.progress.elapsed
+        n_examples = (self.progress.done + 1 - self.progress.first) * self.experiment.batch_size
+        rate = n_examples / self.progress.elapsed
         self.progress.update(
             1, epoch=len(self.state.history) + 1, loss=f"{loss:.4f}", examples=f"{rate:.0f}/s"
         )
-        if step == 1 or step % SUMMARY_STEPS == 0:
-            self.events.scalar("loss", loss, step)
-            self.events.scalar("learning_rate", self._learning_rate(), step)
+        if step == 1 or step % LOG_EVERY_STEPS == 0:
+            self.events.write(step, loss=loss, learning_rate=self._learning_rate())
 
     def _learning_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
-    def _end_epoch(self) -> None:
-        """Add a row to the history; the row before it says the same if both epochs end with one step."""
-        state = self.state
-        row = self._row() if state.n_losses else state.history[-1]
-        row = cast(EpochLog, {**row, "epoch": len(state.history) + 1})
-        state.history.append(row)
-        state.loss_sum, state.n_losses = 0.0, 0
-        self.next_epoch_end = self.experiment.epoch_end(len(state.history) + 1)
-        if state.best is row:
-            save_model(self.scoring, self.run.path / "best.keras")
-        figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "val_map3") if name in row)
-        log.info("epoch %d: %s", row["epoch"], figures)
-        if self.after_epoch:
-            self.after_epoch(row)
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if not self.is_epoch_complete:
+            return
+        row = self._epoch_log(epoch + 1, {} if logs is None else logs)
+        self.state.history.append(row)
+        self.state.loss_sum, self.state.n_losses = 0.0, 0
+        values = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "map3") if name in row)
+        log.info("epoch %d: %s", row["epoch"], values)
+        if self.epoch_hook:
+            self.epoch_hook(row)
 
-    def _row(self) -> dict[str, float]:
-        """Score the network, and say how the steps since the last epoch went."""
+    def _epoch_log(self, epoch: int, logs: dict[str, Any]) -> EpochLog:
         state = self.state
-        loss, rate = state.loss_sum / state.n_losses, self._learning_rate()
-        row = {"epoch": 0, "step": state.step, "loss": loss, "learning_rate": rate}
-        if self.experiment.validation:
-            row["val_map3"] = score(self.run, self.scoring, self.experiment.validation)
-            self.events.scalar("val_map3", row["val_map3"], state.step)
+        validation = {"map3": logs["map3"]} if "map3" in logs else {}
+        self.events.write(state.step, **validation)
         state.seconds = self.seconds_before + self.progress.elapsed
-        return row | {"seconds": round(state.seconds, 2)}
+        row = {
+            "epoch": epoch,
+            "step": state.step,
+            "loss": state.loss_sum / state.n_losses,
+            "learning_rate": self._learning_rate(),
+            **validation,
+            "seconds": round(state.seconds, 2),
+        }
+        return cast(EpochLog, row)
 
-    def _checkpoint(self) -> None:
-        """Keep the network, its optimizer and the state, and let old checkpoints go."""
-        state, run = self.state, self.run
-        sound = all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in self.model.weights)
-        self._check(sound, "weights became NaN or infinite")
-        if state.seconds - max(state.permanent_checkpoints.values(), default=0) >= LASTING_SECONDS:
+
+class Stopping(TrainingCallback):
+    """Stops training on a stopping criterion or a signal, and raises if the loss is not finite."""
+
+    def __init__(
+        self, experiment: Experiment, state: TrainingState, criteria: StoppingCriteria, stop: StopFlag
+    ) -> None:
+        super().__init__(experiment, state)
+        self.criteria, self.stop = criteria, stop
+
+    @property
+    def reason(self) -> str:
+        """Why training is finished; "" if it is not."""
+        return self.state.stop_reason(self.experiment.total_steps, self.criteria)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        loss = float((logs or {})["loss"])
+        self.require(math.isfinite(loss), f"the loss is {loss}")
+        self._stop_if_needed()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._stop_if_needed()
+
+    def _stop_if_needed(self) -> None:
+        if self.stop.signum or self.reason:
+            self.model.stop_training = True
+
+
+class Checkpointing(TrainingCallback):
+    """Saves model, optimizer, state and history every `save_every` steps, at epoch ends and at a stop."""
+
+    def __init__(
+        self, experiment: Experiment, state: TrainingState, inference_model: keras.Model, save_every: int
+    ) -> None:
+        super().__init__(experiment, state)
+        self.inference_model, self.save_every = inference_model, save_every
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        is_due = self.model.stop_training or self.state.step % self.save_every == 0
+        if is_due and not self.is_epoch_complete:  # `on_epoch_end` saves a complete epoch
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self.is_epoch_complete:
+            if self.state.best is self.state.history[-1]:
+                save_model(self.inference_model, self.run.path / "best.keras")
+            self._save()
+
+    def _save(self) -> None:
+        model, state, run = self.model, self.state, self.run
+        is_finite = all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights)
+        self.require(is_finite, "a weight is NaN or infinite")
+        if state.seconds - max(state.permanent_checkpoints.values(), default=0) >= PERMANENT_EVERY_SECONDS:
             state.permanent_checkpoints[state.step] = state.seconds
-        state.rng_states = [keras.ops.convert_to_numpy(seed).tolist() for seed in random_states(self.model)]
+        state.rng_states = [keras.ops.convert_to_numpy(seed).tolist() for seed in random_states(model)]
         (run.path / "checkpoints").mkdir(exist_ok=True)
         with atomic_directory(run.checkpoint_dir(state.step)) as folder:
-            self.model.save(folder / "model.keras")
+            model.save(folder / "model.keras")
             state.save(folder)
         if state.history:
             write_table(run.path / "history.csv", pd.DataFrame(state.history))
-        self.events.flush()
-        passing = [step for step in run.checkpoints if step not in state.permanent_checkpoints]
-        for step in passing[:-CHECKPOINTS_KEPT]:
-            _remove(run.checkpoint_dir(step))
-
-    def _check(self, sound: bool, what: str) -> None:
-        if sound:
-            return
-        kept = self.run.checkpoints
-        raise Dcase2018Error(
-            f"{what} at step {self.state.step + 1}; the state after step {kept[-1] if kept else 0} is kept."
-            " Begin anew with a smaller rate: --hparams lr=... --force"
-        )
+        prunable = [step for step in run.checkpoints if step not in state.permanent_checkpoints]
+        for step in prunable[:-MAX_CHECKPOINTS]:
+            _delete_checkpoint(run.checkpoint_dir(step))
 
 
 def random_states(model: keras.Model) -> list[keras.Variable]:
-    """Find the states of a network's random layers."""
-    others = {id(variable) for variable in (*model.weights, *model.metrics_variables)}
-    return [variable for variable in model.variables if id(variable) not in others]
+    """Return the state variables of a model's random layers."""
+    saved = {id(variable) for variable in (*model.weights, *model.metrics_variables)}
+    return [variable for variable in model.variables if id(variable) not in saved]
 
 
-def score(run: Run, model: keras.Model, clips: LabeledDataset) -> float:
-    """MAP@3 of a network on labelled clips."""
+def validation_map3(run: Run, model: keras.Model, clips: LabeledDataset) -> float:
+    """Compute the MAP@3 of a model on labelled clips."""
     scores = StorePredictor(run, model, clips.store).scores(clips.rows)
     return float(average_precision(scores, clips.y_true).mean())
 
 
-def _remove(checkpoint: Path) -> None:
-    """Remove a checkpoint so that a half-removed one is never taken for a whole one."""
-    gone = checkpoint.with_name(f".partial-{checkpoint.name}")
-    checkpoint.rename(gone)
-    shutil.rmtree(gone)
+def _delete_checkpoint(path: Path) -> None:
+    """Delete a checkpoint; the rename keeps a partly deleted one from being read."""
+    hidden = temporary_path(path)
+    path.rename(hidden)
+    shutil.rmtree(hidden)

@@ -1,8 +1,7 @@
-"""Cross-validation: a run a fold, and every clip scored by the network that has not learned it."""
+"""Cross-validation: one run per fold, and out-of-fold scores of every clip."""
 
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,14 +19,14 @@ from dcase2018.runs.run import OUT_OF_FOLD_CSV, clear_run
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.parallel import InlineExecutor, run_tasks
+from dcase2018.utils.parallel import INLINE, Submit, run_tasks
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fold:
-    """The training of one fold's network, and all clips that it does not learn from."""
+    """The experiment of one fold, and all clips that it does not train on."""
 
     experiment: Experiment
     held_out: LabeledDataset
@@ -35,22 +34,26 @@ class Fold:
 
 def plan_folds(
     path: Path,
-    number: np.ndarray,
+    fold_of_clip: np.ndarray,
     preset: Preset,
     store: Store,
     labels: pd.DataFrame,
     classes: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Fold]:
-    """Plan a run for each fold, which learns the clips of all others.
+    """Create an experiment per fold, which trains on the clips of all other folds.
 
-    A fold's network is scored on the way by the fold's verified clips, if there are any. Its run is
-    `path`/fold-N, N from 1.
+    The verified clips of a fold, if any, are its validation clips. The run folders are `path`/fold-N, with N
+    from 1.
 
     Parameters
     ----------
-    number
-        Fold of each clip, from 0 (see `dcase2018.corpus.folds` and `folds_from_column`), int, (clips,).
+    path
+        Folder of the run folders.
+    fold_of_clip
+        Fold of each clip, from 0, int, (clips,); see `stratified_folds` and `folds_from_column`.
+    preset, store, labels, classes, seed
+        See `Experiment.create`.
 
     Raises
     ------
@@ -58,95 +61,92 @@ def plan_folds(
         If a clip is not in the store.
     """
     classes = list(classes or class_names(labels))
-    planned = []
-    for fold in range(max(number) + 1):
-        held_out, learned = labels[number == fold], labels[number != fold]
-        checked = held_out[verified_mask(held_out)]
+    folds = []
+    for index in range(max(fold_of_clip) + 1):
+        held_out, training = labels[fold_of_clip == index], labels[fold_of_clip != index]
+        verified = held_out[verified_mask(held_out)]
         experiment = Experiment.create(
-            path / f"fold-{fold + 1}",
-            preset, store, learned, checked if len(checked) else None, classes, seed,
+            path / f"fold-{index + 1}",
+            preset, store, training, verified if len(verified) else None, classes, seed,
         )  # fmt: skip
-        planned.append(Fold(experiment, LabeledDataset.from_labels(store, held_out, classes)))
-    return planned
+        folds.append(Fold(experiment, LabeledDataset.from_labels(store, held_out, classes)))
+    return folds
 
 
-def remove_stale_folds(path: Path, planned: Sequence[Fold], force: bool) -> None:
-    """Remove what a folder has of other folds, which would join the ensemble.
+def remove_stale_folds(path: Path, folds: Sequence[Fold], overwrite: bool) -> None:
+    """Remove runs of other folds from a folder, which would otherwise become part of the ensemble.
 
     Raises
     ------
     InputError
-        If it has something of others, and not `force`.
+        If there are runs of other folds, unless `overwrite`.
     """
-    own = [fold.experiment.run.path for fold in planned]
-    others = [file.parent for file in path.glob("fold-*/run.json") if file.parent not in own]
-    if others and not force:
+    paths = [fold.experiment.run.path for fold in folds]
+    stale = [file.parent for file in path.glob("fold-*/run.json") if file.parent not in paths]
+    if stale and not overwrite:
         raise InputError(
-            f"{others[0]} is none of these {len(own)} folds, and would join their ensemble;"
-            " name another folder, or replace it with --force"
+            f"{stale[0]} is not one of these {len(folds)} folds and would be part of their ensemble;"
+            " name another folder, or replace it with --overwrite"
         )
-    for other in others:
-        clear_run(other)
-        (other / "run.json").unlink()
-        if not any(other.iterdir()):
-            other.rmdir()
-    begun = [fold.experiment.run.matches_existing(force) for fold in planned]
-    if not all(begun):
+    for folder in stale:
+        clear_run(folder)
+        (folder / "run.json").unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    matches = [fold.experiment.run.matches_existing(overwrite) for fold in folds]  # each may raise
+    if not all(matches):
         (path / OUT_OF_FOLD_CSV).unlink(missing_ok=True)
 
 
 def fit_folds(
-    chosen: Iterable[Fold],
-    limits: StoppingCriteria,
+    folds: Iterable[Fold],
+    criteria: StoppingCriteria,
     save_every: int,
-    force: bool,
-    workers: int,
-    executors: Sequence[Executor] = (InlineExecutor(),),
+    overwrite: bool,
+    jobs: int,
+    workers: Sequence[Submit] = INLINE,
 ) -> None:
-    """Train the networks of some folds, as many at a time as there are places.
-
-    The networks do not depend on the places. See `dcase2018.training.fit.fit` for the rest.
-    """
-    tasks = (partial(_train, fold.experiment, limits, save_every, force, workers) for fold in chosen)
-    for path, over in run_tasks(tasks, executors):
-        log.info("%s: %s", path, over)
+    """Train the models of folds, one at a time per worker; see `dcase2018.training.fit.fit`."""
+    tasks = (partial(_train_fold, fold.experiment, criteria, save_every, overwrite, jobs) for fold in folds)
+    for path, reason in run_tasks(tasks, workers):
+        log.info("%s: %s", path, reason)
 
 
-def _train(
-    experiment: Experiment, limits: StoppingCriteria, save_every: int, force: bool, workers: int
+def _train_fold(
+    experiment: Experiment, criteria: StoppingCriteria, save_every: int, overwrite: bool, jobs: int
 ) -> tuple[Path, str]:
-    from dcase2018.training.fit import fit  # Keras is loaded where a network learns, and nowhere else
+    from dcase2018.training.fit import fit  # imports Keras, only in the process that trains
 
-    return experiment.run.path, fit(experiment, limits, save_every, force, workers=workers)
+    return experiment.run.path, fit(experiment, criteria, save_every, overwrite, jobs=jobs)
 
 
-def save_out_of_fold(path: Path, planned: Sequence[Fold], executors: Sequence[Executor]) -> float | None:
-    """Keep the scores of `out_of_fold` in the folder of folds, and tell that of `verified_map3`."""
-    table = out_of_fold(planned, executors)
+def save_out_of_fold(path: Path, folds: Sequence[Fold], workers: Sequence[Submit]) -> float | None:
+    """Write out-of-fold scores to a file in the folder of folds, and return their `verified_map3`."""
+    table = out_of_fold(folds, workers)
     write_table(path / OUT_OF_FOLD_CSV, table)
     return verified_map3(table)
 
 
-def out_of_fold(chosen: Sequence[Fold], executors: Sequence[Executor] = (InlineExecutor(),)) -> pd.DataFrame:
-    """Score every clip by the network of its fold.
+def out_of_fold(folds: Sequence[Fold], workers: Sequence[Submit] = INLINE) -> pd.DataFrame:
+    """Score every clip with the model of its fold.
 
     Returns
     -------
     DataFrame
-        A row a clip, sorted by `fname`: its columns are `fname`, `labels` (parted by commas), `verified`,
-        and a class each.
+        One row per clip, sorted by `fname`, with columns `fname`, `labels` (separated by commas),
+        `verified` and one per class.
     """
-    parts = run_tasks((partial(_score, fold) for fold in chosen), executors)
-    return pd.concat(parts, ignore_index=True).sort_values("fname", ignore_index=True)
+    tables = run_tasks((partial(_score_fold, fold) for fold in folds), workers)
+    return pd.concat(tables, ignore_index=True).sort_values("fname", ignore_index=True)
 
 
-def _score(fold: Fold) -> pd.DataFrame:
+def _score_fold(fold: Fold) -> pd.DataFrame:
     run, clips = fold.experiment.run, fold.held_out
     return StorePredictor(run, run.load_for_inference(), clips.store).table(clips)
 
 
 def verified_map3(table: pd.DataFrame) -> float | None:
-    """MAP@3 of the verified clips in a table of `out_of_fold`; None without any."""
+    """Compute the MAP@3 of the verified clips of out-of-fold scores; None without verified clips."""
     rows = table[table["verified"]]
     if not len(rows):
         return None

@@ -1,4 +1,4 @@
-"""A training that is planned: everything but the network, checked before Keras is loaded."""
+"""Experiments: what to train on which clips, validated before Keras is imported."""
 
 import hashlib
 import logging
@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """A network whose layers a training begins with.
+    """Pretrained weights that training starts from.
 
     Attributes
     ----------
     path
-        A `.keras` file, or the `.h5` of weights that the authors of YAMNet publish.
+        A `.keras` file, or the published YAMNet weights (`.h5`).
     feature_config
-        Of the features that it has learned from.
+        Feature config that the weights were trained with.
     classes
-        Those that it tells apart; none, where they have no names here.
+        Class names of the outputs; empty if they are unknown.
     """
 
     path: Path
@@ -47,30 +47,37 @@ class InitialWeights:
 
     @classmethod
     def find(cls, path: Path, checkpoint: int | str | None = None) -> "InitialWeights":
-        """Look up a network of a run, as `Run.model_file` does, or take a file as YAMNet's weights.
+        """Look up the model file of a run (see `Run.model_file`), or accept a file of YAMNet weights.
 
         Raises
         ------
         InputError
-            If it is neither, or the run has no such network.
+            If the path is neither, or the run has no such checkpoint.
         """
         if path.is_dir():
             run = Run.load(path)
             return cls(run.model_file(checkpoint), run.feature_config, run.classes)
         if path.suffix != ".h5" or checkpoint is not None:
-            raise InputError(f"--pretrained {path} is neither a run's folder nor YAMNet's weights (.h5)")
+            raise InputError(f"--pretrained {path} is neither a run folder nor YAMNet weights (.h5)")
         return cls(path, FEATURE_CONFIGS["yamnet"], ())
 
     def digest(self) -> str:
-        """Digest of the file: the same for the same network."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run, the clips to learn from, others to score after each epoch, and a network to begin with.
+    """A run with its training clips, validation clips and initial weights.
 
-    It is made by `plan`, and its network learns by `dcase2018.fit`.
+    `Experiment.create` validates the parts, and `dcase2018.fit` trains the model.
+
+    Examples
+    --------
+    >>> import dcase2018 as dc
+    >>> store, labels = dc.Store("train.h5"), dc.read_labels("train.csv")  # doctest: +SKIP
+    >>> experiment = dc.Experiment.create("runs/first", dc.PRESETS["quick"], store, labels)  # doctest: +SKIP
+    >>> dc.fit(experiment)  # doctest: +SKIP
+    'all 20 epochs are done'
     """
 
     run: Run
@@ -90,31 +97,37 @@ class Experiment:
         seed: int = 0,
         initial: InitialWeights | None = None,
     ) -> "Experiment":
-        """Plan a run.
+        """Validate the parts of an experiment and join labels and features.
 
         Parameters
         ----------
         path
-            Folder of the run.
+            Folder of the run. It is not created yet.
+        preset
+            Architecture, hyperparameters and number of epochs.
+        store
+            Features of all clips.
         labels, validation
-            Clips of the store to learn from, and others to score after each epoch (see `read_labels`).
+            Labels of the training clips and of the validation clips (see `read_labels`).
         classes
-            Order of the classes; those of `labels`, ascending, if None.
+            Class names in order of the outputs. If None, the sorted classes of `labels`.
+        seed
+            Seed of the weights, the order of examples and the augmentation.
         initial
-            Layers to begin with, where they fit; random weights, if None.
+            Pretrained weights for the layers that fit. If None, all weights are random.
 
         Raises
         ------
         InputError
-            If a clip is not in the store or in both label files, none has frames, all are of one class, or
-            network or hyperparameters do not go with the rest.
+            If a clip is not in the store or is in both label files, no clip has frames, all clips are of one
+            class, or architecture or hyperparameters do not fit the data.
         """
         classes = list(classes or class_names(labels))
         training = LabeledDataset.from_labels(store, labels, classes).drop_empty()
-        _check(preset, training, initial)
+        _check_preset(preset, training, initial)
         held_out = None if validation is None else LabeledDataset.from_labels(store, validation, classes)
         if held_out:
-            _check_apart(training, held_out)
+            _check_disjoint(training, held_out)
         run = Run(
             path=Path(path),
             model=preset.model,
@@ -133,165 +146,162 @@ class Experiment:
 
     @cached_property
     def examples(self) -> AllWindows | RandomCrops:
-        """The examples to learn from."""
-        hparams, clips = self.run.hparams, self.training
-        window = hparams.example_frames(self.run.feature_config)
+        """Training examples."""
+        hparams, clips, feature_config = self.run.hparams, self.training, self.run.feature_config
+        window = hparams.example_frames(feature_config)
         if hparams.example_sampling == "random_crop":
             return RandomCrops(clips.store, clips.rows, window, hparams.pad_mode)
         return AllWindows(
-            clips.store, clips.rows, window, hparams.hop_frames(self.run.feature_config), hparams.pad_mode
+            clips.store, clips.rows, window, hparams.hop_frames(feature_config), hparams.pad_mode
         )
 
     @cached_property
-    def epochs(self) -> EpochSampler:
-        """Which examples each epoch has: all, and in the last ones those of verified clips, if so asked."""
-        hparams, clips = self.run.hparams, self.training
+    def sampler(self) -> EpochSampler:
+        """Order of the examples, with a final fine-tuning phase on verified clips if configured."""
+        hparams, clip_index = self.run.hparams, self.examples.clip_index
+        balanced = hparams.class_balance == "sampler"
         return EpochSampler(
             self.run.epochs,
             len(self.examples),
+            hparams.batch_size,
             self.run.seed,
-            final_examples=np.flatnonzero(clips.verified[self.examples.clip_index]),
+            final_examples=np.flatnonzero(self.training.verified[clip_index]),
             n_final_epochs=round(hparams.verified_finetune_fraction * self.run.epochs),
-            sampling_weights=self._rarity[self.examples.clip_index]
-            if hparams.class_balance == "sampler"
-            else None,
+            sampling_weights=self._inverse_class_frequency[clip_index] if balanced else None,
         )
 
     @property
-    def _rarity(self) -> np.ndarray:
-        """One over the number of clips of each clip's class (or the mean of that), on average 1: (clips,)."""
+    def _inverse_class_frequency(self) -> np.ndarray:
+        """Mean inverse frequency of each clip's classes, scaled to a mean of 1: float64, (clips,)."""
         y_true = self.training.y_true
-        rarity = (y_true / np.maximum(y_true.sum(axis=0), 1)).sum(axis=1) / y_true.sum(axis=1)
-        return rarity / rarity.mean()
+        inverse = (y_true / np.maximum(y_true.sum(axis=0), 1)).sum(axis=1) / y_true.sum(axis=1)
+        return inverse / inverse.mean()
 
-    def targets(self, y_true: np.ndarray) -> np.ndarray:
-        """What the network shall say of clips of which this is held to be true: float32 (clips, classes).
+    def make_targets(self, y_true: np.ndarray) -> np.ndarray:
+        """Convert labels or soft targets, (clips, classes), to targets of the loss, float32 (clips, values).
 
-        Where losses are masked, one more column tells the unverified clips by 1.
+        With loss masking, a last column is 1 for unverified clips.
         """
         if self.run.hparams.loss_mask_std:
             y_true = np.column_stack([y_true, ~self.training.verified])
         return y_true.astype(np.float32)
 
     @property
-    def weights(self) -> np.ndarray:
-        """What each clip counts for in the loss, float32 (clips,): what the label file tells, if it does."""
+    def sample_weights(self) -> np.ndarray:
+        """Weight of each clip in the loss, float32, (clips,); from the label file if it has weights."""
         hparams, weights = self.run.hparams, self.training.weights
         if weights is None:
             weights = np.where(self.training.verified, 1.0, hparams.unverified_weight)
         if hparams.class_balance == "loss_weight":
-            weights = weights * self._rarity
+            weights = weights * self._inverse_class_frequency
         return weights.astype(np.float32)
 
     @property
     def batch_size(self) -> int:
-        """Examples a step: those of the hyperparameters, or an epoch's if there are fewer."""
-        return min(self.run.hparams.batch_size, int(self.epochs.lengths.max()))
+        """Examples per step."""
+        return self.sampler.batch_size
 
     @property
-    def epoch_steps(self) -> float:
-        """Steps in which every example is seen once; a batch may end one epoch and begin the next."""
-        return len(self.examples) / self.batch_size
+    def steps_per_epoch(self) -> int:
+        """Steps of the first epoch; epochs of the final phase are shorter."""
+        return int(self.sampler.n_batches[0])
 
     @property
     def refinement_steps(self) -> list[int]:
-        """Steps after which labels are weighed against what the network hears, ascending."""
-        run, every = self.run, self.run.hparams.label_refinement_every
-        if not every or run.hparams.classifier != "softmax" or self.training.verified.all():
+        """Steps after which labels are refined, ascending; each ends an epoch."""
+        every = self.run.hparams.label_refinement_every
+        if not every or self.run.hparams.classifier != "softmax" or self.training.verified.all():
             return []
-        ends = {self.epoch_end(epoch) for epoch in range(every, self.epochs.final_phase_start, every)}
-        return sorted(ends - {0, self.total_steps})
+        return [self.epoch_end(epoch) for epoch in range(every, self.sampler.final_phase_start, every)]
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole training."""
+        """Steps of all epochs."""
         return self.epoch_end(self.run.epochs)
 
-    def epoch_end(self, epoch: int) -> int:
-        """Step after which so many epochs are complete, but for what does not fill a batch."""
-        ends = self.epochs.ends
-        return int(ends[epoch - 1]) // self.batch_size if 0 < epoch <= len(ends) else 0
+    def epoch_end(self, n_epochs: int) -> int:
+        """Return the step at the end of the first `n_epochs` epochs."""
+        return int(self.sampler.epoch_ends[n_epochs - 1]) if n_epochs else 0
 
-    def stop_reason(self, limits: StoppingCriteria, force: bool = False) -> str:
-        """Say why nothing is left to do; "" if something is.
+    def stop_reason(self, criteria: StoppingCriteria, overwrite: bool = False) -> str:
+        """Return why the run in the folder is finished; "" if it has to be trained.
 
         Raises
         ------
         InputError
-            If the folder holds something else, or this run and its checkpoints are gone, unless `force`.
+            If the folder holds something else, or this run cannot resume because its checkpoints were
+            deleted, unless `overwrite`.
         """
         run = self.run
-        if not run.matches_existing(force):
+        if not run.matches_existing(overwrite):
             return ""
-        reason = run.state().stop_reason(self.total_steps, limits) if run.is_finished else ""
-        if not reason and run.has_no_checkpoints and not force:
+        reason = run.state().stop_reason(self.total_steps, criteria) if run.is_finished else ""
+        if not reason and run.has_no_checkpoints and not overwrite:
             raise InputError(
-                f"{run.path} was finished, and cannot go on since its checkpoints are gone;"
-                " name another folder, or begin anew with --force"
+                f"{run.path} cannot resume because its checkpoints were deleted;"
+                " name another folder, or train again with --overwrite"
             )
         return reason
 
 
-def _check(preset: Preset, training: LabeledDataset, initial: InitialWeights | None) -> None:
-    """Refuse what does not go together; warn of what has no effect or learned from other features."""
+def _check_preset(preset: Preset, training: LabeledDataset, initial: InitialWeights | None) -> None:
+    """Raise if preset, features and initial weights do not fit; warn of settings without effect."""
     hparams, feature_config = preset.hparams, training.store.feature_config
-    wanted = REQUIRED_FEATURE.get(preset.model, feature_config.feature)
-    if feature_config.feature != wanted:
+    required = REQUIRED_FEATURE.get(preset.model, feature_config.feature)
+    if feature_config.feature != required:
         raise InputError(
-            f"--model {preset.model} learns from {wanted}, and {training.store.path} holds {feature_config.feature};"
-            " extract with another --features, or give another --model"
+            f"--model {preset.model} requires {required} features, and {training.store.path} holds"
+            f" {feature_config.feature}; extract with another --features, or use another --model"
         )
-    _tell_idle(hparams, training)
+    _warn_unused_hparams(hparams, training)
     _check_clips(hparams, training)
     if hparams.freeze != "none" and not initial:
-        raise InputError(f"freeze={hparams.freeze} keeps layers as they are; say whose: --pretrained RUN")
-    strange = diff(feature_config, initial.feature_config) if initial else []
-    if strange:
-        log.warning("--pretrained has learned from other features; here %s", "; ".join(strange))
+        raise InputError(f"freeze={hparams.freeze} requires pretrained weights; add --pretrained RUN")
+    config_diff = diff(feature_config, initial.feature_config) if initial else []
+    if config_diff:
+        log.warning("--pretrained was trained with other features; here %s", "; ".join(config_diff))
 
 
-def _tell_idle(hparams: HParams, training: LabeledDataset) -> None:
-    """Tell of hyperparameters that have no effect."""
+def _warn_unused_hparams(hparams: HParams, training: LabeledDataset) -> None:
+    """Log hyperparameters without effect."""
     if hparams.warmup_epochs and hparams.lr_schedule == "constant":
-        log.warning("warmup_epochs has no effect: schedule is constant, not cosine")
+        log.warning("warmup_epochs has no effect with lr_schedule=constant")
     if training.weights is not None and hparams.unverified_weight < 1:
         log.info("unverified_weight has no effect: the label file has a weight for each clip")
     if hparams.label_refinement_every and hparams.classifier != "softmax":
-        log.info(
-            "label_refinement_every has no effect: with classifier=logistic a clip may have several labels"
-        )
-    if training.store.feature_config.feature == "waveform" and (
-        hparams.freq_shift or hparams.filter_augment_db
-    ):
+        log.info("label_refinement_every has no effect: it requires classifier=softmax")
+    is_waveform = training.store.feature_config.feature == "waveform"
+    if is_waveform and (hparams.freq_shift or hparams.filter_augment_db):
         log.info("freq_shift and filter_augment_db have no effect: the store holds no mel bands")
 
 
 def _check_clips(hparams: HParams, training: LabeledDataset) -> None:
-    """Refuse clips from which nothing can be learned with these hyperparameters."""
-    told = np.flatnonzero(training.y_true.any(axis=0))
-    if len(told) < 2:
-        only = training.classes[told[0]]
-        raise InputError(f"all clips are of one class, {only!r}; a tagger needs two or more")
+    """Raise if a model cannot be trained on these clips with these hyperparameters."""
+    present_classes = np.flatnonzero(training.y_true.any(axis=0))
+    if len(present_classes) < 2:
+        only = training.classes[present_classes[0]]
+        raise InputError(f"all clips are of one class, {only!r}; training requires at least two")
     if training.weights is None and not hparams.unverified_weight and not training.verified.any():
-        raise InputError("unverified_weight=0 leaves no clip to learn from: none is verified")
+        raise InputError("unverified_weight=0 leaves no training clip: no clip is verified")
     if training.weights is not None and not training.weights.any():
-        raise InputError("the label file leaves no clip to learn from: every weight is 0")
+        raise InputError("the label file leaves no training clip: every weight is 0")
     if hparams.verified_finetune_fraction and not training.verified.any():
         raise InputError(
-            "verified_finetune_fraction needs a label file that names verified clips (manually_verified);"
-            " learn without: --hparams verified_finetune_fraction=0"
+            "verified_finetune_fraction requires verified clips (column manually_verified);"
+            " turn it off with --hparams verified_finetune_fraction=0"
         )
     if hparams.classifier == "softmax" and (training.y_true.sum(axis=1) > 1).any():
         raise InputError(
-            "classifier=softmax tells one label a clip, and some have several; --hparams classifier=logistic"
+            "classifier=softmax allows one label per clip, and some clips have several;"
+            " use --hparams classifier=logistic"
         )
 
 
-def _check_apart(training: LabeledDataset, validation: LabeledDataset) -> None:
-    """Refuse clips that are learned and scored: the score would tell nothing."""
-    both = [repr(training.store.fnames[row]) for row in np.intersect1d(training.rows, validation.rows)]
-    if both:
+def _check_disjoint(training: LabeledDataset, validation: LabeledDataset) -> None:
+    """Raise if a clip is used for both training and validation."""
+    shared = [repr(training.store.fnames[row]) for row in np.intersect1d(training.rows, validation.rows)]
+    if shared:
         raise InputError(
-            f"clips stand in both the training and the validation file: {shorten_list(both)};"
-            " learn from others (dcase2018 split parts a file)"
+            f"clips are in both the training and the validation file: {shorten_list(shared)};"
+            " split a label file with dcase2018 split"
         )

@@ -1,8 +1,8 @@
-"""Training: a network learns from the examples of labelled clips, and a run folder keeps it.
+"""Training of one run with Keras.
 
-A training that was stopped, in order or by force, goes on from its last checkpoint to the very weights
-that it would have reached undisturbed: a batch is a function of its number, a checkpoint's network has its
-optimizer, and all else that changes on the way (random layers, what is counted) is in its `State`.
+Training that was interrupted or killed resumes from the last checkpoint and reaches bit-identical weights.
+Batches are a function of (seed, epoch, index). A checkpoint holds model and optimizer, and `TrainingState`
+holds all other state, such as that of random layers.
 """
 
 import dataclasses
@@ -35,9 +35,15 @@ from dcase2018.models.losses import compile_model
 from dcase2018.runs.model_io import load_model, save_model
 from dcase2018.runs.run import Run
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria, TrainingState
-from dcase2018.training.callbacks import TrainingCallback, random_states
+from dcase2018.training.callbacks import (
+    Checkpointing,
+    HistoryLogger,
+    LabelRefinement,
+    Stopping,
+    Validation,
+    random_states,
+)
 from dcase2018.training.experiment import Experiment, InitialWeights
-from dcase2018.training.label_refinement import refined_targets
 from dcase2018.utils.atomic import atomic_path
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.signals import Interrupted, catch_stop_signals
@@ -47,167 +53,216 @@ log = logging.getLogger(__name__)
 
 def fit(
     experiment: Experiment,
-    limits: StoppingCriteria | None = None,
+    criteria: StoppingCriteria | None = None,
     save_every: int = 250,
-    force: bool = False,
-    after_epoch: Callable[[EpochLog], None] | None = None,
-    workers: int = 1,
+    overwrite: bool = False,
+    on_epoch_end: Callable[[EpochLog], None] | None = None,
+    jobs: int = 1,
 ) -> str:
-    """Train the network of an experiment and write its run; go on where an earlier call stopped.
-
-    A run that is over is left as it is.
+    """Train the model of an experiment, or resume training; a finished run is not retrained.
 
     Parameters
     ----------
     experiment
         See `Experiment.create`.
-    limits
-        What ends the training before its last epoch.
-    checkpoint_steps
-        Steps from one checkpoint to the next; each epoch ends with one too.
-    force
-        Remove another run that the folder holds.
-    after_epoch
-        Is given each epoch's row of the history; what it raises ends the training.
-    workers
-        Threads that prepare batches side by side; what they prepare does not depend on their number.
+    criteria
+        Criteria that stop training before the last epoch.
+    save_every
+        Steps between checkpoints. Each epoch ends with a checkpoint as well.
+    overwrite
+        Remove another run in the folder.
+    on_epoch_end
+        Called with the history row of each epoch. An exception that it raises ends training.
+    jobs
+        Threads that prepare batches. The result does not depend on it.
 
     Returns
     -------
     str
-        Why training is over.
+        Why training is finished, such as "all 5 epochs are done".
 
     Raises
     ------
     InputError
-        If the folder holds another run or something that is no run, or a finished one that cannot go on.
+        If the folder holds something else, or a run that cannot resume.
     Dcase2018Error
-        If the loss becomes NaN or infinite, or another process is training this run; the checkpoints
-        are kept.
+        If the loss is not finite, or another process trains this run.
     Interrupted
-        If a signal came; the step was finished and the state is kept.
+        If a signal stopped training after a step and its checkpoint.
+
+    Examples
+    --------
+    >>> import dcase2018 as dc
+    >>> store, labels = dc.Store("train.h5"), dc.read_labels("train.csv")  # doctest: +SKIP
+    >>> experiment = dc.Experiment.create("runs/first", dc.PRESETS["quick"], store, labels)  # doctest: +SKIP
+    >>> dc.fit(experiment, dc.StoppingCriteria(max_minutes=10))  # doctest: +SKIP
+    'all 20 epochs are done'
     """
-    limits = limits or StoppingCriteria()
-    run = experiment.run
-    over = experiment.stop_reason(limits, force)
-    if over:
-        return over
-    with run.lock(force), catch_stop_signals() as stop_flag:
-        state = run.state()
-        model = _model(experiment, state)
-        scoring = with_activation(model, run.hparams.classifier)
-        trainer = TrainingCallback(experiment, state, scoring, limits, save_every, stop_flag, after_epoch)
-        if not trainer.over:
-            _learn(experiment, model, trainer, workers)
-        if not trainer.over:
-            message = f"stopped after step {state.step}; run the same command again to go on"
-            raise Interrupted(stop_flag.signum, message)
-        _publish(experiment, scoring, limits)
-    return trainer.over
+    criteria = criteria or StoppingCriteria()
+    reason = experiment.stop_reason(criteria, overwrite)
+    if reason:
+        return reason
+    with experiment.run.lock(overwrite), catch_stop_signals() as stop:
+        state = experiment.run.state()
+        model = _build_or_restore(experiment, state)
+        inference_model = with_activation(model, experiment.run.hparams.classifier)
+        stopping = Stopping(experiment, state, criteria, stop)
+        if not stopping.reason:
+            _train(experiment, model, inference_model, stopping, save_every, on_epoch_end, jobs)
+        if not stopping.reason:
+            raise Interrupted(
+                stop.signum, f"stopped after step {state.step}; run the same command again to resume"
+            )
+        _save_final(experiment, inference_model, criteria)
+    return stopping.reason
 
 
-def _model(experiment: Experiment, state: TrainingState) -> keras.Model:
-    """Build the network that learns, or load it as the last checkpoint has it."""
+def _build_or_restore(experiment: Experiment, state: TrainingState) -> keras.Model:
+    """Build the model, or load it from the last checkpoint."""
     run = experiment.run
-    share_work_among_devices()
+    enable_data_parallel()
     keras.utils.set_random_seed(run.seed)
     if state.step:
-        log.info("%s: going on after step %d", run.path, state.step)
+        log.info("%s: resuming after step %d", run.path, state.step)
         model = run.load_checkpoint(run.checkpoint_dir(state.step) / "model.keras", compiled=True)
         for variable, seed in zip(random_states(model), state.rng_states, strict=True):
             variable.assign(np.array(seed, np.uint32))
         return model
-    made = run.provenance | {"backend": keras.backend.backend()}
-    dataclasses.replace(run, provenance=made).save()
-    statistics = experiment.training.feature_stats() if run.hparams.normalization == "per_band" else None
-    model = build(run.model, run.example_shape, len(run.classes), run.hparams, statistics)
+    provenance = run.provenance | {"backend": keras.backend.backend()}
+    dataclasses.replace(run, provenance=provenance).save()
+    stats = experiment.training.feature_stats() if run.hparams.normalization == "per_band" else None
+    model = build(run.model, run.example_shape, len(run.classes), run.hparams, stats)
     if experiment.initial:
-        _begin_with(model, run, experiment.initial)
+        _init_weights(model, run, experiment.initial)
     if run.hparams.freeze == "backbone":
         for layer in model.layers[:-1]:
             layer.trainable = False
-    compile_model(model, run.hparams, experiment.epoch_steps, experiment.total_steps)
+    compile_model(model, run.hparams, experiment.steps_per_epoch, experiment.total_steps)
     return model
 
 
-def _begin_with(model: keras.Model, run: Run, initial: InitialWeights) -> None:
+def _init_weights(model: keras.Model, run: Run, initial: InitialWeights) -> None:
     path = initial.path
     source = load_yamnet(path) if path.suffix == ".h5" else load_model(path, compiled=False)
-    taken = transfer_weights(model, source, classifier=list(run.classes) == list(initial.classes))
-    if not taken:
-        raise InputError(f"{path} has no layer that fits the network; give the --model that it is of")
-    log.info("%d layers begin as those of %s: %s", len(taken), path, ", ".join(taken))
+    layers = transfer_weights(model, source, classifier=list(run.classes) == list(initial.classes))
+    if not layers:
+        raise InputError(f"{path} has no layer that fits --model {run.model}; use the --model of that file")
+    log.info("%d layers initialized from %s: %s", len(layers), path, ", ".join(layers))
 
 
-def share_work_among_devices() -> None:
-    """Part each batch among the accelerators, if there are several and the backend knows how."""
+def enable_data_parallel() -> None:
+    """Divide each batch among several devices, if the backend supports it."""
     if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
-def _learn(experiment: Experiment, model: keras.Model, trainer: TrainingCallback, workers: int) -> None:
-    """Take the steps that are left: a call of Keras' `fit` from doubt to doubt; `Trainer` marks epochs."""
+def _train(
+    experiment: Experiment,
+    model: keras.Model,
+    inference_model: keras.Model,
+    stopping: Stopping,
+    save_every: int,
+    on_epoch_end: Callable[[EpochLog], None] | None,
+    jobs: int,
+) -> None:
+    """Train until a stop; Keras needs one `fit` call for each series of epochs of one length."""
+    _log_size(experiment, model)
+    state, loader = stopping.state, _make_loader(experiment, jobs)
+
+    def select_epoch(epoch: int, logs: object = None) -> None:
+        loader.set_epoch(epoch, state.step - experiment.epoch_end(epoch))
+
+    with HistoryLogger(experiment, state, on_epoch_end) as logger:
+        callbacks = [
+            keras.callbacks.LambdaCallback(on_epoch_begin=select_epoch),
+            LabelRefinement(experiment, state, inference_model, loader),
+            Validation(experiment, state, inference_model),
+            logger,
+            stopping,
+            Checkpointing(experiment, state, inference_model, save_every),
+        ]
+        while not (stopping.reason or stopping.stop.signum):
+            epoch = len(state.history)
+            select_epoch(epoch)
+            model.fit(
+                loader,
+                initial_epoch=epoch,
+                epochs=_last_of_same_length(experiment, state),
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
+
+
+def _last_of_same_length(experiment: Experiment, state: TrainingState) -> int:
+    """Return the end of the series of epochs with equally many steps left.
+
+    The series is the rest of an interrupted epoch, the epochs before the final phase, or those of it.
+    """
+    epoch, start = len(state.history), experiment.sampler.final_phase_start
+    if state.step > experiment.epoch_end(epoch):
+        return epoch + 1
+    return start if epoch < start else experiment.run.epochs
+
+
+def _make_loader(experiment: Experiment, jobs: int) -> BatchLoader:
     run = experiment.run
-    _tell_of_memory(estimate_step_memory(model, experiment.batch_size), experiment.batch_size)
+    return BatchLoader(
+        experiment.examples,
+        experiment.sampler,
+        Augmentation(run.hparams, run.feature_config),
+        experiment.make_targets(experiment.training.y_true),
+        experiment.sample_weights,
+        n_workers=jobs,
+    )
+
+
+def _log_size(experiment: Experiment, model: keras.Model) -> None:
+    batch_size = experiment.batch_size
+    _warn_memory(estimate_step_memory(model, batch_size), batch_size)
     log.info(
-        "%s: %d clips, %d examples, %.0f steps an epoch, %d weights",
-        run.path, len(experiment.training), len(experiment.examples), experiment.epoch_steps,
+        "%s: %d clips, %d examples, %d steps per epoch, %d weights",
+        experiment.run.path, len(experiment.training), len(experiment.examples), experiment.steps_per_epoch,
         model.count_params(),
     )  # fmt: skip
-    with trainer:
-        for end in [*experiment.refinement_steps, experiment.total_steps]:
-            step = trainer.state.step
-            if step >= end or trainer.over or trainer.stop_flag.signum:
-                continue
-            batches = BatchLoader(
-                experiment.examples,
-                experiment.epochs,
-                Augmentation(run.hparams, run.feature_config),
-                experiment.targets(refined_targets(experiment, trainer.scoring, step)),
-                experiment.weights,
-                experiment.batch_size,
-                start_batch=step,
-                workers=workers,
-            )
-            model.fit(batches, steps_per_epoch=end - step, shuffle=False, verbose=0, callbacks=[trainer])
 
 
-def _tell_of_memory(needed: int, examples: int) -> None:
-    """Warn of a training that the system is likely to end."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+def _warn_memory(step_memory: int, batch_size: int) -> None:
+    """Warn if a step probably needs more memory than the machine has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if step_memory > memory:
         log.warning(
             "a step of %d examples needs an estimated %.0f GB of memory, and this machine has %.0f GB;"
-            " try a smaller batch_size or example_window_seconds",
-            examples, needed / 1e9, there / 1e9,
+            " use a smaller batch_size or example_window_seconds",
+            batch_size, step_memory / 1e9, memory / 1e9,
         )  # fmt: skip
 
 
-def _publish(experiment: Experiment, model: keras.Model, limits: StoppingCriteria) -> None:
-    """Write the trained network, and its calibration by the verified validation clips, if there are any.
+def _save_final(experiment: Experiment, model: keras.Model, criteria: StoppingCriteria) -> None:
+    """Write model.keras, and its calibration on the verified validation clips.
 
-    It is that of the best epoch, if training waited for a better one.
+    With `patience`, the model of the best epoch is written.
     """
     run = experiment.run
     best = run.path / "best.keras"
-    waited = limits.patience is not None and best.exists()
+    keep_best = criteria.patience is not None and best.exists()
     clips = experiment.validation
-    if clips and clips.verified.any():  # a wrong label makes a network look too sure
-        network = load_model(best, compiled=False) if waited else model
-        _calibrate(run, network, clips.select(clips.verified))
-    if not waited:
+    if clips and clips.verified.any():  # wrong labels would make the model look overconfident
+        final_model = load_model(best, compiled=False) if keep_best else model
+        _calibrate(run, final_model, clips.select(clips.verified))
+    if not keep_best:
         save_model(model, run.path / "model.keras")
         return
-    with atomic_path(run.path / "model.keras") as partial:
-        shutil.copyfile(best, partial)
+    with atomic_path(run.path / "model.keras") as temporary:
+        shutil.copyfile(best, temporary)
 
 
 def _calibrate(run: Run, model: keras.Model, clips: LabeledDataset) -> None:
-    """Find the temperature of a network by clips that it has not learned, and keep it."""
+    """Fit the temperature on validation clips and write calibration.json."""
     scores = StorePredictor(run, model, clips.store).scores(clips.rows)
-    exclusive = run.hparams.classifier == "softmax"
-    temperature = fit_temperature(scores, clips.y_true, exclusive)
-    cooled = apply_temperature(scores, temperature, exclusive)
-    errors = [calibration_error(each, clips.y_true) for each in (scores, cooled)]
+    is_single_label = run.hparams.classifier == "softmax"
+    temperature = fit_temperature(scores, clips.y_true, is_single_label)
+    calibrated = apply_temperature(scores, temperature, is_single_label)
+    errors = [calibration_error(values, clips.y_true) for values in (scores, calibrated)]
     Calibration(temperature, len(clips), *errors).save(run.path)
     log.info("calibration: temperature %.2f, expected calibration error %.4f -> %.4f", temperature, *errors)

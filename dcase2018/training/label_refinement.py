@@ -1,9 +1,9 @@
-"""Doubts: unverified labels are weighed, on the way, against what the network hears.
+"""Label refinement during training: unverified labels become soft targets.
 
-A network that learns with mixtures, masks and a high rate learns what many clips agree on long before it
-learns single wrong labels by heart (Arpit et al., "A closer look at memorization in deep networks", 2017). So
-after a part of its training it tells most wrong labels, of the very clips that it learns from, and learns on
-from what label and network together make likely.
+With mixup, masking and a high learning rate, a network fits patterns that many clips share long before it
+memorizes single wrong labels (Arpit et al., "A closer look at memorization in deep networks", 2017). Its
+predictions on the training clips therefore reveal most label errors. Refinement combines predictions and
+given labels to class posteriors, and training continues with these as targets.
 """
 
 import logging
@@ -20,50 +20,50 @@ from dcase2018.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
-AGAIN = "without it the training cannot go on as it began; begin anew with --force"
+MSG_RESTART = "training cannot resume without it; train again with --overwrite"
 
 
-def refined_targets(experiment: Experiment, scoring: keras.Model, step: int) -> np.ndarray:
-    """What is held to be true of each clip from a step on: float (clips, classes).
+def score_training_clips(experiment: Experiment, inference_model: keras.Model, step: int) -> None:
+    """Write the model's predictions on the training clips after `step` steps to a file of the run."""
+    clips, run = experiment.training, experiment.run
+    log.info("label refinement after step %d: predicting the training clips ...", step)
+    table = StorePredictor(run, inference_model, clips.store).table(clips)
+    write_table(run.refinement_scores_path(step), table.drop_duplicates("fname"))
 
-    It is the labels until the first doubt; then, of an unverified clip, how likely each class is. What the
-    network said is kept in a file of the run, so that a training which goes on later is told the same.
 
-    Parameters
-    ----------
-    scoring
-        The network as it is after `step` steps, with its scores.
+def refined_targets(experiment: Experiment, step: int) -> np.ndarray:
+    """Return the targets of the training clips at a step: float, (clips, classes).
+
+    They are the given labels before the first refinement. Afterwards, the target of an unverified clip is
+    the class posterior, from the predictions that `score_training_clips` wrote.
 
     Raises
     ------
     InputError
-        If a file of what was heard is gone or damaged.
+        If a file of predictions is missing, damaged or incomplete.
     """
-    clips, run = experiment.training, experiment.run
-    past = [doubt for doubt in experiment.refinement_steps if doubt <= step]
-    if not past:
+    clips = experiment.training
+    done_steps = [refinement for refinement in experiment.refinement_steps if refinement <= step]
+    if not done_steps:
         return clips.y_true
-    file = run.refinement_scores_path(past[-1])
-    if step == past[-1]:
-        log.info("doubts after step %d: listening to the training clips ...", step)
-        write_table(file, StorePredictor(run, scoring, clips.store).table(clips).drop_duplicates("fname"))
-    _, y_true, error = estimate_posterior(_read(file, experiment), clips.y_true, clips.verified)
-    moved = ~clips.verified & (y_true.argmax(axis=1) != clips.y_true.argmax(axis=1))
+    scores = _read_scores(experiment.run.refinement_scores_path(done_steps[-1]), experiment)
+    _, posterior, noise_rate = estimate_posterior(scores, clips.y_true, clips.verified)
+    n_changed = (~clips.verified & (posterior.argmax(axis=1) != clips.y_true.argmax(axis=1))).sum()
     log.info(
-        "doubts after step %d: about %.0f %% of unverified labels are wrong, and %d clips held for others",
-        past[-1], 100 * error, moved.sum(),
+        "label refinement after step %d: about %.0f %% of unverified labels are wrong, %d targets changed",
+        done_steps[-1], 100 * noise_rate, n_changed,
     )  # fmt: skip
-    return y_true
+    return posterior
 
 
-def _read(file: Path, experiment: Experiment) -> np.ndarray:
-    """What the network said of each clip: (clips, classes)."""
+def _read_scores(path: Path, experiment: Experiment) -> np.ndarray:
+    """Read the predictions on the training clips: float, (clips, classes)."""
     clips = experiment.training
     fnames = [clips.store.fnames[row] for row in clips.rows]
     try:
-        said = read_out_of_fold(file).reindex(index=fnames, columns=clips.classes)
+        scores = read_out_of_fold(path).reindex(index=fnames, columns=clips.classes)
     except InputError as error:
-        raise InputError(f"{error}; {AGAIN}") from None
-    if said.isna().any(axis=None):
-        raise InputError(f"{file} lacks clips or classes of this run; {AGAIN}")
-    return said.to_numpy()
+        raise InputError(f"{error}; {MSG_RESTART}") from None
+    if scores.isna().any(axis=None):
+        raise InputError(f"{path} lacks clips or classes of this run; {MSG_RESTART}")
+    return scores.to_numpy()

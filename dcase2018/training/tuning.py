@@ -1,4 +1,4 @@
-"""A search for hyperparameters by validation score, with Optuna; a study is a file, and goes on."""
+"""Hyperparameter search by validation MAP@3 with Optuna; a study is a file and can be resumed."""
 
 import dataclasses
 import functools
@@ -6,7 +6,6 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,255 +19,275 @@ from dcase2018.training.experiment import Experiment
 from dcase2018.utils.atomic import exclusive_lock
 from dcase2018.utils.config import parse_value, setting_fields
 from dcase2018.utils.errors import Dcase2018Error, InputError
-from dcase2018.utils.parallel import Executors, InlineExecutor, run_tasks
+from dcase2018.utils.parallel import INLINE, Submit, Workers, run_tasks
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import Interrupted
 
 log = logging.getLogger(__name__)
 
-FILE = "study.db"
+STUDY_DB = "study.db"
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 RUNNING, FAIL = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
 
-HERE = nullcontext([InlineExecutor()])
-Plan = Callable[[Path, HParams], Experiment]
-Range = tuple[Any, Any] | list[str]  # from low to high, or one of these, as text
+MakeExperiment = Callable[[Path, HParams], Experiment]
+SearchRange = tuple[Any, Any] | list[str]  # (low, high), or choices as text
+SearchSpace = dict[str, SearchRange]
 
-KNOWN = {field.name: field for field, _ in setting_fields(HParams)}
+HPARAM_FIELDS = {field.name: field for field, _ in setting_fields(HParams)}
 
 
-def parse_search(text: str) -> dict[str, Range]:
-    """Read what to search: `lr=1e-4:1e-2,dropout=0:0.5,clip_pooling=mean|geometric`.
+def parse_search_space(text: str) -> SearchSpace:
+    """Parse a search space: `lr=1e-4:1e-2,dropout=0:0.5,clip_pooling=mean|geometric_mean`.
 
     Raises
     ------
     InputError
-        For a name that is unknown, a value that is not allowed, and a range that is none.
+        If a name is unknown, a value is not allowed, or a range is empty.
     """
-    space: dict[str, Range] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    space: SearchSpace = {}
+    for item in filter(None, (item.strip() for item in text.split(","))):
         name, equals, values = item.partition("=")
-        if name not in KNOWN:
-            raise InputError(f"--search-space {name!r} is unknown; known here: {', '.join(KNOWN)}")
+        if name not in HPARAM_FIELDS:
+            raise InputError(f"--search-space {name!r} is unknown; allowed are {', '.join(HPARAM_FIELDS)}")
         if not equals:
             raise InputError(f"--search-space {item!r} is not name=low:high or name=this|that")
         is_range = ":" in values
         texts = values.split(":", 1) if is_range else values.split("|")
-        read = [parse_value(KNOWN[name], value) for value in texts]
-        for value in read:
-            dataclasses.replace(HParams(), **{name: value})  # refuses what is not allowed
-        if is_range and not read[0] < read[1]:
-            raise InputError(f"--search-space {item!r}: {texts[0]} is not below {texts[1]}")
-        space[name] = (read[0], read[1]) if is_range else texts
+        parsed = [parse_value(HPARAM_FIELDS[name], value) for value in texts]
+        for value in parsed:
+            dataclasses.replace(HParams(), **{name: value})  # validates the value
+        if is_range and not parsed[0] < parsed[1]:
+            raise InputError(f"--search-space {item!r}: {texts[0]} is not less than {texts[1]}")
+        space[name] = (parsed[0], parsed[1]) if is_range else texts
     if not space:
-        raise InputError("--search-space names nothing to search; try lr=1e-4:1e-2")
+        raise InputError("--search-space is empty; use, for example, lr=1e-4:1e-2")
     return space
 
 
-def suggest(trial: optuna.Trial, space: dict[str, Range], start: HParams) -> HParams:
-    """Draw hyperparameters; a range that spans a factor of ten is searched on a logarithmic scale."""
-    chosen: dict[str, object] = {}
-    for name, values in space.items():
-        if isinstance(values, list):
-            chosen[name] = parse_value(KNOWN[name], trial.suggest_categorical(name, values))
+def suggest(trial: optuna.Trial, space: SearchSpace, base_hparams: HParams) -> HParams:
+    """Draw hyperparameters; a range that spans a factor of ten or more is searched on a log scale."""
+    values: dict[str, object] = {}
+    for name, search_range in space.items():
+        if isinstance(search_range, list):
+            values[name] = parse_value(HPARAM_FIELDS[name], trial.suggest_categorical(name, search_range))
             continue
-        low, high = values
+        low, high = search_range
         draw = trial.suggest_int if isinstance(low, int) else trial.suggest_float
-        chosen[name] = draw(name, low, high, log=low > 0 and high >= 10 * low)
-    return dataclasses.replace(start, **chosen)  # type: ignore[arg-type]
+        values[name] = draw(name, low, high, log=low > 0 and high >= 10 * low)
+    return dataclasses.replace(base_hparams, **values)  # type: ignore[arg-type]
 
 
 def tune(
     folder: Path,
-    space: dict[str, Range],
-    start: HParams,
-    plan: Plan,
-    trials: int,
-    limits: StoppingCriteria,
+    space: SearchSpace,
+    base_hparams: HParams,
+    make_experiment: MakeExperiment,
+    n_trials: int,
+    criteria: StoppingCriteria,
     seed: int = 0,
-    executors: Executors = HERE,
+    workers: Workers | None = None,
 ) -> tuple[float, str]:
-    """Search until `trials` trainings are done, those of earlier calls included.
+    """Search until `n_trials` trials are finished, including those of earlier calls.
 
-    A training that stands worse than the median of the others at its epoch is broken off.
+    A trial is pruned if its validation MAP@3 is below the median of the others at the same epoch.
 
     Parameters
     ----------
     folder
-        Gets study.db, and a run for each trial.
-    start
-        The hyperparameters that are not searched.
-    plan
-        Plans the training of a trial, with validation clips.
-    places
-        Where trainings run (see `make_executors`), found when the study is open. With several, what is drawn
-        depends on which ends first.
+        Folder of study.db and of one run per trial.
+    space
+        Hyperparameters to search.
+    base_hparams
+        Values of the other hyperparameters.
+    make_experiment
+        Creates the experiment of a trial, with validation clips, from a folder and hyperparameters.
+    n_trials
+        Number of trials of the study.
+    criteria
+        Criteria that stop the training of a trial early.
+    seed
+        Seed of the search.
+    workers
+        Workers that train (see `open_workers`); this process if None. They are opened after the study is
+        locked. With several workers, the drawn values depend on the order in which trials finish.
 
     Returns
     -------
     tuple
-        The best validation MAP@3, and its hyperparameters as `--hparams` takes them.
+        The best validation MAP@3, and its hyperparameters in the format of `--hparams`.
 
     Raises
     ------
     InputError
-        If the folder holds a study of something else, or no trial came to its end.
+        If the folder holds another study, or no trial was completed.
     Dcase2018Error
-        If another process is at this study.
+        If another process uses this study.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder, folder / FILE):
-        study = _open_study(folder / FILE, seed)
-        _compare(study, folder, plan(folder / "trial", start), space)
-        earlier = len(study.get_trials(states=[COMPLETE, PRUNED]))  # one that was interrupted is made up for
+    with exclusive_lock(folder, folder / STUDY_DB):
+        study = _open_study(folder / STUDY_DB, seed)
+        _check_same_study(study, folder, make_experiment(folder / "trial", base_hparams), space)
+        n_done = len(study.get_trials(states=[COMPLETE, PRUNED]))  # interrupted trials are replaced
 
         def draw(trial: optuna.Trial) -> Experiment:
-            return plan(folder / f"trial-{trial.number}", suggest(trial, space, start))
+            hparams = suggest(trial, space, base_hparams)
+            return make_experiment(folder / f"trial-{trial.number}", hparams)
 
-        with executors as found, Progress("tune", trials, "trials", done=min(earlier, trials)) as progress:
-            for last in _tried(study, trials - earlier, draw, limits, found):
-                log.info("trial %d: %s, %s", last.number, last.state.name.lower(), _as_hparams(last.params))
+        with (
+            workers or nullcontext(INLINE) as opened,
+            Progress("tune", n_trials, "trials", done=min(n_done, n_trials)) as progress,
+        ):
+            for trial in _run_trials(study, n_trials - n_done, draw, criteria, opened):
+                log.info("trial %d: %s, %s", trial.number, trial.state.name.lower(), _format(trial.params))
                 progress.update(1)
     if not study.get_trials(states=[COMPLETE]):
-        raise InputError(f"no trial of {folder} came to its end; give more --trials")
-    return study.best_value, _as_hparams(study.best_params)
+        raise InputError(f"no trial of {folder} was completed; increase --trials")
+    return study.best_value, _format(study.best_params)
 
 
-def _tried(
+def _run_trials(
     study: optuna.Study,
-    count: int,
+    n_trials: int,
     draw: Callable[[optuna.Trial], Experiment],
-    limits: StoppingCriteria,
-    executors: Sequence[Executor],
+    criteria: StoppingCriteria,
+    workers: Sequence[Submit],
 ) -> Iterator[optuna.trial.FrozenTrial]:
-    """Try so many more; this process alone reads and writes the study.
+    """Run trials; only this process reads and writes the study.
 
-    A file that several machines write is hard to keep sound, so a trial takes along what it is compared
-    with, the trials that were complete when it began, and brings back the score of each epoch.
+    SQLite files are not safe with writers on several machines. A task therefore receives the completed
+    trials that pruning compares with, and returns its score of each epoch.
     """
-    asked: dict[int, optuna.Trial] = {}
+    running: dict[int, optuna.Trial] = {}
 
-    def tasks() -> Iterator[Callable[[], Outcome]]:
-        for _ in range(count):
+    def tasks() -> Iterator[Callable[[], TrialResult]]:
+        for _ in range(n_trials):
             trial = study.ask()
-            asked[trial.number] = trial
-            others = study.get_trials(deepcopy=False, states=[COMPLETE])
-            yield functools.partial(_train, trial.number, draw(trial), others, limits)
+            running[trial.number] = trial
+            completed = study.get_trials(deepcopy=False, states=[COMPLETE])
+            yield functools.partial(_train_trial, trial.number, draw(trial), completed, criteria)
 
     try:
-        for outcome in run_tasks(tasks(), executors):
-            trial = asked.pop(outcome.number)
-            for epoch, score in outcome.scores.items():
+        for result in run_tasks(tasks(), workers):
+            trial = running.pop(result.number)
+            for epoch, score in result.scores.items():
                 trial.report(score, epoch)
-            if outcome.problem:
-                log.warning("trial %d: %s", trial.number, outcome.problem)
-            yield study.tell(trial, outcome.best, PRUNED if outcome.best is None else COMPLETE)
+            if result.error:
+                log.warning("trial %d: %s", trial.number, result.error)
+            yield study.tell(trial, result.best, PRUNED if result.best is None else COMPLETE)
     finally:
-        for trial in asked.values():
+        for trial in running.values():
             study.tell(trial, state=FAIL)
 
 
-def _open_study(file: Path, seed: int) -> optuna.Study:
+def _open_study(path: Path, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    connect = functools.partial(sqlite3.connect, file, check_same_thread=False)
+    connect = functools.partial(sqlite3.connect, path, check_same_thread=False)
     try:
         study = optuna.create_study(
-            # The file's name may hold what an address may not.
+            # `creator` instead of a URL, in which some characters of a path are not allowed
             storage=optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect}),
             study_name="dcase2018",
             direction="maximize",
             load_if_exists=True,
         )
-        for left in study.get_trials(deepcopy=False, states=[RUNNING]):  # by a process that was killed
-            study.tell(left.number, state=FAIL)
-        draws = (seed + len(study.trials)) % 2**32  # others than those that are done
-        # Of trials that run at the same time, each keeps away from where the others are.
-        study.sampler = optuna.samplers.TPESampler(seed=draws, constant_liar=True)
+        for trial in study.get_trials(deepcopy=False, states=[RUNNING]):  # of a process that was killed
+            study.tell(trial.number, state=FAIL)
+        sampler_seed = (seed + len(study.trials)) % 2**32  # a resumed study draws new values
+        # constant_liar keeps concurrent trials apart
+        study.sampler = optuna.samplers.TPESampler(seed=sampler_seed, constant_liar=True)
         return study
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{file} is no study that can be read ({reason}); name another folder") from None
+        raise InputError(f"{path} is not an Optuna study ({reason}); name another folder") from None
 
 
-def _compare(study: optuna.Study, folder: Path, start: Experiment, space: dict[str, Range]) -> None:
-    """Refuse to go on with a study of something else; note what a new one is of."""
-    run = start.run
-    fixed = dataclasses.asdict(run.hparams)
-    mine = {
-        "search": ", ".join(f"{name}={values}" for name, values in space.items()),
+def _check_same_study(study: optuna.Study, folder: Path, base: Experiment, space: SearchSpace) -> None:
+    """Raise if the study was started with other settings; store the settings of a new study."""
+    run = base.run
+    fixed = {name: value for name, value in dataclasses.asdict(run.hparams).items() if name not in space}
+    settings = {
+        "search": ", ".join(f"{name}={search_range}" for name, search_range in space.items()),
         "model": run.model,
-        "hparams": json.dumps({name: value for name, value in fixed.items() if name not in space}),
+        "hparams": json.dumps(fixed),
         "epochs": run.epochs,
         "seed": run.seed,
         "data": f"{run.training_fingerprint} {run.validation_fingerprint}",
     }
-    theirs = study.user_attrs or mine
-    odd = [name for name in mine if mine[name] != theirs.get(name)]
-    differing = [f"{name} {mine[name]}, not {theirs.get(name)}" for name in odd]
-    if differing:
-        raise InputError(f"{folder} holds a study of something else ({'; '.join(differing)}); name another")
-    for name, value in mine.items():
+    stored = study.user_attrs or settings
+    differences = [
+        f"{name} {value}, not {stored.get(name)}"
+        for name, value in settings.items()
+        if value != stored.get(name)
+    ]
+    if differences:
+        raise InputError(f"{folder} holds another study ({'; '.join(differences)}); name another folder")
+    for name, value in settings.items():
         study.set_user_attr(name, value)
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a trial.
+class TrialResult:
+    """Result of a trial.
 
     Attributes
     ----------
+    number
+        Number of the trial.
     scores
-        Validation MAP@3 of each epoch.
+        Validation MAP@3 by epoch.
     best
-        The highest; None if the training was broken off.
-    problem
-        Why it could not go on, if it could not.
+        Highest validation MAP@3; None if the trial was pruned or failed.
+    error
+        Error message of a failed trial.
     """
 
     number: int
     scores: dict[int, float]
     best: float | None = None
-    problem: str = ""
+    error: str = ""
 
 
-def _train(
-    number: int, experiment: Experiment, others: Sequence[optuna.trial.FrozenTrial], limits: StoppingCriteria
-) -> Outcome:
-    """Train the network of a trial, for as long as it keeps up with the others."""
-    from dcase2018.training.fit import fit  # Keras is loaded where a network learns, and nowhere else
+def _train_trial(
+    number: int,
+    experiment: Experiment,
+    completed: Sequence[optuna.trial.FrozenTrial],
+    criteria: StoppingCriteria,
+) -> TrialResult:
+    """Train the model of a trial until it is finished or pruned."""
+    from dcase2018.training.fit import fit  # imports Keras, only in the process that trains
 
-    trial = _compared_with(others)
+    trial = _pruning_trial(completed)
     scores: dict[int, float] = {}
 
     def report(row: EpochLog) -> None:
-        scores[row["epoch"]] = row["val_map3"]
-        trial.report(row["val_map3"], row["epoch"])
+        scores[row["epoch"]] = row["map3"]
+        trial.report(row["map3"], row["epoch"])
         if trial.should_prune():
             raise optuna.TrialPruned
 
     try:
-        fit(experiment, limits, after_epoch=report)
+        fit(experiment, criteria, on_epoch_end=report)
     except Interrupted:
         raise
     except optuna.TrialPruned:
-        return Outcome(number, scores)
-    except Dcase2018Error as error:  # such as a loss that became infinite
-        return Outcome(number, scores, problem=str(error))
+        return TrialResult(number, scores)
+    except Dcase2018Error as error:  # such as a loss that is not finite
+        return TrialResult(number, scores, error=str(error))
     best = experiment.run.state().best
-    return Outcome(number, scores, best["val_map3"] if best else 0.0)
+    return TrialResult(number, scores, best["map3"] if best else 0.0)
 
 
-def _compared_with(others: Sequence[optuna.trial.FrozenTrial]) -> optuna.Trial:
-    """Make a trial that is broken off where the median of the others was better at its epoch."""
+def _pruning_trial(completed: Sequence[optuna.trial.FrozenTrial]) -> optuna.Trial:
+    """Create a trial of a temporary study that is pruned below the median of completed trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.RandomSampler(),  # which has nothing to draw
+        sampler=optuna.samplers.RandomSampler(),  # unused
         pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
     )
-    study.add_trials(others)
+    study.add_trials(completed)
     return study.ask()
 
 
-def _as_hparams(values: dict[str, object]) -> str:
-    return ",".join(f"{name}={value}" for name, value in values.items())
+def _format(hparams: dict[str, object]) -> str:
+    return ",".join(f"{name}={value}" for name, value in hparams.items())

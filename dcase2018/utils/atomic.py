@@ -1,83 +1,146 @@
-"""Files and folders that appear whole or not at all.
+"""Atomic writes and locks: a reader sees the old file or folder, or the complete new one.
 
-A result is written beside its target, synced, and renamed over it, so that a reader sees the old one
-or the new one, never a part. A writer that is killed leaves at most one hidden `.partial-NAME`, which
-the next writer of NAME replaces.
+A result is written to a hidden path beside its target, `.NAME.RANDOM.tmp.SUFFIX`, flushed to disk, and
+renamed to the target. A killed writer leaves that path behind. A later writer of the same target removes it,
+at once if it holds the lock of the target, otherwise after a day.
 """
 
-import fcntl
+import errno
+import glob
+import logging
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from dcase2018.utils.errors import Dcase2018Error
 
-StrPath = str | os.PathLike[str]  # what a library's user may give for a path
+log = logging.getLogger(__name__)
+
+StrPath = str | os.PathLike[str]
+
+LEFTOVER_SECONDS = 24 * 3600  # age at which the temporary path of another writer is taken for a leftover
+LOCK_UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a new hidden path beside `path` to write to, which no other writer uses.
+
+    It has the suffix of `path`, because Keras and matplotlib choose the file format by it.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
+
+
+def remove_leftovers(path: Path, min_age_seconds: float = 0.0) -> None:
+    """Remove temporary paths that killed writers of `path` left behind.
+
+    Parameters
+    ----------
+    path
+        The target, or `FOLDER / "*"` for all targets in a folder.
+    min_age_seconds
+        Age of a path that no running writer uses. 0 needs a lock that excludes other writers.
+    """
+    name = path.name if path.name == "*" else glob.escape(path.name)
+    for leftover in path.parent.glob(f".{name}.????????.tmp*"):
+        try:
+            age = time.time() - leftover.stat().st_mtime
+        except FileNotFoundError:  # another writer renamed it
+            continue
+        if age >= min_age_seconds:
+            remove(leftover)
 
 
 @contextmanager
-def atomic_path(path: Path, fsync: bool = True) -> Iterator[Path]:
-    """Yield the path to write a file or a folder to; on leaving without an error it becomes `path`.
+def atomic_path(
+    path: Path, fsync: bool = True, rename: Callable[[Path, Path], object] | None = None
+) -> Iterator[Path]:
+    """Yield a temporary path for a file or folder; rename it to `path` on leaving without an error.
 
-    What is not `durable` survives the death of the program, but perhaps not that of the machine. A link is
-    followed, and stays.
+    Parameters
+    ----------
+    path
+        The target. A symbolic link stays, and its target is replaced.
+    fsync
+        Whether the result must survive a power failure. Without it, the result survives a kill.
+    rename
+        Function that moves the temporary path to the target; `Path.replace` if None.
 
     Raises
     ------
     OSError
-        If it cannot be written; `path` is then what it was.
+        If the result cannot be written. `path` is then unchanged.
     """
-    path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    partial = path.with_name(f".partial-{path.name}")
+    path = _follow_link(path)
+    remove_leftovers(path, LEFTOVER_SECONDS)
+    partial = temporary_path(path)
     try:
         yield partial
         if fsync:
             for written in (*partial.rglob("*"), partial):
-                sync(written)
-        partial.replace(path)
+                fsync_path(written)
+        (rename or Path.replace)(partial, path)
     except BaseException as error:
         remove(partial)
         if isinstance(error, OSError) and error.errno and not error.filename:
-            error.filename = str(path)  # such as where the disk is full
+            error.filename = str(path)  # for example, if the disk is full
         raise
     if fsync:
-        sync(path.parent)
+        fsync_path(path.parent)
 
 
 @contextmanager
 def atomic_directory(path: Path, fsync: bool = True, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a new folder to fill; on leaving without an error it becomes `path` (see `published`).
+    """Yield a new folder to fill; rename it to `path` on leaving without an error (see `atomic_path`).
 
     Parameters
     ----------
-    replacing
-        Remove what stands at `path` when all is written. A writer that is killed in that moment leaves it
-        in a hidden `.replaced-NAME`.
+    overwrite
+        Replace what exists at `path`. It is renamed to `.NAME.bak` first. An error restores it. If the
+        process is killed between both renames, the next call restores it.
 
     Raises
     ------
     OSError
-        If it cannot be written, or `path` is there already and not empty, and nothing is to be replaced.
+        If the folder cannot be written, or `path` exists, is not an empty folder, and `overwrite` is False.
     """
-    with atomic_path(path, fsync) as partial:
-        name = partial.name.removeprefix(".partial-")
-        target, aside = partial.with_name(name), partial.with_name(f".replaced-{name}")
-        remove(partial)  # of a writer that was killed
+    path = _follow_link(path)
+    backup = path.with_name(f".{path.name}.bak")
+    if overwrite and backup.exists() and not path.exists():
+        backup.rename(path)
+    with atomic_path(path, fsync, _overwrite if overwrite else None) as partial:
         partial.mkdir(parents=True)
         yield partial
-        if overwrite and target.exists():
-            remove(aside)
-            target.rename(aside)
     if overwrite:
-        remove(aside)
+        remove(backup)
+
+
+def _overwrite(partial: Path, path: Path) -> None:
+    """Rename a folder to `path`, and what exists there to `.NAME.bak`."""
+    backup = path.with_name(f".{path.name}.bak")
+    if path.exists():
+        remove(backup)  # from a killed writer, which had finished
+    try:
+        if path.exists():
+            path.rename(backup)
+        partial.replace(path)
+    except BaseException:
+        if backup.exists() and not path.exists():
+            backup.rename(path)
+        raise
+
+
+def _follow_link(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, if it is there."""
+    """Remove a file, or a folder and its content, if it exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -85,62 +148,78 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def exclusive_lock(folder: Path, result: Path) -> Iterator[None]:
-    """Keep other processes from writing into a folder in which `result` is being made.
+def exclusive_lock(folder: Path, target: Path) -> Iterator[None]:
+    """Lock a folder, so that one process at a time writes `target`.
+
+    The lock is on the file `.lock` in the folder, and also holds between hosts on NFS. The system releases
+    the lock of a killed process. On a file system without locks, a warning is logged and nothing is locked.
 
     Raises
     ------
     Dcase2018Error
-        If another process is at it.
+        If another process holds the lock.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    from filelock import FileLock, Timeout  # takes 80 ms to import
+
+    lock = FileLock(folder / ".lock", blocking=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.acquire()
+    except Timeout:
+        raise Dcase2018Error(
+            f"{target} is being written by another process; wait until it has finished"
+        ) from None
+    except OSError as error:
+        if error.errno not in LOCK_UNSUPPORTED:
+            raise
+        log.warning("%s is not locked, as its file system has no locks; run one process at a time", target)
+    try:
         yield
-    except BlockingIOError:
-        raise Dcase2018Error(f"{result} is being written by another process; wait for it to end") from None
     finally:
-        os.close(descriptor)  # which gives the lock back
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager
-def work_directory(result: Path, kind: str) -> Iterator[Path]:
-    """Hold a hidden folder beside a result, `.NAME.KIND`, for what is finished on the way to it.
+def work_directory(target: Path, suffix: str) -> Iterator[Path]:
+    """Yield the folder for intermediate results of `target`, the hidden `.NAME.SUFFIX` beside it, locked.
 
-    It is removed when the result is there; if that fails, what lies in it stays for the next to make it.
+    It is removed on leaving without an error. After an error its content stays, so that the same work can be
+    resumed. Leftovers of killed writers of `target` and in the folder are removed.
 
     Raises
     ------
     Dcase2018Error
-        If another process is making this result.
+        If another process is writing `target`.
     OSError
         If the folder cannot be written to.
     """
-    folder = result.absolute().with_name(f".{result.name}.{kind}")  # for other processes too
+    folder = target.absolute().with_name(f".{target.name}.{suffix}")  # absolute for other processes
     ensure_writable(folder)
-    with exclusive_lock(folder, result):
-        done = False
+    with exclusive_lock(folder, target):
+        remove_leftovers(_follow_link(target))
+        remove_leftovers(folder / "*")
+        completed = False
         try:
             yield folder
-            done = True
+            completed = True
         finally:
-            if done or not any(folder.glob("[!.]*")):
-                shutil.rmtree(folder, ignore_errors=not done)
+            if completed or not any(folder.glob("[!.]*")):
+                shutil.rmtree(folder, ignore_errors=not completed)
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:
-    """Open a CSV. File names are bytes to the system: what is not UTF-8 goes through as it came."""
+    """Open a CSV file. Bytes that are not UTF-8, as in some file names, are preserved."""
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[IO[str]]:
-    """Open a text file for writing that is published on leaving; its folder is made if need be.
+    """Open a text file to write atomically, and make its folder.
 
     Raises
     ------
     OSError
-        If it cannot be written; `path` is then what it was.
+        If the file cannot be written. `path` is then unchanged.
     """
     ensure_writable(path.parent)
     with atomic_path(path) as partial, open_text(partial, "w") as file:
@@ -148,15 +227,15 @@ def open_atomic(path: Path) -> Iterator[IO[str]]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write values as JSON; raises what `open_atomic` raises."""
-    import json  # here, for what writes no JSON starts without it
+    """Write values to a JSON file atomically; raises what `open_atomic` raises."""
+    import json  # 10 ms that many commands do not need
 
     with open_atomic(path) as file:
         file.write(json.dumps(values, indent=2) + "\n")
 
 
-def sync(path: Path) -> None:
-    """Have the disk hold what was written to a file or folder."""
+def fsync_path(path: Path) -> None:
+    """Flush a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -165,7 +244,7 @@ def sync(path: Path) -> None:
 
 
 def ensure_writable(folder: Path) -> None:
-    """Make `folder` and try a file in it: better to fail now than after an hour's work.
+    """Make `folder` and write a test file in it, so that a long computation does not fail at its end.
 
     Raises
     ------

@@ -1,19 +1,18 @@
-"""Memory that is used again for what is passing: getting new memory from the system can take longer than
-the arithmetic in it."""
+"""Reusable memory for intermediate arrays: allocating large arrays can take longer than computing them."""
 
 import math
 import threading
 
 import numpy as np
 
-_of_thread = threading.local()
+_buffers = threading.local()
 
 
 def reusable_buffer(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Lend an array of any values, which is this thread's until it asks for the next one of this dtype."""
+    """Return an uninitialized array that is valid until this thread calls again with the same dtype."""
     size = math.prod(shape)
-    held = getattr(_of_thread, dtype.name, None)
-    if held is None or held.size < size:
-        held = np.empty(size, dtype)
-        setattr(_of_thread, dtype.name, held)
-    return held[:size].reshape(shape)
+    buffer = getattr(_buffers, dtype.name, None)
+    if buffer is None or buffer.size < size:
+        buffer = np.empty(size, dtype)
+        setattr(_buffers, dtype.name, buffer)
+    return buffer[:size].reshape(shape)

@@ -1,7 +1,9 @@
-"""Dataclasses out of files that people edit, or copy half: every value is compared with its declaration.
+"""Settings as dataclasses, and their validation when they are read from options, JSON or HDF5.
 
-The type of a field says what a value must be; what a number must be besides is a `Rule`, given by `knob`
-or as in `Count`.
+The annotation of a field is the type of its value. A `Constraint` adds bounds or choices: that of a field
+declared by `setting`, or that of an annotated type such as `NonNegativeInt`. A file must contain every field
+and no others, and values are not converted, because people edit and copy these files. (pydantic fills missing
+fields with their defaults, ignores unknown ones and accepts NaN, unless each class is configured otherwise.)
 """
 
 import dataclasses
@@ -14,12 +16,13 @@ from typing import Annotated, Any, NotRequired, TypeVar, get_args, get_origin, g
 
 from dcase2018.utils.errors import InputError
 
-Settings = TypeVar("Settings")
+ConfigT = TypeVar("ConfigT")
+RecordT = TypeVar("RecordT")
 
 
 @dataclasses.dataclass(frozen=True)
 class Constraint:
-    """What a value may be: a number within bounds, or one of `choices`."""
+    """Allowed values of a setting: finite numbers within bounds, or one of `choices`."""
 
     help: str
     gt: float | None = None
@@ -30,12 +33,8 @@ class Constraint:
     def __str__(self) -> str:
         if self.choices:
             return "one of " + ", ".join(self.choices)
-        bounds = [
-            f"{sign} {bound:g}"
-            for sign, bound in ((">", self.gt), (">=", self.ge), ("<=", self.le))
-            if bound is not None
-        ]
-        return " and ".join(bounds)
+        bounds = ((">", self.gt), (">=", self.ge), ("<=", self.le))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
     def is_valid(self, value: Any) -> bool:
         if self.choices:
@@ -48,181 +47,179 @@ class Constraint:
         )
 
 
-def setting(default: Any, help: str, **rule: Any) -> Any:
-    """Declare a field: its default, what it means, and the bounds of `Rule`."""
-    return dataclasses.field(default=default, metadata={"rule": Constraint(help, **rule)})
+NonNegativeInt = Annotated[int, Constraint("a number of items", ge=0)]
+NonNegativeFloat = Annotated[float, Constraint("an amount", ge=0)]
 
 
-def validate(settings: Any) -> None:
-    """Raise `InputError` for the first field whose value its rule forbids."""
-    for field, rule in setting_fields(type(settings)):
-        value = getattr(settings, field.name)
-        if not rule.is_valid(value):
-            raise InputError(f"{field.name}={value} is not allowed: it must be {rule}")
+def setting(default: Any, help: str, **constraint: Any) -> Any:
+    """Declare a dataclass field with a default, a help text and the bounds or choices of a `Constraint`."""
+    return dataclasses.field(default=default, metadata={"constraint": Constraint(help, **constraint)})
 
 
-def apply_overrides(settings: Settings, text: str, elsewhere: Mapping[str, str] | None = None) -> Settings:
-    """Return `settings` with the values of `text`, a list such as `batch_size=32,lr=0.01`.
+def setting_fields(config_type: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Constraint]]:
+    """Iterate over the fields of a settings class and their constraints."""
+    for field in dataclasses.fields(config_type):
+        yield field, field.metadata["constraint"]
+
+
+def validate(config: Any) -> None:
+    """Raise `InputError` for the first field whose value its constraint forbids."""
+    for field, constraint in setting_fields(type(config)):
+        value = getattr(config, field.name)
+        if not constraint.is_valid(value):
+            raise InputError(f"{field.name}={value} is not allowed: it must be {constraint}")
+
+
+def apply_overrides(config: ConfigT, text: str, misplaced: Mapping[str, str] | None = None) -> ConfigT:
+    """Return `config` with the values of a list such as `batch_size=32,lr=0.01`.
 
     Parameters
     ----------
-    elsewhere
-        Names that another stage owns, and what to do about them.
+    misplaced
+        Names that belong to another command, and the advice to give for each.
 
     Raises
     ------
     InputError
-        For a name that is unknown, given twice or owned elsewhere, and for a value that is no
-        number or out of range.
+        If a name is unknown, misplaced or given twice, or a value is not a number or out of range.
     """
     changes: dict[str, Any] = {}
-    known = {field.name: field for field, _ in setting_fields(type(settings))}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (piece.strip() for piece in item.partition("="))
+    fields = {field.name: field for field, _ in setting_fields(type(config))}
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        name, equals, value = (token.strip() for token in item.partition("="))
         if not equals:
             raise InputError(f"--hparams {item!r} is not name=value")
-        if elsewhere and name in elsewhere:
-            raise InputError(f"--hparams {name} does not belong here: {elsewhere[name]}")
-        if name not in known:
-            raise InputError(f"--hparams {name!r} is unknown; known here: {', '.join(known)}")
+        if misplaced and name in misplaced:
+            raise InputError(f"--hparams {name} does not belong here: {misplaced[name]}")
+        if name not in fields:
+            raise InputError(f"--hparams {name!r} is unknown; known here: {', '.join(fields)}")
         if name in changes:
             raise InputError(f"--hparams {name} is given twice")
-        changes[name] = parse_value(known[name], value)
-    return dataclasses.replace(settings, **changes)  # type: ignore[type-var]
+        changes[name] = parse_value(fields[name], value)
+    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
-def parse_value(field: dataclasses.Field[Any], value: str) -> Any:
-    """Read a value of a field from text.
-
-    Raises
-    ------
-    InputError
-        If it is no number and the field is one.
-    """
-    kind: type[Any] = type(field.default)
+def parse_value(field: dataclasses.Field[Any], text: str) -> Any:
+    """Parse a value of the type of a field's default; raises `InputError` if it is not a number."""
+    value_type: type[Any] = type(field.default)
     try:
-        return kind(value)
+        return value_type(text)
     except ValueError:
-        number = "whole number" if kind is int else "number"
-        rule = field.metadata["rule"]
-        raise InputError(f"{field.name}={value} is no {number}: it must be {rule}") from None
+        expected = "a whole number" if value_type is int else "a number"
+        constraint = field.metadata["constraint"]
+        raise InputError(f"{field.name}={text} is not {expected}: it must be {constraint}") from None
 
 
-def diff(mine: Any, theirs: Any) -> list[str]:
-    """Say which fields differ, as `name=mine, not theirs`."""
+def diff(config: Any, other: Any) -> list[str]:
+    """List the fields that differ, as `name=value, not other_value`."""
     return [
-        f"{field.name}={getattr(mine, field.name)}, not {getattr(theirs, field.name)}"
-        for field, _ in setting_fields(type(mine))
-        if getattr(mine, field.name) != getattr(theirs, field.name)
+        f"{field.name}={getattr(config, field.name)}, not {getattr(other, field.name)}"
+        for field, _ in setting_fields(type(config))
+        if getattr(config, field.name) != getattr(other, field.name)
     ]
 
 
-def help_rows(kind: type[Any]) -> list[tuple[str, str]]:
-    """Give a row `name = default`, `meaning (bounds)` for each field, for help texts."""
-    return [(f"{field.name}={field.default}", f"{rule.help}; {rule}") for field, rule in setting_fields(kind)]
-
-
-def setting_fields(kind: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Constraint]]:
-    """Walk the fields of a settings class with their rules."""
-    for field in dataclasses.fields(kind):
-        yield field, field.metadata["rule"]
-
-
-Record = TypeVar("Record")
-
-NonNegativeInt = Annotated[int, Constraint("how many", ge=0)]
-NonNegativeFloat = Annotated[float, Constraint("how much", ge=0)]
-
-PLAIN = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text")}
+def help_rows(config_type: type[Any]) -> list[tuple[str, str]]:
+    """Make a row for each field, `name=default` and `help; constraint`, for the help of a command."""
+    return [
+        (f"{field.name}={field.default}", f"{constraint.help}; {constraint}")
+        for field, constraint in setting_fields(config_type)
+    ]
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Read the object that a JSON file holds.
+    """Read a JSON file that contains an object.
 
     Raises
     ------
     InputError
-        If it holds no JSON, or something else.
+        If the file is not JSON, or not an object.
     """
-    import json  # here, for what reads no JSON starts without it
+    import json  # 10 ms that commands without JSON do not need
 
     try:
         values = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"it is no JSON: {error}") from None
-    return _of(dict, "an object", values, "it")
+        raise InputError(f"it is not JSON: {error}") from None
+    return _expect(dict, "an object", values, "it")
 
 
 def from_dict(
-    kind: type[Record], values: Mapping[str, Any], given: Mapping[str, Any] | None = None, within: str = ""
-) -> Record:
-    """Rebuild a dataclass, or a typed dictionary, from its names and values, as read from JSON or HDF5.
+    record_type: type[RecordT],
+    values: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+    prefix: str = "",
+) -> RecordT:
+    """Make a dataclass or a typed dictionary from its fields, as read from JSON or HDF5.
 
     Parameters
     ----------
-    given
-        Fields that the file does not hold.
-    within
-        What stands before a name in messages.
+    defaults
+        Values of the fields that the file does not contain.
+    prefix
+        Path of the record in the file, for messages.
 
     Raises
     ------
     InputError
-        If a name is missing or unknown (the file is of another version), or a value is not what its
-        field is declared to be.
+        If a field is missing or unknown, or a value does not have the type or the range of its field.
     """
-    given = given or {}
-    known = {name: of for name, of in get_type_hints(kind, include_extras=True).items() if name not in given}
-    needed = {name for name, of in known.items() if get_origin(of) is not NotRequired}
-    odd = sorted(within + name for name in (values.keys() - known.keys()) | (needed - values.keys()))
-    if odd:
-        raise InputError(f"settings of another version of dcase2018: {', '.join(odd)}")
-    read = {name: _read(known[name], value, within + name) for name, value in values.items()}
-    return kind(**given, **read)
+    defaults = defaults or {}
+    hints = get_type_hints(record_type, include_extras=True)
+    types = {name: hint for name, hint in hints.items() if name not in defaults}
+    required = {name for name, hint in types.items() if get_origin(hint) is not NotRequired}
+    unexpected = sorted(prefix + name for name in (values.keys() - types.keys()) | (required - values.keys()))
+    if unexpected:
+        raise InputError(f"settings of another version of dcase2018: {', '.join(unexpected)}")
+    fields = {name: _read(types[name], value, prefix + name) for name, value in values.items()}
+    return record_type(**defaults, **fields)
 
 
-def _read(kind: Any, value: Any, name: str) -> Any:
-    """Return a value as one of a declared type, or raise `InputError` that names it."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
+def _read(hint: Any, value: Any, name: str) -> Any:
+    """Return a value as its declared type, or raise `InputError` with its name."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
         return value
     if origin is NotRequired:
-        return _read(inner[0], value, name)
+        return _read(args[0], value, name)
     if origin is Annotated:
-        number, rule = _read(inner[0], value, name), inner[1]
-        if not rule.is_valid(number):
-            raise InputError(f"{name} must be {rule}, not {number}")
+        number, constraint = _read(args[0], value, name), args[1]
+        if not constraint.is_valid(number):
+            raise InputError(f"{name} must be {constraint}, not {number}")
         return number
     if origin in (list, Sequence):
-        places = enumerate(_of(list, "a list", value, name))
-        return [_read(inner[0], item, f"{name}[{place}]") for place, item in places]
+        items = _expect(list, "a list", value, name)
+        return [_read(args[0], item, f"{name}[{i}]") for i, item in enumerate(items)]
     if origin is dict:
-        items = _of(dict, "an object", value, name).items()
+        pairs = _expect(dict, "an object", value, name).items()
         return {
-            _read_key(inner[0], key, name): _read(inner[1], item, f"{name}[{key!r}]") for key, item in items
+            _read_key(args[0], key, name): _read(args[1], item, f"{name}[{key!r}]") for key, item in pairs
         }
-    if dataclasses.is_dataclass(kind) or is_typeddict(kind):
-        return from_dict(kind, _of(dict, "an object", value, name), within=f"{name}.")
-    return _read_plain(kind, value, name)
+    if dataclasses.is_dataclass(hint) or is_typeddict(hint):
+        return from_dict(hint, _expect(dict, "an object", value, name), prefix=f"{name}.")
+    return _read_scalar(hint, value, name)
 
 
-def _read_key(kind: Any, key: str, name: str) -> Any:
-    """Read a key: JSON has text alone."""
-    return _read(kind, int(key) if kind is not str and key.isdecimal() else key, f"a key of {name}")
+def _read_key(hint: Any, key: str, name: str) -> Any:
+    """Read the key of a dictionary, which JSON stores as text."""
+    return _read(hint, int(key) if hint is not str and key.isdecimal() else key, f"a key of {name}")
 
 
-def _read_plain(kind: type[Any], value: Any, name: str) -> Any:
-    family, words = PLAIN[kind]
-    value = _of(family, words, value, name)
+SCALARS = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text")}
+
+
+def _read_scalar(scalar_type: type[Any], value: Any, name: str) -> Any:
+    accepted_type, expected = SCALARS[scalar_type]
+    value = _expect(accepted_type, expected, value, name)
     try:
-        if kind is str or math.isfinite(value):
-            return kind(value)
-    except OverflowError:  # a whole number that no float holds
+        if scalar_type is str or math.isfinite(value):
+            return scalar_type(value)
+    except OverflowError:  # an integer out of the range of float
         pass
-    raise InputError(f"{name} must be {words}, not {reprlib.repr(value)}")
+    raise InputError(f"{name} must be {expected}, not {reprlib.repr(value)}")
 
 
-def _of(kind: type[Any], words: str, value: Any, name: str) -> Any:
-    if isinstance(value, kind) and not isinstance(value, bool):
+def _expect(accepted_type: type[Any], expected: str, value: Any, name: str) -> Any:
+    if isinstance(value, accepted_type) and not isinstance(value, bool):
         return value
-    raise InputError(f"{name} must be {words}, not {reprlib.repr(value)}")
+    raise InputError(f"{name} must be {expected}, not {reprlib.repr(value)}")

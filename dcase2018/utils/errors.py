@@ -1,27 +1,27 @@
-"""What a user can cause, as exceptions: one line that names the value, the rule and the mend.
+"""Exceptions for errors that a user can cause, with a message of one line.
 
-The command line prints the line and leaves with `exit_code`; everything else is a defect of ours
-and keeps its traceback.
+The command line prints the message and exits with `exit_code`. Every other exception is a bug and keeps its
+traceback.
 """
 
 from collections.abc import Sequence
 
-MOST_NAMED = 5  # of what a message is about
+MAX_NAMES = 5  # in a message
 
 
 class Dcase2018Error(Exception):
-    """It failed: a damaged store, a full disk, a run without a model."""
+    """The work failed, for example because a store is damaged or a run has no model."""
 
     exit_code = 1
 
 
 class InputError(Dcase2018Error):
-    """Wrong use or a wrong input file; nothing was begun."""
+    """Wrong use or a wrong input file. No work was started."""
 
     exit_code = 2
 
 
 def shorten_list(names: Sequence[str]) -> str:
-    """Name the first few, for a message, and tell how many more there are."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    """Join the first `MAX_NAMES` names for a message, and append the number of the others."""
+    rest = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + rest

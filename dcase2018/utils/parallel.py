@@ -1,4 +1,10 @@
-"""What runs tasks: processes of this machine, or a Dask cluster."""
+"""Parallel work: joblib for independent tasks, and one process per GPU or cluster worker for training.
+
+`parallel_pool` covers extraction and reports. Training has needs that joblib does not cover: the next
+hyperparameter trial depends on the results so far, while joblib takes tasks ahead in a thread of its own;
+and on a signal or an error every training must save a checkpoint, while joblib kills its workers. For
+training, `open_workers` and `run_tasks` build on `concurrent.futures` instead.
+"""
 
 import logging
 import multiprocessing
@@ -25,26 +31,42 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from dcase2018.utils.errors import Dcase2018Error, InputError
-from dcase2018.utils.signals import Interrupted, StopFlag, catch_stop_signals, sigterm_as_exception
+from dcase2018.utils.signals import (
+    MSG_STOPPED,
+    Interrupted,
+    StopFlag,
+    catch_stop_signals,
+    sigterm_as_exception,
+)
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-PARENT_EVERY = 1.0  # seconds between two looks of a worker at its parent
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Task = Callable[[], T]
+Submit = Callable[[Task[Any]], Future[Any]]  # starts a task on one worker
+Workers = AbstractContextManager[Sequence[Submit]]
+Initializer = Callable[[str], None]
+
+PARENT_POLL_SECONDS = 1.0
+MSG_OUT_OF_MEMORY = "the system ended a worker process, probably because memory ran out"
+MSG_RESUME = "run the same command again to resume"
 
 
 @contextmanager
 def parallel_pool(jobs: int, dask_address: str | None = None) -> Iterator[joblib.Parallel]:
-    """Start `jobs` processes (-1: one a core), or use the cluster at `scheduler`.
+    """Open a joblib pool of `jobs` processes (-1: one per core), or on a Dask cluster.
 
-    Results come in the order in which they are done. A process ends soon after the one that started it.
+    Results are returned in order of completion. Worker processes exit soon after their parent.
 
     Raises
     ------
     InputError
-        If a cluster is asked for and Dask is not installed, or the address is none.
+        If Dask is not installed, or the address is invalid.
     Dcase2018Error
-        If the system ends a process, or the cluster does not answer.
+        If the system ended a worker process, or the cluster does not respond.
     """
     settings = {"return_as": "generator_unordered"}
     if dask_address is None:
@@ -53,9 +75,7 @@ def parallel_pool(jobs: int, dask_address: str | None = None) -> Iterator[joblib
                 jobs, initializer=exit_when_parent_dies, initargs=(os.getpid(),), **settings
             )
         except TerminatedWorkerError:
-            raise Dcase2018Error(
-                "the system ended a worker process, which it does when memory runs out; try fewer --jobs"
-            ) from None
+            raise Dcase2018Error(f"{MSG_OUT_OF_MEMORY}; use fewer --jobs") from None
         return
     with dask_client(dask_address), joblib.parallel_config("dask"):
         yield joblib.Parallel(-1, **settings)
@@ -63,266 +83,241 @@ def parallel_pool(jobs: int, dask_address: str | None = None) -> Iterator[joblib
 
 @contextmanager
 def dask_client(dask_address: str) -> "Iterator[Client]":
-    """Connect to a Dask cluster; raises what `workers` raises of one.
+    """Connect to a Dask cluster; pending tasks are cancelled on exit.
 
-    What it has not begun on leaving is dropped.
+    Raises
+    ------
+    InputError
+        If Dask is not installed, or the address is invalid.
+    Dcase2018Error
+        If the cluster does not respond.
     """
     try:
         from dask.distributed import Client
     except ImportError:
-        raise InputError("--dask needs Dask; pip install 'dcase2018[cluster]'") from None
+        raise InputError("--dask requires Dask; pip install 'dcase2018[cluster]'") from None
     try:
         client = Client(dask_address)
     except (ValueError, TypeError) as error:
-        raise InputError(f"--dask {dask_address} is no address ({error}), such as tcp://head:8786") from None
+        raise InputError(
+            f"--dask {dask_address} is not an address ({error}); use one like tcp://head:8786"
+        ) from None
     except OSError as error:
-        raise Dcase2018Error(f"--dask {dask_address} does not answer ({error})") from None
+        raise Dcase2018Error(f"--dask {dask_address} does not respond ({error})") from None
     with client:
         yield client
 
 
 def exit_when_parent_dies(parent: int) -> None:
-    """Have this process end when `parent` has, which it would otherwise wait for, idle, for minutes."""
+    """Start a thread that ends this process when its parent process has ended."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(PARENT_EVERY)
+            time.sleep(PARENT_POLL_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-T = TypeVar("T")
-
-CODE = "from dcase2018.utils.parallel import answer; answer()"
+_ENTRY_POINT = "from dcase2018.utils.parallel import _subprocess_main; _subprocess_main()"
 
 
-def run_in_subprocess(folder: Path, task: Callable[[], T]) -> T:
-    """Run a task that can be pickled; return what it returns, and raise what it raises.
+def run_in_subprocess(folder: Path, task: Task[T]) -> T:
+    """Run a picklable task in a new process; return its result or raise its exception.
 
     Parameters
     ----------
     folder
-        Where relative paths begin.
+        Working directory of the process.
+    task
+        Function without arguments.
 
     Raises
     ------
     Dcase2018Error
-        If the system ends the process.
+        If the system ended the process.
     OSError
-        If there is no such folder here.
+        If the folder does not exist.
     """
-    command = [sys.executable, "-c", CODE, str(os.getpid())]
-    question = pickle.dumps(task)
-    done = subprocess.run(command, input=question, stdout=subprocess.PIPE, cwd=folder, check=False)
-    if done.returncode:
-        raise Dcase2018Error(
-            f"a process ended with {done.returncode}, as the system ends one when memory runs out;"
-            " the same command goes on"
-        )
-    value, error = pickle.loads(done.stdout)
+    command = [sys.executable, "-c", _ENTRY_POINT, str(os.getpid())]
+    payload = pickle.dumps(task)
+    process = subprocess.run(command, input=payload, stdout=subprocess.PIPE, cwd=folder, check=False)
+    if process.returncode:
+        raise Dcase2018Error(f"{MSG_OUT_OF_MEMORY} (exit code {process.returncode}); {MSG_RESUME}")
+    value, error = pickle.loads(process.stdout)
     if error:
         raise error
     return value
 
 
-def answer() -> None:
-    """Read a task from standard input, and write to standard output what came of it."""
+def _subprocess_main() -> None:
+    """Read a pickled task from standard input and write its result or exception to standard output."""
     exit_when_parent_dies(int(sys.argv[1]))
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the task prints is no answer
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # the task prints to standard error
     value: Any = None
     error: Exception | None = None
     try:
         value = pickle.load(sys.stdin.buffer)()
-    except Exception as problem:
-        error = problem
-    with answers:
-        pickle.dump((value, error), answers)
+    except Exception as task_error:
+        error = task_error
+    with output:
+        pickle.dump((value, error), output)
 
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"  # heeded by all backends; from the first that is none, CUDA sees no more
-NAME = re.compile(r"\d+|(GPU|MIG)-.+")
-PATIENCE = 30.0  # seconds for the driver to answer, which may have to wake each card
+CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"  # CUDA ignores all devices after the first invalid one
+DEVICE_ID = re.compile(r"\d+|(GPU|MIG)-.+")
+NVIDIA_SMI_TIMEOUT = 30.0  # seconds; the driver may have to wake each GPU
 
 
-def accelerators() -> list[str]:
-    """Name the accelerators as `VISIBLE` takes them: those in it, or all that NVIDIA's driver tells of.
-
-    Those of other makers are not counted.
-    """
-    visible = os.environ.get(VISIBLE)
+def visible_gpus() -> list[str]:
+    """List the GPUs of `CUDA_VISIBLE_DEVICES`, or all NVIDIA GPUs if it is not set."""
+    visible = os.environ.get(CUDA_VISIBLE_DEVICES)
     if visible is not None:
-        return list(takewhile(NAME.fullmatch, (name.strip() for name in visible.split(","))))
-    return [str(number) for number in range(_driver_count())]
-
-
-def _driver_count() -> int:
+        return list(takewhile(DEVICE_ID.fullmatch, (name.strip() for name in visible.split(","))))
     command = ["nvidia-smi", "--list-gpus"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        smi = subprocess.run(command, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+        return []
+    n_gpus = sum(line.startswith("GPU ") for line in smi.stdout.splitlines())
+    return [str(index) for index in range(n_gpus)]
 
 
-log = logging.getLogger(__name__)
-
-Prepare = Callable[[str], None]
-Executors = AbstractContextManager[Sequence[Executor]]
-
-STOPPED = "stopped; what was finished is kept, and the same command goes on"
-LOST = "the system ended a process, which it does when memory runs out; the same command goes on"
+def run_inline(task: Task[T]) -> Future[T]:
+    """Run a task in this process; its exception is raised here."""
+    future: Future[T] = Future()
+    future.set_result(task())
+    return future
 
 
-class InlineExecutor(Executor):
-    """This process and thread: what is submitted is done at once, and raises here."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        done: Future[T] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
+INLINE: Sequence[Submit] = (run_inline,)
 
 
-def run_tasks(tasks: Iterable[Callable[[], T]], executors: Sequence[Executor]) -> Iterator[T]:
-    """Run each task in the next place that is free, and give what they return as they end.
+def run_tasks(tasks: Iterable[Task[T]], workers: Sequence[Submit] = INLINE) -> Iterator[T]:
+    """Run tasks, one at a time per worker, and yield the results in order of completion.
 
-    A task is taken from `tasks` when a place is free and all that has ended was given, so that it may depend
-    on that.
+    The next task is taken from `tasks` when a worker is free and all earlier results have been consumed, so
+    that a task may depend on these results.
     """
-    waiting, free = iter(tasks), list(executors)
-    busy: dict[Future[T], Executor] = {}
+    pending, free = iter(tasks), list(workers)
+    running: dict[Future[T], Submit] = {}
     while True:
-        for place, task in zip(free, waiting):  # noqa: B905
-            busy[place.submit(task)] = place
-        if not busy:
+        for submit, task in zip(free, pending):  # noqa: B905
+            running[submit(task)] = submit
+        if not running:
             return
-        done = wait(busy, return_when=FIRST_COMPLETED).done
-        free = [busy.pop(future) for future in done]
+        done = wait(running, return_when=FIRST_COMPLETED).done
+        free = [running.pop(future) for future in done]
         for future in done:
             yield future.result()
 
 
-def make_executors(most: int, prepare: Prepare, dask_address: str | None = None) -> Executors:
-    """Find places for `most` tasks at a time: a cluster's workers, this machine's accelerators, or here.
+def open_workers(max_workers: int, initializer: Initializer, dask_address: str | None = None) -> Workers:
+    """Open the workers of a Dask cluster, one process per GPU, or this process for at most one GPU.
 
     Parameters
     ----------
-    prepare
-        Is called in each process of this machine in which tasks will run, with the name of its accelerator,
-        or "" for this process.
-    scheduler
-        Address of a Dask cluster. Each worker that it has now is a place.
+    max_workers
+        Maximum number of GPU processes.
+    initializer
+        Called in each process of this machine that runs tasks, with its GPU, or "" in this process.
+    dask_address
+        Address of a Dask cluster. All its current workers are used.
 
     Raises
     ------
     InputError
-        If a cluster is asked for and Dask is not installed, or the address is none.
+        If Dask is not installed, or the address is invalid.
     Dcase2018Error
-        If a process was ended by the system, or the cluster does not answer or lost a task.
+        If the system ended a process, or the cluster does not respond or lost a task.
     Interrupted
-        If a signal came. Tasks of this machine were told, and have ended; those of a cluster go on.
+        After a signal, when all tasks of this machine have stopped. Tasks of a cluster continue.
     """
     if dask_address is not None:
-        return _on_cluster(dask_address)
-    names = accelerators()[:most] if most > 1 else []
-    return _on_accelerators(names, prepare) if len(names) > 1 else _here(prepare)
+        return _dask_workers(dask_address)
+    gpus = visible_gpus()[:max_workers] if max_workers > 1 else []
+    return _gpu_workers(gpus, initializer) if len(gpus) > 1 else _inline_worker(initializer)
 
 
 @contextmanager
-def _here(prepare: Prepare) -> Iterator[Sequence[Executor]]:
-    prepare("")
-    yield [InlineExecutor()]
-
-
-class _Worker(Executor):
-    """A worker of a cluster, which runs each task in a process of its own."""
-
-    def __init__(self, worker: Executor) -> None:
-        self.worker = worker
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        return self.worker.submit(run_in_subprocess, Path.cwd(), partial(fn, *args, **kwargs))
+def _inline_worker(initializer: Initializer) -> Iterator[Sequence[Submit]]:
+    initializer("")
+    yield INLINE
 
 
 @contextmanager
-def _on_cluster(dask_address: str) -> Iterator[Sequence[Executor]]:
-    """Take each worker for a place; another one may help out where one was lost."""
+def _dask_workers(dask_address: str) -> Iterator[Sequence[Submit]]:
+    """Open the workers of a cluster; each runs a task in a new process, and may replace a lost worker."""
     with sigterm_as_exception(), dask_client(dask_address) as client:
         from dask.distributed import KilledWorker
 
         if not client.nthreads():
             log.info("waiting for a worker of the cluster at %s ...", dask_address)
             client.wait_for_workers(1)
-        near = {"pure": False, "allow_other_workers": True}
+        settings = {"pure": False, "allow_other_workers": True}
+        executors = [client.get_executor(workers=[address], **settings) for address in client.nthreads()]
         try:
-            yield [_Worker(client.get_executor(workers=[at], **near)) for at in client.nthreads()]
+            yield [partial(executor.submit, run_in_subprocess, Path.cwd()) for executor in executors]
         except (KilledWorker, CancelledError) as error:
             raise Dcase2018Error(f"the cluster at {dask_address} lost a task ({error})") from None
 
 
-class _Process(ProcessPoolExecutor):
-    """A process for one accelerator, which takes no more tasks when a signal has come."""
+@contextmanager
+def _gpu_workers(gpus: Sequence[str], initializer: Initializer) -> Iterator[Sequence[Submit]]:
+    """Start one process per GPU. A signal or an error stops all gracefully, a second signal at once."""
+    log.info("GPUs %s: training in %d processes", ", ".join(gpus), len(gpus))
+    others = set(multiprocessing.active_children())
 
-    def __init__(self, name: str, stop_flag: StopFlag) -> None:
-        start = multiprocessing.get_context("spawn")  # what is forked has locks that nobody opens
-        super().__init__(1, start, _begin, (name, os.getpid()))
-        self.stop_flag = stop_flag
+    def signal_children(action: Callable[[BaseProcess], None]) -> None:
+        for process in set(multiprocessing.active_children()) - others:
+            action(process)
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        if self.stop_flag.signum:
-            raise Interrupted(self.stop_flag.signum, STOPPED)
-        return super().submit(fn, *args, **kwargs)
+    with ExitStack() as cleanup, catch_stop_signals(lambda: signal_children(BaseProcess.terminate)) as stop:
+        pools = [_start_gpu_process(gpu) for gpu in gpus]
+        cleanup.callback(signal_children, BaseProcess.kill)  # after an interrupted shutdown
+        cleanup.callback(_shutdown_all, pools)
+        try:
+            for future in [pool.submit(initializer, gpu) for pool, gpu in zip(pools, gpus, strict=True)]:
+                future.result()
+            yield [partial(_submit_unless_stopped, pool, stop) for pool in pools]
+        except KeyboardInterrupt:
+            signal_children(BaseProcess.kill)
+            raise
+        except BaseException as error:
+            worker_died = isinstance(error, BrokenProcessPool | SystemExit)
+            if stop.signum and (worker_died or isinstance(error, Interrupted)):
+                raise Interrupted(stop.signum, MSG_STOPPED) from None
+            if not stop.signum:
+                signal_children(BaseProcess.terminate)
+            if worker_died:
+                raise Dcase2018Error(f"{MSG_OUT_OF_MEMORY}; {MSG_RESUME}") from None
+            raise
 
 
-def _begin(name: str, parent: int) -> None:
-    os.environ[VISIBLE] = name
-    os.setpgid(0, 0)  # a terminal's Ctrl-C is for the parent alone, which passes it on
-    signal.signal(signal.SIGTERM, _leave)
+def _start_gpu_process(gpu: str) -> ProcessPoolExecutor:
+    spawn = multiprocessing.get_context("spawn")  # a forked process may inherit locks that stay locked
+    return ProcessPoolExecutor(1, spawn, _init_gpu_process, (gpu, os.getpid()))
+
+
+def _init_gpu_process(gpu: str, parent: int) -> None:
+    os.environ[CUDA_VISIBLE_DEVICES] = gpu
+    os.setpgid(0, 0)  # a terminal sends Ctrl-C to the parent alone, which forwards it
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
     exit_when_parent_dies(parent)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End with what Python does at an end, where no task minds the signal: it gives locks back."""
-    raise SystemExit(128 + number)
+def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
+    """Exit with Python's cleanup, which releases locks, when no task handles the signal."""
+    raise SystemExit(128 + signum)
 
 
-@contextmanager
-def _on_accelerators(names: Sequence[str], prepare: Prepare) -> Iterator[Sequence[Executor]]:
-    """Start a process for each accelerator, which sees no other.
-
-    A signal, or an error of one, has all end in order; a second signal has them end at once.
-    """
-    log.info("accelerators %s: as many trainings at a time", ", ".join(names))
-    before = set(multiprocessing.active_children())
-
-    def tell(end: Callable[[BaseProcess], None]) -> None:
-        for process in set(multiprocessing.active_children()) - before:
-            end(process)
-
-    with ExitStack() as ending, catch_stop_signals(lambda: tell(BaseProcess.terminate)) as stop_flag:
-        executors = [_Process(name, stop_flag) for name in names]
-        ending.callback(tell, BaseProcess.kill)  # what is left when even the wait was broken off
-        ending.callback(_wait, executors)
-        try:
-            begun = [place.submit(prepare, name) for place, name in zip(executors, names, strict=True)]
-            for each in begun:
-                each.result()
-            yield executors
-        except KeyboardInterrupt:
-            tell(BaseProcess.kill)
-            raise
-        except BaseException as error:
-            lost = isinstance(error, BrokenProcessPool | SystemExit)
-            if stop_flag.signum and (lost or isinstance(error, Interrupted)):
-                raise Interrupted(stop_flag.signum, STOPPED) from None
-            if not stop_flag.signum:
-                tell(BaseProcess.terminate)
-            if lost:
-                raise Dcase2018Error(LOST) from None
-            raise
+def _submit_unless_stopped(pool: Executor, stop: StopFlag, task: Task[T]) -> Future[T]:
+    if stop.signum:
+        raise Interrupted(stop.signum, MSG_STOPPED)
+    return pool.submit(task)
 
 
-def _wait(executors: Sequence[Executor]) -> None:
-    for place in executors:
-        place.shutdown(cancel_futures=True)
+def _shutdown_all(pools: Sequence[Executor]) -> None:
+    for pool in pools:
+        pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Progress of long work, on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long computations on standard error: a bar on a terminal, otherwise a log line at intervals."""
 
 import logging
 import multiprocessing
@@ -12,37 +12,37 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Count work that is done, with figures beside it.
+    """Count finished items, with other figures beside the count.
 
     Parameters
     ----------
-    what
-        The work's name, such as "extract".
+    name
+        Name of the computation, such as "extract".
     total
-        Number of items to come.
+        Number of items.
     unit
-        What an item is, in the plural.
+        Name of an item, in the plural.
     done
-        Items that earlier work did.
-    every
-        Seconds between two lines where there is no terminal.
+        Number of items that an earlier run finished.
+    interval
+        Seconds between two log lines, without a terminal.
     delay
-        Seconds before there is a bar, for work that is often short.
+        Seconds before a bar appears, for computations that are often short.
     """
 
     def __init__(
-        self, what: str, total: int, unit: str, done: int = 0, every: float = 10.0, delay: float = 0.0
+        self, name: str, total: int, unit: str, done: int = 0, interval: float = 10.0, delay: float = 0.0
     ) -> None:
-        self.what, self.total, self.unit, self.every = what, total, unit, every
+        self.name, self.total, self.unit, self.interval = name, total, unit, interval
         self.done = self.first = done
-        self.started = self.told = time.monotonic()
-        alone = multiprocessing.parent_process() is None  # or others write to the terminal too
+        self.started = self.last_logged = time.monotonic()
+        is_main_process = multiprocessing.parent_process() is None  # bars of several processes would mix
         self.bar = tqdm(
             total=total,
             initial=done,
-            desc=what,
+            desc=name,
             unit=f" {unit}",
-            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO) and alone),
+            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO) and is_main_process),
             dynamic_ncols=True,
             delay=delay,
         )
@@ -60,21 +60,21 @@ class Progress:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the work began."""
+        """Seconds since the start."""
         return time.monotonic() - self.started
 
-    def update(self, n: int, **figures: object) -> None:
-        """Count `n` more items; `figures` stand beside the count."""
+    def update(self, n: int, **postfix: object) -> None:
+        """Count `n` more items, and show the figures of `postfix`."""
         self.done += n
         if not self.bar.disable:
-            self.bar.set_postfix(figures, refresh=False)
+            self.bar.set_postfix(postfix, refresh=False)
             self.bar.update(n)
-        elif time.monotonic() - self.told >= self.every:
-            self.told = time.monotonic()
-            log.info("%s", self._line(figures))
+        elif time.monotonic() - self.last_logged >= self.interval:
+            self.last_logged = time.monotonic()
+            log.info("%s", self._format_line(postfix))
 
-    def _line(self, figures: dict[str, object]) -> str:
-        left = self.elapsed / max(self.done - self.first, 1) * (self.total - self.done)
-        parts = [f"{self.what}: {self.done}/{self.total} {self.unit}"]
-        parts += [f"{name}={value}" for name, value in figures.items()]
-        return ", ".join([*parts, f"{left:.0f} s left"])
+    def _format_line(self, postfix: dict[str, object]) -> str:
+        seconds_left = self.elapsed / max(self.done - self.first, 1) * (self.total - self.done)
+        counts = f"{self.name}: {self.done}/{self.total} {self.unit}"
+        figures = [f"{name}={value}" for name, value in postfix.items()]
+        return ", ".join([counts, *figures, f"{seconds_left:.0f} s left"])

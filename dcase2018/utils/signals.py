@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to end in order."""
+"""Graceful shutdown on SIGINT (Ctrl-C) and SIGTERM."""
 
 import signal
 import threading
@@ -9,13 +9,14 @@ from types import FrameType
 from dcase2018.utils.errors import Dcase2018Error
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MSG_STOPPED = "stopped; run the same command again to resume"
 
 
 class Interrupted(Dcase2018Error):
-    """A signal ended the work, and what it had done is kept."""
+    """A signal stopped the work, and completed work is saved."""
 
     def __init__(self, signum: int, message: str) -> None:
-        super().__init__(signum, message)  # from which another process makes it anew
+        super().__init__(signum, message)  # the arguments with which pickle restores it
         self.exit_code = 128 + signum
 
     def __str__(self) -> str:
@@ -23,46 +24,49 @@ class Interrupted(Dcase2018Error):
 
 
 class StopFlag:
-    """The signal that has come, or 0."""
+    """Number of the signal that was received, or 0."""
 
     signum = 0
 
 
 @contextmanager
-def catch_stop_signals(pass_on: Callable[[], None] = lambda: None) -> Iterator[StopFlag]:
-    """Note the first signal in a `Wish` instead of dying of it; a second one is not held back.
+def catch_stop_signals(on_signal: Callable[[], None] = lambda: None) -> Iterator[StopFlag]:
+    """Record the first signal in a `StopFlag` and call `on_signal`; a second signal has its usual effect.
 
-    Outside the main thread, where signals do not arrive, nothing is noted. `pass_on` is called when it came.
+    Outside the main thread, which alone receives signals, nothing is recorded.
     """
-    stop_flag = StopFlag()
+    stop = StopFlag()
     if threading.current_thread() is not threading.main_thread():
-        yield stop_flag
+        yield stop
         return
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    previous = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
-    def note(signum: int, frame: FrameType | None) -> None:
-        stop_flag.signum = signum
-        signal.signal(signum, before[signal.Signals(signum)])
-        pass_on()
+    def record(signum: int, frame: FrameType | None) -> None:
+        stop.signum = signum
+        signal.signal(signum, previous[signal.Signals(signum)])
+        on_signal()
 
     for signum in SIGNALS:
-        signal.signal(signum, note)
+        signal.signal(signum, record)
     try:
-        yield stop_flag
+        yield stop
     finally:
-        for signum, handler in before.items():
+        for signum, handler in previous.items():
             signal.signal(signum, handler)
 
 
 @contextmanager
 def sigterm_as_exception() -> Iterator[None]:
-    """Have SIGTERM raise `Interrupted`, as Ctrl-C raises `KeyboardInterrupt`, where nobody else minds it."""
+    """Raise `Interrupted` on SIGTERM, as Python raises `KeyboardInterrupt` on Ctrl-C.
+
+    It has no effect outside the main thread, or if SIGTERM has a handler.
+    """
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum, "stopped; what was finished is kept, and the same command goes on")
+        raise Interrupted(signum, MSG_STOPPED)
 
-    mine = threading.current_thread() is threading.main_thread()
-    if not mine or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if not is_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGTERM, stop)

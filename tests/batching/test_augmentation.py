@@ -1,4 +1,4 @@
-"""What each change does to an example that is known."""
+"""Each augmentation applied to known examples."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from dcase2018.batching.augmentation import (
     filter_augment,
     freq_shift,
     gain,
-    mask,
     mixup,
+    spec_mask,
     time_shift,
 )
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import HParams
 
-RECIPE = FeatureConfig(mel_bands=8)
+FEATURES = FeatureConfig(mel_bands=8)
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def rng() -> np.random.Generator:
 
 
 def ramps(n: int = 200, frames: int = 40, width: int = 8) -> np.ndarray:
-    """Examples in which every value says its frame and band."""
+    """Examples in which the value of frame f and band b is 100 f + b."""
     return np.tile((100 * np.arange(frames)[:, None] + np.arange(width)).astype(np.float32), (n, 1, 1))
 
 
-def test_time_shift_rolls_each_example_by_its_own_step(rng: np.random.Generator) -> None:
+def test_time_shift_rolls_each_example_by_its_own_shift(rng: np.random.Generator) -> None:
     x = ramps()
     shifted = time_shift(x.copy(), rng, 0.25)
     shifts = set()
@@ -40,27 +40,27 @@ def test_time_shift_rolls_each_example_by_its_own_step(rng: np.random.Generator)
     assert len(shifts) == 21
 
 
-def test_gain_is_that_of_the_samples(rng: np.random.Generator) -> None:
+def test_gain_scales_the_mel_energies(rng: np.random.Generator) -> None:
     mel = np.exp(np.random.default_rng(1).normal(-2, 2, (300, 5, 8)))
-    x = np.log(mel + RECIPE.mel_log_offset).astype(np.float32)
-    louder = np.exp(gain(x, rng, 6, RECIPE).astype(np.float64)) - RECIPE.mel_log_offset
+    x = np.log(mel + FEATURES.mel_log_offset).astype(np.float32)
+    louder = np.exp(gain(x, rng, 6, FEATURES).astype(np.float64)) - FEATURES.mel_log_offset
     factors = np.median(louder / mel, axis=(1, 2))
     np.testing.assert_allclose(louder, mel * factors[:, None, None], rtol=2e-3, atol=1e-5)
     decibels = 20 * np.log10(factors)
     assert decibels.min() == pytest.approx(-6, abs=0.2)
     assert decibels.max() == pytest.approx(6, abs=0.2)
-    silence = np.full((3, 5, 8), RECIPE.silence_value, np.float32)
-    np.testing.assert_allclose(gain(silence, rng, 20, RECIPE), silence, rtol=1e-5)
+    silence = np.full((3, 5, 8), FEATURES.silence_value, np.float32)
+    np.testing.assert_allclose(gain(silence, rng, 20, FEATURES), silence, rtol=1e-5)
 
 
-def test_gain_of_samples(rng: np.random.Generator) -> None:
+def test_gain_scales_samples(rng: np.random.Generator) -> None:
     x = np.random.default_rng(1).normal(0, 0.1, (50, 5, 160)).astype(np.float32)
     ratio = gain(x, rng, 6, FEATURE_CONFIGS["waveform16k"]) / x
     assert np.ptp(ratio, axis=(1, 2)).max() < 1e-5
     assert 0.5 < ratio.min() < 0.6 < 1.8 < ratio.max() < 2
 
 
-def test_a_shift_along_the_bands_is_another_pitch(rng: np.random.Generator) -> None:
+def test_freq_shift_moves_bands_and_repeats_the_edge(rng: np.random.Generator) -> None:
     x = ramps()
     shifts = set()
     for example, original in zip(freq_shift(x.copy(), rng, 0.25), x, strict=True):
@@ -72,14 +72,14 @@ def test_a_shift_along_the_bands_is_another_pitch(rng: np.random.Generator) -> N
     assert shifts == {-2, -1, 0, 1, 2}
 
 
-def test_equalizing_adds_a_smooth_line_to_the_logarithms(rng: np.random.Generator) -> None:
+def test_filter_augment_adds_a_piecewise_linear_gain_curve(rng: np.random.Generator) -> None:
     feature_config = FeatureConfig(mel_bands=61)
     x = np.random.default_rng(1).normal(3, 1, (400, 5, 61)).astype(np.float32)
     added = (filter_augment(x.copy(), rng, 12, feature_config).astype(np.float64) - x) * 20 / np.log(10)
     np.testing.assert_allclose(added, np.broadcast_to(added[:, :1], added.shape), atol=1e-4)
-    lines = added[:, 0]  # decibels, (examples, bands)
-    assert -12 < lines.min() < -11.9 < 11.9 < lines.max() < 12
-    bends = np.abs(np.diff(lines, n=2)).max(axis=0)
+    curves = added[:, 0]  # decibels, (examples, bands)
+    assert -12 < curves.min() < -11.9 < 11.9 < curves.max() < 12
+    bends = np.abs(np.diff(curves, n=2)).max(axis=0)
     assert np.flatnonzero(bends > 1e-3).tolist() == [19, 39]  # at bands 20 and 40
     silence = np.full((3, 5, 61), feature_config.silence_value, np.float32)
     changed = filter_augment(silence.copy(), rng, 12, feature_config)
@@ -87,47 +87,53 @@ def test_equalizing_adds_a_smooth_line_to_the_logarithms(rng: np.random.Generato
 
 
 @pytest.mark.parametrize("axis", [1, 2])
-def test_a_mask_covers_one_run_with_the_mean(rng: np.random.Generator, axis: int) -> None:
+def test_spec_mask_replaces_one_block_by_the_mean(rng: np.random.Generator, axis: int) -> None:
     x = ramps() + np.float32(0.5)
     size = x.shape[axis]
-    masked = mask(x.copy(), rng, axis, 0.25)
-    lengths, covered_anywhere = set(), np.zeros(size, bool)
+    masked = spec_mask(x.copy(), rng, axis, 0.25)
+    lengths, ever_covered = set(), np.zeros(size, bool)
     for example, original in zip(masked, x, strict=True):
         changed = (example != original).any(axis=2 - axis)
         covered = example[changed] if axis == 1 else example[:, changed]
         np.testing.assert_allclose(covered, original.mean(), rtol=1e-6)
-        places = np.flatnonzero(changed)
-        assert len(places) == 0 or np.ptp(places) == len(places) - 1
-        lengths.add(len(places))
-        covered_anywhere |= changed
+        indices = np.flatnonzero(changed)
+        assert len(indices) == 0 or np.ptp(indices) == len(indices) - 1
+        lengths.add(len(indices))
+        ever_covered |= changed
     assert lengths == set(range(round(0.25 * size) + 1))
-    assert covered_anywhere.all()
+    assert ever_covered.all()
 
 
-def test_mixup_mixes_examples_targets_and_weights_by_one_share(rng: np.random.Generator) -> None:
+def test_mixup_uses_one_coefficient_for_examples_targets_and_weights(rng: np.random.Generator) -> None:
     n = 500
     x = np.repeat(np.arange(n, dtype=np.float32)[:, None, None], 4, axis=1)
     targets, weights = np.eye(n, dtype=np.float32), np.arange(n, dtype=np.float32)
     mixed, mixed_targets, mixed_weights = mixup(x, targets, weights.copy(), rng, 0.3)
     assert mixed.dtype == mixed_targets.dtype == mixed_weights.dtype == np.float32
     np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, rtol=1e-5)
-    assert (mixed_targets.argmax(axis=1) == np.arange(n)).all()  # the first has the larger share
+    assert (
+        mixed_targets.argmax(axis=1) == np.arange(n)
+    ).all()  # the example itself has the larger coefficient
     expected = mixed_targets @ weights
     np.testing.assert_allclose(mixed[:, :, 0], np.repeat(expected[:, None], 4, axis=1), rtol=1e-4)
     np.testing.assert_allclose(mixed_weights, expected, rtol=1e-4)
-    shares = mixed_targets.max(axis=1)
-    assert shares.min() < 0.55
-    assert np.median(shares) > 0.85  # Beta(0.3, 0.3) lies at the ends
+    coefficients = mixed_targets.max(axis=1)
+    assert coefficients.min() < 0.55
+    assert np.median(coefficients) > 0.85  # Beta(0.3, 0.3) is concentrated near 0 and 1
 
 
-def test_nothing_is_changed_by_default(rng: np.random.Generator) -> None:
+def test_default_hparams_change_nothing(rng: np.random.Generator) -> None:
     batch = ramps(), np.eye(200, dtype=np.float32), np.ones(200, np.float32)
-    for mine, theirs in zip(Augmentation(HParams(), RECIPE)(*batch, rng, mixing=True), batch, strict=True):
-        assert mine is theirs
+    for output, original in zip(
+        Augmentation(HParams(), FEATURES)(*batch, rng, allow_mixup=True), batch, strict=True
+    ):
+        assert output is original
 
 
-def test_mixtures_may_be_left_out(rng: np.random.Generator) -> None:
+def test_mixup_can_be_disabled(rng: np.random.Generator) -> None:
     batch = ramps(), np.eye(200, dtype=np.float32), np.ones(200, np.float32)
-    x, targets, _ = Augmentation(HParams(mixup_alpha=1, freq_mask=0.5), RECIPE)(*batch, rng, mixing=False)
+    x, targets, _ = Augmentation(HParams(mixup_alpha=1, freq_mask=0.5), FEATURES)(
+        *batch, rng, allow_mixup=False
+    )
     assert targets is batch[1]
     assert (x != ramps()).any()

@@ -1,18 +1,20 @@
-"""Batches out of a store against windows read by h5py one by one, and a plain copy of memory.
+"""Benchmark `batches`: `BatchLoader` compared with slices read by h5py, and with copying memory.
 
-The crops are `compact`'s, augmented; where they are served by Keras, nobody learns from them, so that their
-rate is that of a step that takes no time.
+The crops are those of the preset `compact`. "In Keras" uses a model without layers, so its rate is the
+upper limit for training.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
-from comparison import Corpus, Row, compare
+from harness import N_CLASSES, Corpus, Row, Size, measure_rates
 
 from dcase2018.batching.augmentation import Augmentation
 from dcase2018.batching.loader import BatchLoader
@@ -21,126 +23,144 @@ from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.cli.keras_setup import keep_freed_memory
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
-from dcase2018.features.store import Store, write_store
+from dcase2018.features.store import Store
+from dcase2018.features.store_writer import write_store
 from dcase2018.models.hparams import PRESETS, HParams
 
-Way = Callable[[int], object]
+BATCH_SIZE = 64
+N_EPOCHS = 100
+UNIT = "examples per second"
 
-N_BATCHES = 400
-BATCH = 64
-
-
-def examples_of(store: Store) -> BatchLoader:
-    windows = AllWindows(store, np.arange(len(store)), 25, 12)
-    return batches_of(store, windows, HParams(batch_size=BATCH))
+# Makes the batch with this index.
+MakeBatch = Callable[[int], object]
 
 
-def crops_of(store: Store, workers: int = 1) -> BatchLoader:
-    hparams = PRESETS["compact"].hparams
-    crops = RandomCrops(
-        store, np.arange(len(store)), hparams.example_frames(store.feature_config), hparams.pad_mode
-    )
-    return batches_of(store, crops, hparams, workers)
-
-
-def batches_of(
-    store: Store, examples: AllWindows | RandomCrops, hparams: HParams, workers: int = 1
-) -> BatchLoader:
-    rows = np.arange(len(store))
-    targets = np.eye(41, dtype=np.float32)[rows % 41]
-    weights = np.ones(len(rows), np.float32)
-    change = Augmentation(hparams, store.feature_config)
-    store.verify()  # which also takes it into the page cache
-    epochs = EpochSampler(100, len(examples), seed=0)
-    batches = BatchLoader(examples, epochs, change, targets, weights, hparams.batch_size, workers=workers)
-    batches[0]
-    return batches
-
-
-class Idle(keras.Model):
-    """A network that takes its batches and does nothing with them."""
+class NoOpModel(keras.Model):
+    """A model that reads batches and does nothing with them."""
 
     def make_train_function(self, force: bool = False) -> None:
-        def take(iterator: Iterator) -> dict[str, float]:
+        def skip_batch(iterator: Iterator) -> dict[str, float]:
             next(iterator)
             return {}
 
-        self.train_function = take
+        self.train_function = skip_batch
 
 
-def ten_times(store: Store, path: Path) -> Store:
-    """A store with every clip ten times."""
-    rows = [row for _ in range(10) for row in range(len(store))]
-    entries = [dataclasses.replace(store.entry(row), fname=f"{n}.wav") for n, row in enumerate(rows)]
-    write_store(path, store.feature_config, entries, (store.frames_of(row) for row in rows), fsync=False)
+def measure(corpus: Corpus, size: Size) -> list[Row]:
+    keep_freed_memory()  # as in all commands that import Keras
+    logmel96 = corpus.root / "logmel96.h5"
+    extract(corpus.audio, logmel96, FEATURE_CONFIGS["logmel96"])
+    return [*measure_examples(corpus, size), *measure_crops(Store(logmel96), size)]
+
+
+def measure_examples(corpus: Corpus, size: Size) -> list[Row]:
+    """Measure the examples of the preset `baseline`."""
+    small = load_examples(Store(corpus.store))
+    large = load_examples(repeat_store(Store(corpus.store), corpus.root / "large.h5", 10))
+    source = small[0][0]
+    with h5py.File(corpus.store) as file:
+        make_batch: dict[str, MakeBatch] = {
+            "h5py, slice by slice": partial(read_slices, file["frames"], small),
+            "BatchLoader": partial(load_batch, small),
+            "BatchLoader, 10x store": partial(load_batch, large),
+            "copying memory": lambda index: source.copy(),
+        }
+        implementations = {
+            name: partial(batch_rate, make, BATCH_SIZE, size.batches) for name, make in make_batch.items()
+        }
+        return measure_rates("batches", UNIT, implementations, size.rounds)
+
+
+def measure_crops(store: Store, size: Size) -> list[Row]:
+    """Measure the augmented crops of the preset `compact`."""
+    loader = load_crops(store)
+    batch_size = loader.sampler.batch_size
+    with h5py.File(store.path) as file:
+        make_batch: dict[str, MakeBatch] = {
+            "h5py, slice by slice": partial(read_slices, file["frames"], loader),
+            "BatchLoader": partial(load_batch, loader),
+        }
+        implementations = {
+            name: partial(batch_rate, make, batch_size, size.batches) for name, make in make_batch.items()
+        }
+        implementations |= {
+            "in Keras": partial(keras_rate, loader, size.batches),
+            "in Keras, 2 threads": partial(keras_rate, load_crops(store, n_workers=2), size.batches),
+        }
+        return measure_rates("crops", UNIT, implementations, size.rounds)
+
+
+def keras_rate(loader: BatchLoader, n_batches: int) -> float:
+    """Rate of `fit` with a model that does nothing, over whole epochs with at least `n_batches` batches."""
+    model = NoOpModel()
+    model.compile()
+    loader.set_epoch(0)
+    batches_per_epoch = loader.num_batches
+    n_epochs = math.ceil(n_batches / batches_per_epoch)
+    next_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: loader.set_epoch(epoch))
+    started = time.perf_counter()
+    model.fit(loader, epochs=n_epochs, callbacks=[next_epoch], verbose=0, shuffle=False)
+    n_examples = n_epochs * batches_per_epoch * loader.sampler.batch_size
+    return n_examples / (time.perf_counter() - started)
+
+
+def load_examples(store: Store) -> BatchLoader:
+    windows = AllWindows(store, np.arange(len(store)), 25, 12)
+    return make_loader(store, windows, HParams(batch_size=BATCH_SIZE))
+
+
+def load_crops(store: Store, n_workers: int = 1) -> BatchLoader:
+    hparams = PRESETS["compact"].hparams
+    n_frames = hparams.example_frames(store.feature_config)
+    crops = RandomCrops(store, np.arange(len(store)), n_frames, hparams.pad_mode)
+    return make_loader(store, crops, hparams, n_workers)
+
+
+def make_loader(
+    store: Store, examples: AllWindows | RandomCrops, hparams: HParams, n_workers: int = 1
+) -> BatchLoader:
+    rows = np.arange(len(store))
+    targets = np.eye(N_CLASSES, dtype=np.float32)[rows % N_CLASSES]
+    weights = np.ones(len(rows), np.float32)
+    sampler = EpochSampler(N_EPOCHS, len(examples), hparams.batch_size, seed=0)
+    augmentation = Augmentation(hparams, store.feature_config)
+    store.verify()  # also reads the store into the page cache
+    loader = BatchLoader(examples, sampler, augmentation, targets, weights, n_workers)
+    loader[0]  # shuffles the first epoch
+    return loader
+
+
+def locate_batch(loader: BatchLoader, index: int) -> tuple[int, int]:
+    """Epoch of the batch with this index over all epochs, and its index in the epoch."""
+    epoch, item = divmod(index, int(loader.sampler.n_batches[0]))
+    return epoch % N_EPOCHS, item
+
+
+def load_batch(loader: BatchLoader, index: int) -> object:
+    epoch, item = locate_batch(loader, index)
+    if epoch != loader.epoch:
+        loader.set_epoch(epoch)
+    return loader[item]
+
+
+def read_slices(frames: h5py.Dataset, loader: BatchLoader, index: int) -> np.ndarray:
+    """Read a batch of windows with h5py, one slice per example: (batch, n_frames, n_features)."""
+    examples, n_frames = loader.sampler.batch(*locate_batch(loader, index)), loader.examples.window
+    offsets = loader.examples.store.offsets[loader.examples.clip_index[examples]]
+    starts = np.minimum(offsets, len(frames) - n_frames)
+    return np.stack([frames[start : start + n_frames].astype(np.float32) for start in starts])
+
+
+def repeat_store(store: Store, path: Path, n_copies: int) -> Store:
+    """Write a store with `n_copies` of every clip."""
+    rows = np.tile(np.arange(len(store)), n_copies).tolist()
+    records = [dataclasses.replace(store.record(row), fname=f"{i}.wav") for i, row in enumerate(rows)]
+    write_store(path, store.feature_config, records, (store.frames_of(row) for row in rows), fsync=False)
     return Store(path)
 
 
-def measure(corpus: Corpus, rounds: int = 5) -> list[Row]:
-    keep_freed_memory()  # as all commands that load Keras do
-    wide = corpus.root / "logmel96.h5"
-    extract(corpus.audio, wide, FEATURE_CONFIGS["logmel96"])
-    return [*measure_examples(corpus, rounds), *measure_crops(Store(wide), rounds)]
-
-
-def measure_examples(corpus: Corpus, rounds: int) -> list[Row]:
-    store = Store(corpus.store)
-    small, large = examples_of(store), examples_of(ten_times(store, corpus.root / "ten.h5"))
-    source = small[0][0]
-    with h5py.File(corpus.store) as file:
-        ways: dict[str, Way] = {
-            "h5py one by one": lambda number: one_by_one(file["frames"], small, number, 25),
-            "Batches": small.__getitem__,
-            "Batches, 10x store": large.__getitem__,
-            "memory copy": lambda number: source.copy(),
-        }
-        return compare_ways("batches", ways, BATCH, rounds)
-
-
-def measure_crops(store: Store, rounds: int) -> list[Row]:
-    batches = crops_of(store)
-    window = batches.examples.window
-    idle = Idle()
-    idle.compile()
-
-    def server(workers: int) -> None:
-        dataset = crops_of(store, workers)
-        idle.fit(dataset, steps_per_epoch=N_BATCHES, verbose=0, shuffle=False)
-
-    with h5py.File(store.path) as file:
-        ways: dict[str, Way] = {
-            "h5py, as they are": lambda number: one_by_one(file["frames"], batches, number, window),
-            "Batches": batches.__getitem__,
-        }
-        wholes = {"served by Keras": lambda: server(1), "by two threads": lambda: server(2)}
-        return compare_ways("random_crop", ways, batches.batch_size, rounds, wholes)
-
-
-def one_by_one(frames: h5py.Dataset, batches: BatchLoader, number: int, window: int) -> None:
-    """Read as many frames from as many places."""
-    examples, _ = batches.epochs.batch(number, batches.batch_size)
-    store = batches.examples.store
-    starts = np.minimum(store.offsets[batches.examples.clip_index[examples]], len(frames) - window)
-    np.stack([frames[start : start + window].astype(np.float32) for start in starts])
-
-
-def compare_ways(
-    part: str,
-    ways: dict[str, Way],
-    batch_size: int,
-    rounds: int,
-    wholes: dict[str, Callable[[], None]] | None = None,
-) -> list[Row]:
-    """Time ways to make a batch, and `wholes`, which make all of them by themselves."""
-    wholes = wholes or {}
-
-    def rate_of(name: str) -> float:
-        started = time.perf_counter()
-        if name in wholes:
-            wholes[name]()
-        else:
-            for number in range(N_BATCHES):
-                ways[name](number)
-        return N_BATCHES * batch_size / (time.perf_counter() - started)
-
-    return compare(part, "examples a second", rate_of, [*ways, *wholes], rounds)
+def batch_rate(make_batch: MakeBatch, batch_size: int, n_batches: int) -> float:
+    started = time.perf_counter()
+    for index in range(n_batches):
+        make_batch(index)
+    return n_batches * batch_size / (time.perf_counter() - started)

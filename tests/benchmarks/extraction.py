@@ -1,8 +1,9 @@
-"""Extraction against a plain loop over librosa, on an hour of audio."""
+"""Benchmark `extraction`: `extract` compared with a plain loop over librosa."""
 
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -10,14 +11,16 @@ import joblib
 import librosa
 import numpy as np
 import soundfile
-from comparison import SR, Corpus, Row, compare
+from harness import SR, Corpus, Row, Size, measure_rates
 
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 
+Extractor = Callable[[Path, Path], object]
+
 
 def plain_loop(audio_dir: Path, store: Path) -> None:
-    """What most people write: librosa's own functions, a dataset a clip."""
+    """Common code: librosa functions, one HDF5 dataset per clip."""
     with h5py.File(store, "w") as file:
         for path in sorted(audio_dir.iterdir()):
             y, sr = librosa.load(path, sr=None)
@@ -29,33 +32,38 @@ def plain_loop(audio_dir: Path, store: Path) -> None:
 
 
 def decode(audio_dir: Path, store: Path) -> None:
-    """The limit: reading alone."""
+    """Upper limit: decoding only."""
     for path in sorted(audio_dir.iterdir()):
         soundfile.read(path, dtype="int16")
 
 
-def ours(jobs: int) -> Callable[[Path, Path], None]:
-    return lambda audio_dir, store: extract(audio_dir, store, FEATURE_CONFIGS["baseline"], jobs=jobs) and None
+def extract_with(jobs: int, audio_dir: Path, store: Path) -> None:
+    extract(audio_dir, store, FEATURE_CONFIGS["baseline"], jobs=jobs)
 
 
-def measure(corpus: Corpus, rounds: int = 3) -> list[Row]:
-    ways = {
+def measure(corpus: Corpus, size: Size) -> list[Row]:
+    extractors: dict[str, Extractor] = {
         "plain loop": plain_loop,
-        "extract -j 1": ours(1),
-        "extract -j 2": ours(2),
-        "decoding alone": decode,
+        "extract -j 1": partial(extract_with, 1),
+        "extract -j 2": partial(extract_with, 2),
+        "decoding only": decode,
     }
-    warm = corpus.root / "warm"
-    warm.mkdir()
-    for number in range(4):
-        soundfile.write(warm / f"{number}.wav", np.zeros(SR, np.int16), SR)
-    joblib.Parallel(2)(joblib.delayed(os.getpid)() for _ in range(4))
-    for name, way in ways.items():  # on little: processes start, and what can be is compiled
-        way(warm, corpus.root / f"{name} warm.h5")
+    _warm_up(corpus.root / "warm", extractors)
 
-    def rate_of(name: str) -> float:
+    def rate(extractor: Extractor) -> float:
         started = time.perf_counter()
-        ways[name](corpus.audio, corpus.root / f"{name} {started}.h5")
+        extractor(corpus.audio, corpus.root / f"{started}.h5")
         return corpus.seconds / (time.perf_counter() - started)
 
-    return compare("extraction", "s of audio a second", rate_of, list(ways), rounds)
+    implementations = {name: partial(rate, extractor) for name, extractor in extractors.items()}
+    return measure_rates("extraction", "s of audio per second", implementations, size.rounds)
+
+
+def _warm_up(folder: Path, extractors: dict[str, Extractor]) -> None:
+    """Start the worker processes and compile librosa's functions."""
+    folder.mkdir()
+    for index in range(4):
+        soundfile.write(folder / f"{index}.wav", np.zeros(SR, np.int16), SR)
+    joblib.Parallel(2)(joblib.delayed(os.getpid)() for _ in range(4))
+    for name, extractor in extractors.items():
+        extractor(folder, folder.with_name(f"{name} warm.h5"))

@@ -1,11 +1,13 @@
-"""Scores of clips out of a store against `model.predict` on all their examples in memory."""
+"""Benchmark `predict`: scores of clips in a store compared with `model.predict` in memory."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from comparison import Corpus, Row, compare
+from harness import N_CLASSES, Corpus, Row, Size, measure_rates
 from training import convolution_operands
 
 from dcase2018.batching.windows import AllWindows
@@ -15,39 +17,44 @@ from dcase2018.models.architectures import build
 from dcase2018.models.hparams import PRESETS
 from dcase2018.training.experiment import Experiment
 
-N_CLIPS = 60
 
-
-def measure(corpus: Corpus, rounds: int = 3) -> list[Row]:
+def measure(corpus: Corpus, size: Size) -> list[Row]:
     store = Store(corpus.store)
     preset = PRESETS["baseline"]
     run = Experiment.create(Path("none"), preset, store, corpus.labels).run
-    model = build("cnn", (25, 64), 41, preset.hparams)
-    rows = np.arange(N_CLIPS)
+    model = build("cnn", (25, 64), N_CLASSES, preset.hparams)
+    rows = np.arange(min(size.clips, len(store)))
     windows = AllWindows(store, rows, 25, 12)
     examples = windows.gather(np.arange(len(windows)))
-
-    @tf.function
-    def convolutions(inputs: list[tf.Tensor], kernels: list[tf.Tensor]) -> list[tf.Tensor]:
-        return [tf.nn.conv2d(x, k, 1, "SAME") for x, k in zip(inputs, kernels, strict=True)]
-
-    inputs, kernels = convolution_operands(INFERENCE_BATCH)
-
-    def limit() -> None:
-        for _ in range(len(windows) // INFERENCE_BATCH):
-            convolutions(inputs, kernels)
-
-    ways = {
+    predictors: dict[str, Callable[[], object]] = {
         "model.predict": lambda: model.predict(examples, batch_size=INFERENCE_BATCH, verbose=0),
-        "Tagger": lambda: StorePredictor(run, model, store).scores(rows),
-        "convolutions alone": limit,
+        "predict": lambda: StorePredictor(run, model, store).scores(rows),
+        "convolutions only": convolutions(len(windows)),
     }
-    for way in ways.values():
-        way()
+    for predict in predictors.values():
+        predict()  # traces and compiles
 
-    def rate_of(name: str) -> float:
+    def rate(predict: Callable[[], object]) -> float:
         started = time.perf_counter()
-        ways[name]()
+        predict()
         return len(windows) / (time.perf_counter() - started)
 
-    return compare("predict", "examples a second", rate_of, list(ways), rounds)
+    implementations = {name: partial(rate, predict) for name, predict in predictors.items()}
+    return measure_rates("predict", "examples per second", implementations, size.rounds)
+
+
+def convolutions(n_examples: int) -> Callable[[], None]:
+    """Upper limit: the convolutions of the model `cnn` for at least `n_examples` examples."""
+
+    @tf.function
+    def convolve(inputs: list[tf.Tensor], kernels: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [tf.nn.conv2d(x, k, 1, "SAME") for x, k in zip(inputs, kernels, strict=True)]
+
+    batch_size = min(INFERENCE_BATCH, n_examples)
+    inputs, kernels = convolution_operands(batch_size)
+
+    def run() -> None:
+        for _ in range(n_examples // batch_size):
+            convolve(inputs, kernels)
+
+    return run

@@ -1,11 +1,13 @@
-"""A report, with the sound of the clips that it shows, against evaluation of all and decoding of those."""
+"""Benchmark `report`: a report with players compared with evaluation and decoding of the same clips."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import soundfile
-from comparison import Corpus, Row, compare, make_corpus
+from harness import Corpus, Row, Size, make_corpus, measure_rates
 
 from dcase2018.evaluation.evaluate import evaluate
 from dcase2018.features.config import FEATURE_CONFIGS
@@ -18,37 +20,40 @@ from dcase2018.report.writer import report
 from dcase2018.runs.model_io import save_model
 from dcase2018.training.experiment import Experiment
 
-SECONDS = 9300  # which are about 1,600 clips, as many as the challenge scores
 
-
-def measure(_: Corpus, rounds: int = 3) -> list[Row]:
+def measure(_: Corpus, size: Size) -> list[Row]:
     with TemporaryDirectory() as folder:
-        root = Path(folder)
-        corpus = make_corpus(root, SECONDS)
-        extract(corpus.audio, corpus.store, FEATURE_CONFIGS["logmel96"])
-        labels = corpus.labels.assign(label=corpus.labels["label"].str.replace(" ", "_"))
-        run = Experiment.create(root / "run", PRESETS["compact"], Store(corpus.store), labels).run
-        run.path.mkdir()
-        run.save()
-        network = build(run.model, run.example_shape, len(run.classes), run.hparams)
-        save_model(with_activation(network, run.hparams.classifier), run.path / "model.keras")
-        ensemble = Ensemble.open([run.path], [Store(corpus.store)])
+        corpus = make_corpus(Path(folder), size.report_seconds)
+        ensemble = make_ensemble(corpus)
+        report_dir = corpus.root / "report"
 
-        def evaluation() -> None:
-            evaluate(ensemble, labels)
-            for path in sorted((root / "report" / "clips").glob("*.ogg")):
-                clip = labels["fname"][int(path.stem) - 1]
-                soundfile.read(corpus.audio / clip, dtype="int16")
+        def evaluate_and_decode() -> None:
+            evaluate(ensemble, corpus.labels)
+            for path in sorted((report_dir / "clips").glob("*.ogg")):
+                fname = corpus.labels["fname"][int(path.stem) - 1]
+                soundfile.read(corpus.audio / fname, dtype="int16")
 
-        ways = {
-            "evaluate, and decoding": evaluation,
-            "report": lambda: report(ensemble, labels, root / "report", corpus.audio),
-        }
-
-        def rate_of(name: str) -> float:
+        def rate(function: Callable[[], object]) -> float:
             started = time.perf_counter()
-            ways[name]()
-            return len(labels) / (time.perf_counter() - started)
+            function()
+            return len(corpus.labels) / (time.perf_counter() - started)
 
-        rate_of("report")
-        return compare("report", "clips a second", rate_of, list(ways), rounds)
+        write_report = partial(report, ensemble, corpus.labels, report_dir, corpus.audio)
+        write_report()
+        implementations = {
+            "evaluate, and decoding": partial(rate, evaluate_and_decode),
+            "report": partial(rate, write_report),
+        }
+        return measure_rates("report", "clips per second", implementations, size.rounds)
+
+
+def make_ensemble(corpus: Corpus) -> Ensemble:
+    """Create a run of the preset `compact` with random weights."""
+    extract(corpus.audio, corpus.store, FEATURE_CONFIGS["logmel96"])
+    store = Store(corpus.store)
+    run = Experiment.create(corpus.root / "run", PRESETS["compact"], store, corpus.labels).run
+    run.path.mkdir()
+    run.save()
+    model = build(run.model, run.example_shape, len(run.classes), run.hparams)
+    save_model(with_activation(model, run.hparams.classifier), run.path / "model.keras")
+    return Ensemble.open([run.path], [store])

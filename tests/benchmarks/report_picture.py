@@ -1,7 +1,7 @@
-"""Photograph a report on the demo corpus: the picture of the README.
+"""Take a screenshot of a report on the demo corpus.
 
-Run it from the project's folder after `make report PRESET=quick`, where there is Chromium; it writes
-tests/benchmarks/report.png.
+Run this from the project folder after `make report PRESET=quick`. It needs Chromium, and writes
+docs/images/report.png.
 """
 
 import io
@@ -12,15 +12,17 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 REPORT = Path("runs/demo/quick/report/index.html")
-TARGET = Path(__file__).with_name("report.png")
+TARGET = Path("docs/images/report.png")
 WIDTH, HEIGHT, GAP = 800, 900, 20
-PLACES = ("header", "#clips")
+SELECTORS = ("header", "#clips")
 
 
-def photograph(page: Page, place: str) -> Image.Image:
-    """Scroll to a place, and take what the window shows."""
-    page.locator(place).evaluate("(one) => one.scrollIntoView({ behavior: 'instant' })")
-    page.wait_for_function("[...document.querySelectorAll('details[open] img')].every((one) => one.complete)")
+def screenshot(page: Page, selector: str) -> Image.Image:
+    """Scroll to an element and take a screenshot of the viewport."""
+    page.locator(selector).evaluate("(element) => element.scrollIntoView({ behavior: 'instant' })")
+    page.wait_for_function(
+        "[...document.querySelectorAll('details[open] img')].every((image) => image.complete)"
+    )
     return Image.open(io.BytesIO(page.screenshot()))
 
 
@@ -29,12 +31,12 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(REPORT.absolute().as_uri())
-        page.evaluate("document.querySelectorAll('[open] img').forEach((one) => (one.loading = 'eager'))")
-        shots = [photograph(page, place) for place in PLACES]
+        page.evaluate("document.querySelectorAll('[open] img').forEach((image) => (image.loading = 'eager'))")
+        images = [screenshot(page, selector) for selector in SELECTORS]
         browser.close()
-    picture = Image.new("RGB", (len(shots) * (WIDTH + GAP) - GAP, HEIGHT), "#d5dae0")
-    for number, shot in enumerate(shots):
-        picture.paste(shot, (number * (WIDTH + GAP), 0))
+    picture = Image.new("RGB", (len(images) * (WIDTH + GAP) - GAP, HEIGHT), "#d5dae0")
+    for column, image in enumerate(images):
+        picture.paste(image, (column * (WIDTH + GAP), 0))
     picture.quantize(96, dither=Image.Dither.NONE).save(TARGET, optimize=True)
     print(TARGET)
 

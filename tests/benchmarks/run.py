@@ -1,50 +1,70 @@
-"""`make bench`: measure every part beside its comparator in the same run; print a table, write JSON."""
+"""Run benchmarks, print a table of their rates, and write it as JSON (`make bench`)."""
 
+import argparse
 import json
 import logging
 import os
 import platform
-import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import batches
-import exports
+import exporting
 import extraction
 import prediction
 import report
 import training
-from comparison import make_corpus
+from harness import Row, Size, format_table, make_corpus
 
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 
-PARTS = {
+BENCHMARKS = {
     "extraction": extraction,
     "batches": batches,
     "fit": training,
     "predict": prediction,
     "report": report,
-    "export": exports,
+    "export": exporting,
 }
 
 
-def main(target: Path, names: list[str]) -> None:
-    logging.getLogger("dcase2018").setLevel(logging.WARNING)
+def run_benchmarks(names: Sequence[str], size: Size) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        corpus = make_corpus(Path(folder))
+        corpus = make_corpus(Path(folder), size.seconds)
         extract(corpus.audio, corpus.store, FEATURE_CONFIGS["baseline"])
-        rows = [row for name in names or PARTS for row in PARTS[name].measure(corpus)]
-    print(f"{'part':16} {'way':20} {'rate':>10}  {'unit':22} {'ratio':>8}")
-    for row in rows:
-        print(f"{row['part']:16} {row['way']:20} {row['rate']:10.0f}  {row['unit']:22} {row['ratio']:7.2f}x")
-    made = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.machine()}
-    target.write_text(json.dumps(made | {"cores": os.cpu_count(), "rows": rows}, indent=2) + "\n", "utf-8")
-    print(f"written to {target}")
+        return [row for name in names for row in BENCHMARKS[name].measure(corpus, size)]
+
+
+def main() -> None:
+    names = ", ".join(BENCHMARKS)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path, help="JSON file to write")
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{names} (default: all)")
+    for field in fields(Size):
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=type(field.default), default=field.default)
+    args = vars(parser.parse_args())
+    output, selected = args.pop("output"), args.pop("benchmarks") or list(BENCHMARKS)
+    if unknown := set(selected) - set(BENCHMARKS):
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; choose from {names}")
+    logging.getLogger("dcase2018").setLevel(logging.WARNING)
+    rows = run_benchmarks(selected, Size(**args))
+    print(format_table(rows))
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "rows": rows,
+    }
+    output.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    print(f"written to {output}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main()

@@ -1,7 +1,7 @@
-"""Photograph the page of `serve` on the demo corpus: the picture of the README.
+"""Take a screenshot of the page of `serve` with a recording from the demo corpus.
 
-Run it from the project's folder after `make train PRESET=quick`, where there is Chromium; it writes
-tests/benchmarks/serve.png.
+Run this from the project folder after `make train PRESET=quick`. It needs Chromium, and writes
+docs/images/serve.png.
 """
 
 import io
@@ -14,22 +14,32 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 RUN, CLIPS = "runs/demo/quick", Path("data/demo/audio_test")
-TARGET = Path(__file__).with_name("serve.png")
+TARGET = Path("docs/images/serve.png")
 WIDTH, MARGIN = 980, 20
-COUNT, PAUSE_SECONDS = 7, 0.8
+N_CLIPS, PAUSE_SECONDS, SR = 7, 0.8, 44100
 
 
-def stream(path: Path) -> Path:
-    """Write some clips into one recording, with pauses of faint noise between."""
+def write_recording(path: Path) -> Path:
+    """Write some clips into one recording, separated by faint noise."""
     rng = np.random.default_rng(0)
     parts = []
-    for clip in sorted(CLIPS.iterdir())[20 : 20 + COUNT]:
-        parts += [rng.normal(0, 1e-3, int(44100 * PAUSE_SECONDS)), soundfile.read(clip)[0]]
-    soundfile.write(path, np.concatenate(parts), 44100)
+    for clip in sorted(CLIPS.iterdir())[20 : 20 + N_CLIPS]:
+        parts += [rng.normal(0, 1e-3, int(SR * PAUSE_SECONDS)), soundfile.read(clip)[0]]
+    soundfile.write(path, np.concatenate(parts), SR)
     return path
+
+
+def screenshot(page: Page) -> Image.Image:
+    """Take a screenshot from the name of the recording to the start of the event table."""
+    top, bottom = (page.locator(selector).bounding_box() for selector in ("#name", "#taggers .scroll"))
+    assert top
+    assert bottom
+    y = top["y"] - MARGIN
+    area = {"x": 0, "y": y, "width": WIDTH, "height": bottom["y"] - y}
+    return Image.open(io.BytesIO(page.screenshot(full_page=True, clip=area))).convert("RGB")
 
 
 def main() -> None:
@@ -40,24 +50,19 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         assert server.stdout
-        address = server.stdout.readline().strip()
+        url = server.stdout.readline().strip()
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 800})
-        page.goto(address)
+        page.goto(url)
         page.locator("#known").wait_for()
-        page.set_input_files("#file", stream(Path(folder) / "a walk.wav"))
-        page.locator("#status", has_text="Heard in").wait_for(timeout=60_000)
+        page.set_input_files("#file", write_recording(Path(folder) / "a walk.wav"))
+        page.locator("#taggers .events tbody tr").first.wait_for(timeout=60_000)
         page.locator("#view").click(position={"x": 330, "y": 40})
         page.wait_for_timeout(500)
-        top, bottom = (page.locator(place).bounding_box() for place in ("#name", ".lanes"))
-        assert top
-        assert bottom
-        y = top["y"] - MARGIN
-        part = {"x": 0, "y": y, "width": WIDTH, "height": bottom["y"] + bottom["height"] + MARGIN - y}
-        shot = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=part))).convert("RGB")
+        image = screenshot(page)
         browser.close()
         server.terminate()
-    shot.quantize(128, dither=Image.Dither.NONE).save(TARGET, optimize=True)
+    image.quantize(128, dither=Image.Dither.NONE).save(TARGET, optimize=True)
     print(TARGET)
 
 

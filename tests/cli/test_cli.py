@@ -72,7 +72,7 @@ def test_fit_refuses_invalid_inputs(toy_pipeline: ToyPipeline, tmp_path: Path) -
     unknown = tmp_path / "unknown.csv"
     unknown.write_text("fname,label\nnowhere.wav,Bark\n")
     assert "clip 'nowhere.wav' is not in" in run_fails(2, "fit", toy_pipeline.train, unknown, run)
-    assert "lr=quick is no number" in run_fails(
+    assert "lr=quick is not a number" in run_fails(
         2, "fit", toy_pipeline.train, toy_pipeline.labels, run, "--hparams", "lr=quick"
     )
     assert "is not a feature store of format 3; name one, or" in run_fails(
@@ -175,7 +175,7 @@ def test_predict_refuses_damaged_and_unsafe_models(toy_pipeline: ToyPipeline, tm
     model = run / "model.keras"
     content = model.read_bytes()
     model.write_bytes(content[: len(content) // 2])
-    assert "is damaged or incomplete" in run_fails(2, *command)
+    assert "model.keras is damaged or incomplete" in run_fails(2, *command)
 
     # A layer that would execute code of the file when it is loaded.
     with zipfile.ZipFile(toy_pipeline.run / "model.keras") as source, zipfile.ZipFile(model, "w") as target:
@@ -191,7 +191,7 @@ def test_predict_refuses_damaged_and_unsafe_models(toy_pipeline: ToyPipeline, tm
                 }  # fmt: skip
                 data = json.dumps(config).encode()
             target.writestr(name, data)
-    assert "is not a Keras model of standard layers" in run_fails(2, *command)
+    assert "model.keras is not a Keras model of standard layers" in run_fails(2, *command)
     assert not (tmp_path / "s.csv").exists()
 
 

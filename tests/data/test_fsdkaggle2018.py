@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: whole, cut off, wrong, hostile."""
+"""Downloads from a local server: complete, truncated, corrupt and malicious archives."""
 
 import hashlib
 import io
@@ -18,21 +18,21 @@ from dcase2018.data.fsdkaggle2018 import ARCHIVES, download
 from dcase2018.utils.errors import Dcase2018Error
 
 
-class Server:
-    """Archives served on the loopback address."""
+class ArchiveServer:
+    """An HTTP server for archives on the loopback address."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.cut: set[str] = set()
+        self.truncated: set[str] = set()
         self.requests: list[str] = []
-        self.pause = 0.0  # seconds from one byte to the next
-        self.size = ""  # that is told instead of the right one
+        self.delay = 0.0  # seconds between two bytes
+        self.content_length = ""  # replaces the correct header value
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def add(self, name: str, members: dict[str, bytes]) -> str:
-        """Serve an archive; return its MD5 sum."""
+        """Add an archive; return its MD5 sum."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for member, content in members.items():
@@ -42,142 +42,153 @@ class Server:
 
 
 class Handler(BaseHTTPRequestHandler):
-    def __init__(self, server: Server, *args: object) -> None:
-        self.files = server
+    def __init__(self, archives: ArchiveServer, *args: object) -> None:
+        self.archives = archives
         super().__init__(*args)  # type: ignore[arg-type]
 
     def do_HEAD(self) -> None:
-        content = self.files.files.get(self.path)
+        content = self.archives.files.get(self.path)
         self.send_response(200 if content else 404)
-        self.send_header("Content-Length", self.files.size or str(len(content or b"")))
+        self.send_header("Content-Length", self.archives.content_length or str(len(content or b"")))
         self.end_headers()
 
     def do_GET(self) -> None:
-        self.files.requests.append(self.path)
+        self.archives.requests.append(self.path)
         self.do_HEAD()
-        content = self.files.files.get(self.path, b"")
-        if self.files.pause:
-            self._drip(content)
+        content = self.archives.files.get(self.path, b"")
+        if self.archives.delay:
+            self._send_slowly(content)
         else:
-            self.wfile.write(content[: len(content) // 2] if self.path in self.files.cut else content)
+            is_truncated = self.path in self.archives.truncated
+            self.wfile.write(content[: len(content) // 2] if is_truncated else content)
 
-    def _drip(self, content: bytes) -> None:
+    def _send_slowly(self, content: bytes) -> None:
         for byte in content:
             try:
                 self.wfile.write(bytes([byte]))
-            except OSError:  # the client has gone
+            except OSError:  # the client closed the connection
                 return
-            time.sleep(self.files.pause)
+            time.sleep(self.archives.delay)
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[ArchiveServer]:
+    server = ArchiveServer()
     yield server
     server.http.shutdown()
     server.http.server_close()
 
 
 @pytest.fixture
-def archives(server: Server) -> dict[str, str]:
+def archives(server: ArchiveServer) -> dict[str, str]:
     return {
         "A": server.add("A", {"A/": b"", "A/one.wav": b"1" * 5000, "A/deep/two.wav": b"2"}),
         "B": server.add("B", {"B/three.csv": b"3"}),
     }
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-WHOLE = {"A/one.wav": b"1" * 5000, "A/deep/two.wav": b"2", "B/three.csv": b"3"}
+COMPLETE = {"A/one.wav": b"1" * 5000, "A/deep/two.wav": b"2", "B/three.csv": b"3"}
 
 
-def test_whole(server: Server, archives: dict[str, str], tmp_path: Path) -> None:
+def test_archives_are_downloaded_and_unpacked(
+    server: ArchiveServer, archives: dict[str, str], tmp_path: Path
+) -> None:
     assert download(tmp_path, server.url, archives) == ["A", "B"]
-    assert files(tmp_path) == WHOLE
+    assert read_files(tmp_path) == COMPLETE
     assert sorted(path.name for path in tmp_path.iterdir()) == ["A", "B"]
 
 
-def test_what_is_there_is_skipped(server: Server, archives: dict[str, str], tmp_path: Path) -> None:
+def test_existing_folders_are_skipped(
+    server: ArchiveServer, archives: dict[str, str], tmp_path: Path
+) -> None:
     download(tmp_path, server.url, {"A": archives["A"]})
     assert download(tmp_path, server.url, archives) == ["B"]
     assert server.requests == ["/A.zip", "/B.zip"]
     assert download(tmp_path, server.url, archives) == []
 
 
-def test_cut_off_in_the_middle(server: Server, archives: dict[str, str], tmp_path: Path) -> None:
-    server.cut = {"/B.zip"}
-    with pytest.raises(Dcase2018Error, match=r"B.zip broke off: .*; run the same command again"):
+def test_interrupted_download_resumes(
+    server: ArchiveServer, archives: dict[str, str], tmp_path: Path
+) -> None:
+    server.truncated = {"/B.zip"}
+    with pytest.raises(
+        Dcase2018Error, match=r"B.zip: the transfer failed: .*; run the same command again to resume"
+    ):
         download(tmp_path, server.url, archives)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["A"]
-    server.cut = set()
+    server.truncated = set()
     assert download(tmp_path, server.url, archives) == ["B"]
-    assert files(tmp_path) == WHOLE
+    assert read_files(tmp_path) == COMPLETE
 
 
-def test_a_wrong_checksum(server: Server, archives: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(Dcase2018Error, match=f"its MD5 sum is not {'0' * 32}"):
+def test_wrong_checksum_raises(server: ArchiveServer, archives: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(Dcase2018Error, match=f"the MD5 sum is not {'0' * 32}"):
         download(tmp_path, server.url, archives | {"A": "0" * 32})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("member", ["../out.txt", "A/../../out.txt", "/out.txt", "B/x", "A\\..\\x", "x"])
-def test_hostile_names(server: Server, tmp_path: Path, member: str) -> None:
+def test_path_traversal_raises(server: ArchiveServer, tmp_path: Path, member: str) -> None:
     md5 = server.add("A", {"A/good.txt": b"", member: b"evil"})
     data = tmp_path / "deep" / "data"
-    with pytest.raises(Dcase2018Error, match=r"is refused: .* is not in A/"):
+    with pytest.raises(Dcase2018Error, match=r"A.zip: the path .* is outside A/"):
         download(data, server.url, {"A": md5})
     assert not (data / "A").exists()
-    assert all(content != b"evil" for content in files(tmp_path).values())
+    assert all(content != b"evil" for content in read_files(tmp_path).values())
 
 
-def test_a_damaged_archive(server: Server, tmp_path: Path) -> None:
-    server.files["/A.zip"] = b"PK but no zip"
+def test_damaged_archive_raises(server: ArchiveServer, tmp_path: Path) -> None:
+    server.files["/A.zip"] = b"PK, not a zip"
     md5 = hashlib.md5(server.files["/A.zip"]).hexdigest()
     with pytest.raises(Dcase2018Error, match="is damaged"):
         download(tmp_path, server.url, {"A": md5})
     assert not (tmp_path / "A").exists()
 
 
-def test_space_is_looked_at_first(
-    server: Server, archives: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_disk_space_is_checked_before_the_download(
+    server: ArchiveServer, archives: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
         free = 1000
 
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: Usage)
-    with pytest.raises(Dcase2018Error, match=r"free space, and .* GB are needed"):
+    with pytest.raises(Dcase2018Error, match=r"free space; .* GB are required"):
         download(tmp_path, server.url, archives)
     assert server.requests == []
 
 
-def test_the_command_names_what_cannot_be_reached(server: Server, tmp_path: Path) -> None:
+def test_download_command_reports_the_url_without_credentials(server: ArchiveServer, tmp_path: Path) -> None:
     message = run_fails(1, "download", tmp_path / "data", "--mirror", server.url)
     assert f"{server.url}/{next(iter(ARCHIVES))}.zip cannot be reached: 404" in message
     url = server.url.replace("//", "//me:secret@")
     assert "secret" not in run_fails(1, "download", tmp_path / "data", "--mirror", url)
 
 
-def test_a_server_that_tells_a_wrong_size(server: Server, archives: dict[str, str], tmp_path: Path) -> None:
-    server.size = "abc"
+def test_wrong_content_length(server: ArchiveServer, archives: dict[str, str], tmp_path: Path) -> None:
+    server.content_length = "abc"
     assert download(tmp_path / "data", server.url, archives) == ["A", "B"]
-    assert files(tmp_path / "data") == WHOLE
-    server.size = "99999"
-    with pytest.raises(Dcase2018Error, match=r"of 99999 bytes came|broke off"):
+    assert read_files(tmp_path / "data") == COMPLETE
+    server.content_length = "99999"
+    with pytest.raises(Dcase2018Error, match=r"of 99999 bytes received|the transfer failed"):
         download(tmp_path / "more", server.url, archives)
     assert not list((tmp_path / "more").glob("[!.]*"))
 
 
-def test_a_server_that_gives_next_to_nothing(
-    server: Server, archives: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_slow_server_is_aborted(
+    server: ArchiveServer, archives: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.pause = 0.3  # seconds between two bytes
+    server.delay = 0.3
     monkeypatch.setattr("dcase2018.data.fsdkaggle2018.TIMEOUT", 1)
-    with pytest.raises(Dcase2018Error, match=r"broke off: \d bytes came in [12] s; run the same"):
+    with pytest.raises(
+        Dcase2018Error, match=r"the transfer failed: \d bytes received in [12] s; run the same"
+    ):
         download(tmp_path / "data", server.url, archives)
-    server.pause = 0
+    server.delay = 0
     assert download(tmp_path / "data", server.url, archives) == ["A", "B"]

@@ -1,4 +1,4 @@
-"""Damaged clips and label files by the hundred: a right answer or a named error, and soon."""
+"""Fuzz tests: damaged clips and label files give a correct result or an error, in bounded time."""
 
 import csv
 import io
@@ -28,62 +28,57 @@ BASES = [
 
 
 @contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise AssertionError(f"it took longer than {seconds} s")
+def time_limit(seconds: int) -> Iterator[None]:
+    def on_alarm(*_: object) -> None:
+        raise AssertionError(f"timeout after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
+    previous = signal.signal(signal.SIGALRM, on_alarm)
     signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def frames_of(path: Path) -> np.ndarray | None:
-    """Frames of a clip, or None where it is set aside with a reason."""
-    reason = ""
-    with at_most(20):
+    """Return the frames of a clip, or None if it cannot be read for one of the documented reasons."""
+    message = ""
+    with time_limit(20):
         try:
-            with AudioReader(path, 44100) as clip:
-                frames = FRONT_END(clip)
+            with AudioReader(path, 44100) as reader:
+                frames = FRONT_END(reader)
         except AudioReadError as error:
-            reason = str(error)
-    if reason:
-        assert reason.split(":")[0] in (
-            "not audio",
-            "truncated",
-            "truncated or damaged",
-            "not finite",
-            "damaged",
-        )
+            message = str(error)
+    if message:
+        reasons = ("not audio", "truncated", "truncated or damaged", "not finite", "damaged")
+        assert message.split(":")[0] in reasons
         return None
     assert np.isfinite(frames).all()
     return frames
 
 
-def mutated(content: bytes, chance: random.Random, first: int, last: int) -> bytes:
-    """Change some bytes between two places, cut the file, or put bytes in."""
+def mutate(content: bytes, rng: random.Random, start: int, stop: int) -> bytes:
+    """Change, insert or delete bytes between two offsets."""
     data = bytearray(content)
-    for _ in range(chance.choice([1, 1, 2, 4])):
-        at = chance.randrange(first, min(last, len(data)))
-        match chance.randrange(6):
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        offset = rng.randrange(start, min(stop, len(data)))
+        match rng.randrange(6):
             case 0 | 1:
-                data[at] ^= 1 << chance.randrange(8)
+                data[offset] ^= 1 << rng.randrange(8)
             case 2:
-                data[at] = chance.choice([0, 1, 0x7F, 0x80, 0xFF])
+                data[offset] = rng.choice([0, 1, 0x7F, 0x80, 0xFF])
             case 3:
-                data[at : at + 4] = struct.pack("<I", chance.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1]))
+                data[offset : offset + 4] = struct.pack("<I", rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1]))
             case 4:
-                data[at:at] = chance.randbytes(chance.choice([1, 2, 8]))
+                data[offset:offset] = rng.randbytes(rng.choice([1, 2, 8]))
             case 5:
-                del data[at : at + chance.choice([1, 2, 8, 1000])]
+                del data[offset : offset + rng.choice([1, 2, 8, 1000])]
     return bytes(data)
 
 
-def whole(base: tuple[str, str, int, int], folder: Path) -> tuple[str, bytes, np.ndarray]:
-    """Name, content and frames of an undamaged clip."""
+def make_clip(base: tuple[str, str, int, int], folder: Path) -> tuple[str, bytes, np.ndarray]:
+    """Write a valid clip; return its name, content and frames."""
     name, subtype, channels, rate = base
     path = write_wav(folder / name, noise(6000 * channels, 3).reshape(-1, channels), rate, subtype)
     frames = frames_of(path)
@@ -93,55 +88,55 @@ def whole(base: tuple[str, str, int, int], folder: Path) -> tuple[str, bytes, np
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base[0])
 def test_damaged_headers(base: tuple[str, str, int, int], tmp_path: Path) -> None:
-    name, content, _ = whole(base, tmp_path)
-    used = 0
+    name, content, _ = make_clip(base, tmp_path)
+    n_valid = 0
     for seed in range(100):
         path = tmp_path / f"mutant-{name}"
-        path.write_bytes(mutated(content, random.Random(seed), 0, 64))
+        path.write_bytes(mutate(content, random.Random(seed), 0, 64))
         frames = frames_of(path)
         if frames is not None:
-            used += 1
-            assert len(frames) > 0, seed  # no clip is taken for an empty one,
-            assert frames.max() > BASELINE.silence_value + 0.1, seed  # nor for a silent one
-    assert used < 100
+            n_valid += 1
+            assert len(frames) > 0, seed  # no clip is read as empty,
+            assert frames.max() > BASELINE.silence_value + 0.1, seed  # or as silent
+    assert n_valid < 100
 
 
-def test_damaged_samples_of_a_wav_are_read_as_they_stand(tmp_path: Path) -> None:
+def test_damaged_samples_of_a_wav_are_read_unchanged(tmp_path: Path) -> None:
     content = write_wav(tmp_path / "a.wav", noise(6000)).read_bytes()
     for seed in range(100):
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         data = bytearray(content)
         for _ in range(20):
-            data[chance.randrange(44, len(data))] = chance.randrange(256)
+            data[rng.randrange(44, len(data))] = rng.randrange(256)
         (tmp_path / "m.wav").write_bytes(data)
         samples = np.frombuffer(bytes(data[44:]), "<i2").astype(np.float32) / np.float32(32768)
-        np.testing.assert_array_equal(frames_of(tmp_path / "m.wav"), FRONT_END.samples(samples))
+        np.testing.assert_array_equal(frames_of(tmp_path / "m.wav"), FRONT_END.frames_of_samples(samples))
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base[0])
-def test_cut_files(base: tuple[str, str, int, int], tmp_path: Path) -> None:
-    name, content, expected = whole(base, tmp_path)
-    chance = random.Random(1)
+def test_truncated_files(base: tuple[str, str, int, int], tmp_path: Path) -> None:
+    name, content, expected = make_clip(base, tmp_path)
+    rng = random.Random(1)
     for _ in range(30):
-        path = tmp_path / f"cut-{name}"
-        path.write_bytes(content[: chance.randrange(len(content))])
+        path = tmp_path / f"truncated-{name}"
+        path.write_bytes(content[: rng.randrange(len(content))])
         frames = frames_of(path)
-        if name.endswith((".wav", ".flac")):  # these tell their length; a stream does not
+        if name.endswith((".wav", ".flac")):  # their headers have the length
             assert frames is None
         elif frames is not None:
             assert len(frames) <= len(expected)
 
 
-def test_what_libsndfile_makes_of_bytes_at_random(tmp_path: Path) -> None:
-    chance = random.Random(2)
+def test_random_bytes(tmp_path: Path) -> None:
+    rng = random.Random(2)
     for _ in range(100):
-        start = chance.choice([b"", b"RIFF", b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"ID3", b"FORM"])
-        (tmp_path / "a.wav").write_bytes(start + chance.randbytes(chance.randrange(2000)))
+        magic = rng.choice([b"", b"RIFF", b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"ID3", b"FORM"])
+        (tmp_path / "a.wav").write_bytes(magic + rng.randbytes(rng.randrange(2000)))
         frames = frames_of(tmp_path / "a.wav")
         assert frames is None or len(frames)
 
 
-def test_samples_too_large_for_their_features(tmp_path: Path) -> None:
+def test_samples_that_overflow_the_features_raise(tmp_path: Path) -> None:
     samples = np.full(6000, 3e38, np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
     assert frames_of(tmp_path / "a.wav") is None
@@ -149,28 +144,41 @@ def test_samples_too_large_for_their_features(tmp_path: Path) -> None:
 
 def test_damaged_label_files(tmp_path: Path) -> None:
     content = (DATA / "train.csv").read_bytes()[:3000].rpartition(b"\n")[0]
-    odd = [b'"', b"\0", b"\n", b"\r", b",", b"\xff", b"\xef\xbb\xbf", b"None", b",,", b"\n\n", b"../", b" "]
-    read = refused = 0
+    inserts = [
+        b'"',
+        b"\0",
+        b"\n",
+        b"\r",
+        b",",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"None",
+        b",,",
+        b"\n\n",
+        b"../",
+        b" ",
+    ]
+    n_read = n_rejected = 0
     for seed in range(300):
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         data = content
-        for _ in range(chance.choice([1, 2, 5])):
-            at = chance.randrange(chance.choice([40, len(data)]))
-            data = data[:at] + chance.choice([*odd, b""]) + data[at + chance.choice([0, 1, 3]) :]
+        for _ in range(rng.choice([1, 2, 5])):
+            offset = rng.randrange(rng.choice([40, len(data)]))
+            data = data[:offset] + rng.choice([*inserts, b""]) + data[offset + rng.choice([0, 1, 3]) :]
         path = tmp_path / "labels.csv"
         path.write_bytes(data)
         try:
             labels = read_labels(path)
         except InputError:
-            refused += 1
+            n_rejected += 1
             continue
-        read += 1
+        n_read += 1
         text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
-        column = rows[0].index("label")
+        label_index = rows[0].index("label")
         assert labels.to_numpy().tolist() == [
-            [field.strip() if i == column else field for i, field in enumerate(row)] for row in rows[1:]
+            [field.strip() if i == label_index else field for i, field in enumerate(row)] for row in rows[1:]
         ]
         assert labels["fname"].is_unique
         assert read_fnames(path) == labels["fname"].tolist()
-    assert min(read, refused) > 30
+    assert min(n_read, n_rejected) > 30

@@ -1,4 +1,4 @@
-"""Label files, class maps and splits, on the real label files of FSDKaggle2018."""
+"""Label files and class maps, with the label files of FSDKaggle2018."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_class_map_of_the_real_training_set(tmp_path: Path) -> None:
+def test_class_map_of_fsdkaggle2018(tmp_path: Path) -> None:
     out = tmp_path / "class_map.csv"
     assert run_ok("class-map", TRAIN, out) == f"{out}: 41 classes\n"
     assert out.read_bytes() == "".join(f"{i},{name}\n" for i, name in enumerate(CLASSES)).encode()
@@ -36,23 +36,23 @@ def test_class_map_of_the_real_training_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "first"),
+    ("name", "n_rows", "first"),
     [
         ("train.csv", 9473, ("00044347.wav", "Hi-hat")),
         ("train_post_competition.csv", 120, ("00044347.wav", "Hi-hat")),
         ("test_post_competition.csv", 120, ("00326aa9.wav", "Oboe")),
     ],
 )
-def test_real_label_files(name: str, rows: int, first: tuple[str, str]) -> None:
+def test_label_files_of_fsdkaggle2018(name: str, n_rows: int, first: tuple[str, str]) -> None:
     labels = read_labels(DATA / name, CLASSES)
-    assert len(labels) == rows  # the ignored ones are left out
+    assert len(labels) == n_rows  # without the ignored ones
     assert tuple(labels.iloc[0][["fname", "label"]]) == first
-    truth = multi_hot(labels, CLASSES)
-    assert (truth.sum(axis=1) == 1).all()
-    np.testing.assert_array_equal(np.array(CLASSES)[truth.argmax(axis=1)], labels["label"])
+    y_true = multi_hot(labels, CLASSES)
+    assert (y_true.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(np.array(CLASSES)[y_true.argmax(axis=1)], labels["label"])
 
 
-def test_a_sample_submission_is_no_truth() -> None:
+def test_sample_submission_is_not_a_label_file() -> None:
     with pytest.raises(InputError, match=r"200 errors: line 2: label 'Laughter Hi-Hat Flute' is not among"):
         read_labels(DATA / "sample_submission.csv", CLASSES)
     assert len(read_fnames(DATA / "sample_submission.csv")) == 200
@@ -68,12 +68,12 @@ def test_a_sample_submission_is_no_truth() -> None:
         'fname,label\n"a.wav","Bark"\nb.wav,Bus\n',
     ],
 )
-def test_forms_of_a_csv(tmp_path: Path, text: str) -> None:
+def test_csv_variants(tmp_path: Path, text: str) -> None:
     labels = read_labels(write(tmp_path / "l.csv", text))
     assert labels[["fname", "label"]].to_numpy().tolist() == [["a.wav", "Bark"], ["b.wav", "Bus"]]
 
 
-def test_several_labels_a_clip(tmp_path: Path) -> None:
+def test_multi_label_file(tmp_path: Path) -> None:
     text = 'fname,labels,split\n64760,"Bark,Bus",train\nb.flac,Bus,val\nc.d.wav,"Cough, Bark,Bark",train\n'
     labels = read_labels(write(tmp_path / "l.csv", text))
     assert labels["fname"].tolist() == ["64760.wav", "b.flac", "c.d.wav"]
@@ -92,22 +92,22 @@ def test_several_labels_a_clip(tmp_path: Path) -> None:
         f"{tmp_path / 'l.csv'}: 5 errors: line 2: label is empty",
         "line 3: label 'Barks' is not among the 41 classes",
         "line 4: label is empty",
-        "line 5: label 'None' is no class",
-        "line 6: 'a.wav' stands already in line 2",
+        "line 5: label 'None' is not a class",
+        "line 6: 'a.wav' is already listed in line 2",
     ]
 
 
-def test_all_errors_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+def test_all_errors_are_listed_with_line_numbers(tmp_path: Path) -> None:
     text = "fname,label,manually_verified\na,Bark,1\nb,Barks,1\na,Bus,0\n,Bus,2\nc,None,0\nd,Bus\ne,,0\n"
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "l.csv", text), CLASSES)
     assert str(caught.value).split("\n  ") == [
         f"{tmp_path / 'l.csv'}: 7 errors: line 3: label 'Barks' is not among the 41 classes",
-        "line 4: 'a' stands already in line 2",
+        "line 4: 'a' is already listed in line 2",
         "line 5: fname is empty",
-        "line 5: manually_verified is '2', not 0 or 1",
-        "line 6: label 'None' is no class",
-        "line 7: 2 fields, not 3",
+        "line 5: manually_verified is '2'; it must be 0 or 1",
+        "line 6: label 'None' is not a class",
+        "line 7: 2 fields, expected 3",
         "line 8: label is empty",
     ]
 
@@ -115,47 +115,47 @@ def test_all_errors_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: the header must name fname and label; it has no fname and no label"),
-        ("a.wav,Bark\nb.wav,Bus\n", "line 1: the header must name fname and label"),
-        ("fname,verified\na.wav,1\n", "it has no label"),
-        ("fname,label\n", "l.csv: no clip is labelled"),
+        ("", "line 1: the header must have fname and label; missing: fname, label"),
+        ("a.wav,Bark\nb.wav,Bus\n", "line 1: the header must have fname and label"),
+        ("fname,verified\na.wav,1\n", "missing: label"),
+        ("fname,label\n", "l.csv: no clip has a label"),
         ('fname,label\n"a.wav,Bark\n', "line 2: unexpected end of data"),
-        ("fname,label,usage\na.wav,None,Ignored\n", "no clip is labelled"),
-        ("fname;label\na.wav;Bark\n", "line 1: parted by semicolons; a CSV is parted by commas"),
-        ("fname\tlabel\na.wav\tBark\n", "line 1: parted by tabs; a CSV is parted by commas"),
+        ("fname,label,usage\na.wav,None,Ignored\n", "no clip has a label"),
+        ("fname;label\na.wav;Bark\n", "line 1: fields are separated by semicolons; separate them by commas"),
+        ("fname\tlabel\na.wav\tBark\n", "line 1: fields are separated by tabs; separate them by commas"),
         ("fname,label\na.wav,Bark\n".encode("utf-16"), "l.csv is UTF-16; save it as UTF-8"),
-        ("fname,label,label\na,Bark,Bus\n", "line 1: the column 'label' stands there twice"),
+        ("fname,label,label\na,Bark,Bus\n", "line 1: the column 'label' is duplicated"),
         (
             "fname,label\na,Hi hat\n",
-            "label 'Hi hat' holds a space, which parts labels in submissions; use Hi_hat",
+            "label 'Hi hat' contains white space; use Hi_hat",
         ),
-        ("fname,label\na,overall\n", "line 2: label 'overall' is a word of the tables of scores"),
-        ("fname,label\na\0b,Bark\n", "line 2: fname 'a\\x00b' holds a NUL"),
+        ("fname,label\na,overall\n", "line 2: label 'overall' is reserved for score tables"),
+        ("fname,label\na\0b,Bark\n", "line 2: fname 'a\\x00b' contains a NUL character"),
     ],
 )
-def test_files_that_are_no_label_files(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_invalid_label_files_raise(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         read_labels(write(tmp_path / "l.csv", text))
 
 
-def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+def test_not_a_regular_file_raises(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(InputError, match=r"is no file that can be read as a CSV"):
+        with pytest.raises(InputError, match=r"is not a regular file; give a CSV"):
             read_labels(path)
 
 
-def test_white_space_around_a_label_is_no_part_of_it(tmp_path: Path) -> None:
+def test_white_space_around_a_label_is_stripped(tmp_path: Path) -> None:
     labels = read_labels(write(tmp_path / "l.csv", "fname,label\na, Bark\nb,Bark \nc,Bark\n"))
     assert class_names(labels) == ["Bark"]
 
 
-def test_an_empty_mark_is_not_verified(tmp_path: Path) -> None:
+def test_empty_manually_verified_is_false(tmp_path: Path) -> None:
     text = "fname,label,manually_verified\na,Bark,\nb,Bark,1\nc,Bark,0\n"
     assert verified_mask(read_labels(write(tmp_path / "l.csv", text))).tolist() == [False, True, False]
 
 
-def test_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
+def test_sample_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
     text = "fname,label,weight\na,Bark,1\nb,Bark,0.25\nc,Bark,1e-3\n"
     assert sample_weights(read_labels(write(tmp_path / "l.csv", text))).tolist() == [1, 0.25, 0.001]
     assert sample_weights(read_labels(write(tmp_path / "l.csv", "fname,label\na,Bark\n"))) is None
@@ -163,40 +163,38 @@ def test_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "l.csv", text))
     assert str(caught.value).split("\n  ") == [
-        f"{tmp_path / 'l.csv'}: 4 errors: line 2: weight is '1.5', no number from 0 to 1",
-        "line 3: weight is '', no number from 0 to 1",
-        "line 5: weight is 'nan', no number from 0 to 1",
-        "line 6: weight is 'much', no number from 0 to 1",
+        f"{tmp_path / 'l.csv'}: 4 errors: line 2: weight is '1.5'; it must be a number from 0 to 1",
+        "line 3: weight is ''; it must be a number from 0 to 1",
+        "line 5: weight is 'nan'; it must be a number from 0 to 1",
+        "line 6: weight is 'much'; it must be a number from 0 to 1",
     ]
 
 
-def test_repeated_rows_count_as_often_where_that_is_asked_for(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_allow_duplicates_keeps_identical_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "l.csv", "fname,label\na,Bark\nb,Bus\na,Bark\na,Bark\n")
-    with pytest.raises(InputError, match=r"2 errors: line 4: 'a' stands already in line 2\n"):
+    with pytest.raises(InputError, match=r"2 errors: line 4: 'a' is already listed in line 2\n"):
         read_labels(path)
     assert read_labels(path, allow_duplicates=True)["fname"].tolist() == ["a", "b", "a", "a"]
-    assert "l.csv: 2 rows stand there again, and count as often" in caplog.text
+    assert "l.csv: 2 rows are duplicates; every copy counts" in caplog.text
     write(path, "fname,label\na,Bark\nb,Bus\na,Bus\n")
-    with pytest.raises(InputError, match=r"line 4: 'a' stands already in line 2 with other values$"):
+    with pytest.raises(InputError, match=r"line 4: 'a' is already listed in line 2 with other values$"):
         read_labels(path, allow_duplicates=True)
 
 
-def test_odd_names_go_through(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8_are_preserved(tmp_path: Path) -> None:
     raw = b"fname,label\n\xe9\xff clip.wav,Bark\nsp ace.wav,Bus\n"
     labels = read_labels(write(tmp_path / "l.csv", raw))
     assert labels["fname"][0].encode("utf-8", "surrogateescape") == b"\xe9\xff clip.wav"
 
 
 @pytest.mark.parametrize("text", ["0,A\n2,B\n", "1,A\n", "0,A,B\n", "index,name\n0,A\n", "0,A\n1,A\n"])
-def test_class_maps_that_are_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_class_maps_raise(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError):
         read_class_map(write(tmp_path / "m.csv", text))
 
 
-def test_a_bad_label_file_leaves_nothing_behind(tmp_path: Path) -> None:
-    bad = write(tmp_path / "bad.csv", "a.wav,Bark\n")
-    for command in (("class-map", bad, tmp_path / "map.csv"), ("split", bad, tmp_path / "out")):
-        assert "the header must name fname and label" in run_fails(2, *command)
+def test_invalid_label_file_writes_no_output(tmp_path: Path) -> None:
+    invalid = write(tmp_path / "bad.csv", "a.wav,Bark\n")
+    for command in (("class-map", invalid, tmp_path / "map.csv"), ("split", invalid, tmp_path / "out")):
+        assert "the header must have fname and label" in run_fails(2, *command)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]

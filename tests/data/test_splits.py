@@ -1,4 +1,4 @@
-"""Splits and folds, on the real training set and on whatever labels."""
+"""Splits and folds, of the training set of FSDKaggle2018 and of random labels."""
 
 from pathlib import Path
 
@@ -20,27 +20,29 @@ def test_split_keeps_header_columns_and_every_row(tmp_path: Path) -> None:
     source = DATA / "train_post_competition.csv"
     run_ok("split", source, tmp_path, "--fraction", 0.25)
     lines = source.read_text().splitlines()
-    parts = [(tmp_path / name).read_text().splitlines() for name in ("train.csv", "validation.csv")]
-    assert [part[0] for part in parts] == [lines[0]] * 2
-    assert sorted(parts[0][1:] + parts[1][1:]) == sorted(lines[1:])
+    train, validation = (
+        (tmp_path / f"{name}.csv").read_text().splitlines() for name in ("train", "validation")
+    )
+    assert train[0] == validation[0] == lines[0]
+    assert sorted(train[1:] + validation[1:]) == sorted(lines[1:])
 
 
 def strata(labels: pd.DataFrame) -> pd.Series:
     return labels["label"] + labels["manually_verified"]
 
 
-def test_hold_out_of_the_real_training_set() -> None:
+def test_holdout_of_fsdkaggle2018_is_stratified() -> None:
     labels = read_labels(TRAIN)
-    held_out = stratified_holdout(labels, 0.1, seed=3)
-    assert abs(held_out.sum() - 947.3) < 1
-    shares = pd.crosstab(strata(labels), held_out)
-    assert (shares[True] - shares.sum(axis=1) / 10).abs().max() <= 1
-    assert class_names(labels[~held_out]) == CLASSES
-    np.testing.assert_array_equal(held_out, stratified_holdout(labels, 0.1, seed=3))
-    assert (held_out != stratified_holdout(labels, 0.1, seed=4)).any()
+    is_drawn = stratified_holdout(labels, 0.1, seed=3)
+    assert abs(is_drawn.sum() - 947.3) < 1
+    counts = pd.crosstab(strata(labels), is_drawn)
+    assert (counts[True] - counts.sum(axis=1) / 10).abs().max() <= 1
+    assert class_names(labels[~is_drawn]) == CLASSES
+    np.testing.assert_array_equal(is_drawn, stratified_holdout(labels, 0.1, seed=3))
+    assert (is_drawn != stratified_holdout(labels, 0.1, seed=4)).any()
 
 
-def test_folds_of_the_real_training_set() -> None:
+def test_folds_of_fsdkaggle2018_are_stratified() -> None:
     labels = read_labels(TRAIN)
     fold = stratified_folds(labels, 5, seed=0)
     counts = pd.crosstab(strata(labels), fold)
@@ -48,13 +50,13 @@ def test_folds_of_the_real_training_set() -> None:
     assert set(fold) == set(range(5))
 
 
-def test_folds_as_files(tmp_path: Path) -> None:
+def test_split_writes_disjoint_folds(tmp_path: Path) -> None:
     run_ok("split", TRAIN, tmp_path, "--folds", 4)
-    seen = [name for k in range(1, 5) for name in read_fnames(tmp_path / f"fold-{k}" / "validation.csv")]
-    assert sorted(seen) == sorted(read_fnames(TRAIN))
+    fnames = [name for k in range(1, 5) for name in read_fnames(tmp_path / f"fold-{k}" / "validation.csv")]
+    assert sorted(fnames) == sorted(read_fnames(TRAIN))
     for k in range(1, 5):
-        learnt = set(read_fnames(tmp_path / f"fold-{k}" / "train.csv"))
-        assert learnt.isdisjoint(read_fnames(tmp_path / f"fold-{k}" / "validation.csv"))
+        train = set(read_fnames(tmp_path / f"fold-{k}" / "train.csv"))
+        assert train.isdisjoint(read_fnames(tmp_path / f"fold-{k}" / "validation.csv"))
 
 
 @settings(deadline=None)
@@ -63,34 +65,32 @@ def test_folds_as_files(tmp_path: Path) -> None:
     st.floats(0.01, 0.99),
     st.integers(0, 5),
 )
-def test_a_split_is_stratified_whatever_the_labels(
-    rows: list[tuple[str, str]], fraction: float, seed: int
-) -> None:
+def test_any_holdout_is_stratified(rows: list[tuple[str, str]], fraction: float, seed: int) -> None:
     labels = pd.DataFrame(rows, columns=["label", "manually_verified"], dtype=object)
     counts = pd.crosstab(strata(labels), stratified_holdout(labels, fraction, seed))
-    drawn = counts[True] if True in counts else 0 * counts[False]
-    assert ((drawn - counts.sum(axis=1) * fraction).abs() <= 1 + 1e-9).all()
+    n_drawn = counts[True] if True in counts else 0 * counts[False]
+    assert ((n_drawn - counts.sum(axis=1) * fraction).abs() <= 1 + 1e-9).all()
     assert class_names(labels[~stratified_holdout(labels, fraction, seed)]) == class_names(labels)
 
 
-def test_a_class_with_one_clip_is_learned(tmp_path: Path) -> None:
+def test_holdout_never_draws_all_clips_of_a_class(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("fname,label\n" + "".join(f"{i},class{i // 2}\n" for i in range(9)))
     labels = read_labels(tmp_path / "l.csv")
     for seed in range(20):
         assert not stratified_holdout(labels, 0.5, seed)[8]
     (tmp_path / "one.csv").write_text("fname,label\na,A\nb,B\n")
     message = run_fails(2, "split", tmp_path / "one.csv", tmp_path / "parts")
-    assert "--fraction 0.1 of 2 clips holds none out; give a larger one" in message
+    assert "--fraction 0.1 of 2 clips is no clip; give a larger fraction" in message
     assert not (tmp_path / "parts").exists()
 
 
-def test_folds_that_a_column_names() -> None:
+def test_folds_from_column() -> None:
     labels = pd.DataFrame({"fname": list("abcde"), "fold": ["10", "2", "2", "1", "10"]}, dtype=object)
     assert folds_from_column(labels, "fold").tolist() == [2, 1, 1, 0, 2]
     for column, values, message in (
-        ("set", "12121", "--fold-column set: the label file has fname, fold"),
+        ("set", "12121", "--fold-column set: no such column; the columns are fname, fold"),
         ("fold", ["1", "", "2", "1", "1"], "clip 'b' has no fold"),
-        ("fold", "11111", "names one fold, '1'; there must be 2 to 100"),
+        ("fold", "11111", "has one fold, '1'; there must be 2 to 100"),
     ):
         with pytest.raises(InputError, match=message):
             folds_from_column(labels.assign(fold=list(values)), column)

@@ -1,4 +1,4 @@
-"""Extraction: every clip accounted for, the same store whatever the way to it."""
+"""Extraction: every clip is in the store, and the store does not depend on how it was computed."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from dcase2018.utils.errors import Dcase2018Error, InputError
 
 
 def content(path: Path) -> dict[str, object]:
-    """All that a store says, less what identifies the file system's view of the sources."""
+    """Content of a store, without sizes and times of the source files."""
     store = Store(path)
     return {
         "feature_config": store.feature_config,
@@ -29,23 +29,23 @@ def content(path: Path) -> dict[str, object]:
     }
 
 
-def test_every_clip_has_its_frames_in_order_of_name(clips: Path, store: Store) -> None:
+def test_the_store_has_the_frames_of_all_clips_in_order_of_name(clips: Path, store: Store) -> None:
     assert store.fnames == ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
     assert store.lengths.tolist() == [98, 27, 9, 1, 0]
     assert store.errors == ["", "", "", "", "no samples"]
     for row, fname in enumerate(store.fnames):
         samples = soundfile.read(clips / fname, dtype="float32")[0]
-        with threadpool_limits(1, "blas"):  # as every job has it: more threads sum in another order
+        with threadpool_limits(1, "blas"):  # as in a job: the number of threads changes the order of sums
             expected = FrontEnd(BASELINE).frames_of_samples(samples)
         np.testing.assert_array_equal(store.frames_of(row), expected)
 
 
-def test_nothing_is_left_beside_the_store(clips: Path, store: Store) -> None:
+def test_no_other_file_remains_beside_the_store(clips: Path, store: Store) -> None:
     assert sorted(path.name for path in store.path.parent.iterdir()) == ["clips", "clips.h5"]
 
 
 @pytest.mark.parametrize("jobs", [2, 3])
-def test_the_number_of_jobs_does_not_matter(
+def test_the_store_does_not_depend_on_the_number_of_jobs(
     clips: Path, store: Store, tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcase2018.features.extraction.SHARD_CLIPS", 2)
@@ -53,7 +53,7 @@ def test_the_number_of_jobs_does_not_matter(
     assert content(tmp_path / "parallel.h5") == content(store.path)
 
 
-def test_a_label_file_chooses_clips_and_order(clips: Path, tmp_path: Path) -> None:
+def test_labels_select_and_order_the_clips(clips: Path, tmp_path: Path) -> None:
     labels = tmp_path / "l.csv"
     labels.write_text("fname,label\nc.wav,Bark\na.wav,None\n")
     run_ok("extract", clips, tmp_path / "s.h5", "--labels", labels)
@@ -66,47 +66,47 @@ def test_a_second_run_computes_nothing(clips: Path, store: Store) -> None:
     assert store.path.read_bytes() == before
 
 
-def test_only_what_changed_is_computed_again(clips: Path, store: Store, tmp_path: Path) -> None:
+def test_only_changed_clips_are_computed_again(clips: Path, store: Store, tmp_path: Path) -> None:
     write_wav(clips / "b.wav", noise(20000, seed=9))
     write_wav(clips / "f.wav", noise(3000, seed=10))
     (clips / "c.wav").unlink()
-    summary = extract(clips, store.path, BASELINE, force=True)
+    summary = extract(clips, store.path, BASELINE, prune=True)
     assert (summary.clips, summary.computed) == (5, 2)
-    extract(clips, tmp_path / "afresh.h5", BASELINE)
-    assert content(store.path) == content(tmp_path / "afresh.h5")
+    extract(clips, tmp_path / "new.h5", BASELINE)
+    assert content(store.path) == content(tmp_path / "new.h5")
 
 
-def test_a_store_that_would_lose_clips_is_left_as_it_is(clips: Path, store: Store) -> None:
+def test_dropping_clips_requires_prune(clips: Path, store: Store) -> None:
     before = store.path.read_bytes()
     for fname in ("b.wav", "d.wav"):
         (clips / fname).unlink()
     message = run_fails(2, "extract", clips, store.path)
-    assert "holds 2 clips that are not among the 3 of" in message
-    assert "such as 'b.wav'; name another store, or leave them out: --force" in message
+    assert "has 2 clips that are not among the 3 of" in message
+    assert "such as 'b.wav'; name another store, or drop them with --prune" in message
     assert store.path.read_bytes() == before
     assert list_dir(store.path.parent) == ["clips", "clips.h5"]
-    run_ok("extract", clips, store.path, "--force")
+    run_ok("extract", clips, store.path, "--prune")
     assert Store(store.path).fnames == ["a.wav", "c.wav", "e.wav"]
 
 
-def test_a_file_that_is_no_store_is_not_said_to_be_removed(clips: Path) -> None:
+def test_the_message_about_another_file_does_not_suggest_to_remove_it(clips: Path) -> None:
     message = run_fails(2, "extract", clips, clips / "a.wav")
-    assert "a.wav is no feature store" in message
+    assert "a.wav is not a feature store" in message
     assert "remove" not in message
 
 
 def test_a_damaged_clip_is_computed_again(clips: Path, store: Store, tmp_path: Path) -> None:
-    shutil.copy(store.path, tmp_path / "whole.h5")
+    shutil.copy(store.path, tmp_path / "undamaged.h5")
     raw = bytearray(store.path.read_bytes())
-    at = raw.index(store.frames_of(1).tobytes())
-    raw[at + 100] ^= 1
+    position = raw.index(store.frames_of(1).tobytes())
+    raw[position + 100] ^= 1
     store.path.write_bytes(raw)
     assert extract(clips, store.path, BASELINE).computed == 1
-    assert content(store.path) == content(tmp_path / "whole.h5")
+    assert content(store.path) == content(tmp_path / "undamaged.h5")
 
 
-def test_verification_names_the_damaged(store: Store) -> None:
-    assert run_ok("info", store.path, "--verify").endswith("verified all checksums hold\n")
+def test_verify_names_damaged_clips(store: Store) -> None:
+    assert run_ok("info", store.path, "--verify").endswith("verified all checksums match\n")
     raw = bytearray(store.path.read_bytes())
     for row in (0, 3):
         raw[raw.index(store.frames_of(row).tobytes()) + 5] ^= 128
@@ -116,7 +116,7 @@ def test_verification_names_the_damaged(store: Store) -> None:
 
 
 @pytest.mark.parametrize("feature_config", ["baseline", "waveform16k"])
-def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, feature_config: str) -> None:
+def test_a_clip_of_ten_minutes_needs_little_memory(tmp_path: Path, feature_config: str) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()
     second = np.stack([noise(48000, 1), noise(48000, 2)], axis=1)
@@ -128,7 +128,7 @@ def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, feature_config: str) -
         "from dcase2018.features.config import FEATURE_CONFIGS;"
         "extract(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), FEATURE_CONFIGS[sys.argv[3]]);"
         "status = pathlib.Path('/proc/self/status').read_text();"
-        "print(status.split('VmHWM:')[1].split()[0])"  # the most kB it ever held
+        "print(status.split('VmHWM:')[1].split()[0])"  # peak memory in kB
     )
     command = [sys.executable, "-c", code, folder, tmp_path / "s.h5", feature_config]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -136,7 +136,7 @@ def test_memory_for_a_clip_of_ten_minutes(tmp_path: Path, feature_config: str) -
     assert abs(Store(tmp_path / "s.h5").lengths[0] - 60000) < 5
 
 
-def test_a_dask_cluster_makes_the_same_store(clips: Path, store: Store, tmp_path: Path) -> None:
+def test_a_dask_cluster_writes_the_same_store(clips: Path, store: Store, tmp_path: Path) -> None:
     from dask.distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
@@ -144,21 +144,21 @@ def test_a_dask_cluster_makes_the_same_store(clips: Path, store: Store, tmp_path
     assert content(tmp_path / "s.h5") == content(store.path)
 
 
-def test_another_recipe_is_refused(clips: Path, store: Store) -> None:
+def test_another_feature_config_is_refused(clips: Path, store: Store) -> None:
     message = run_fails(2, "extract", clips, store.path, "--hparams", "mel_bands=32")
     assert "mel_bands=64, not 32" in message
     assert "remove it or name another store" in message
     assert not list(store.path.parent.glob(".*"))
 
 
-def test_one_bad_clip_among_many_known_ones(clips: Path, store: Store) -> None:
+def test_one_new_clip_may_fail_on_an_existing_store(clips: Path, store: Store) -> None:
     (clips / "f.wav").write_bytes(b"no audio")
     summary = extract(clips, store.path, BASELINE)
-    assert (summary.computed, list(summary.set_aside)) == (1, ["f.wav"])
+    assert (summary.computed, list(summary.failed)) == (1, ["f.wav"])
     assert extract(clips, store.path, BASELINE).computed == 0
 
 
-def test_a_clip_that_could_not_be_opened_is_tried_again(
+def test_an_unreadable_clip_is_tried_again(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -170,27 +170,27 @@ def test_a_clip_that_could_not_be_opened_is_tried_again(
         with pytest.raises(InputError, match=r"5 of the first 5 clips .*unreadable: Permission denied"):
             extract(clips, tmp_path / "s.h5", BASELINE)
     summary = extract(clips, tmp_path / "s.h5", BASELINE)
-    assert (summary.computed, summary.set_aside) == (5, {})
+    assert (summary.computed, summary.failed) == (5, {})
 
 
 @pytest.fixture
-def with_bad(clips: Path) -> Path:
-    """Three bad clips among five good ones."""
-    whole = (clips / "a.wav").read_bytes()
-    (clips / "cut.wav").write_bytes(whole[:5000])
+def mixed_clips(clips: Path) -> Path:
+    """Five valid clips and three that cannot be read."""
+    content = (clips / "a.wav").read_bytes()
+    (clips / "cut.wav").write_bytes(content[:5000])
     (clips / "text.wav").write_bytes(b"this is no audio")
     write_wav(clips / "nan.wav", np.full(5000, np.nan, np.float32), subtype="FLOAT")
     return clips
 
 
-def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dcase2018", "extract", with_bad, tmp_path / "s.h5"]
+def test_failed_clips_are_skipped_and_listed_with_the_error(mixed_clips: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dcase2018", "extract", mixed_clips, tmp_path / "s.h5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert [line for line in done.stdout.splitlines() if line.startswith("set aside")] == [
-        "set aside: cut.wav: truncated: 4956 of 88200 bytes of samples",
-        "set aside: nan.wav: not finite: it holds NaN or infinity",
-        "set aside: text.wav: not audio: Format not recognised.",
+    assert [line for line in done.stdout.splitlines() if line.startswith("skipped")] == [
+        "skipped: cut.wav: truncated: 4956 of 88200 bytes of samples",
+        "skipped: nan.wav: not finite: it holds NaN or infinity",
+        "skipped: text.wav: not audio: Format not recognised.",
     ]
     store = Store(tmp_path / "s.h5")
     assert len(store) == 8
@@ -203,23 +203,23 @@ def test_bad_clips_are_set_aside_by_name_and_reason(with_bad: Path, tmp_path: Pa
         "text.wav,not audio: Format not recognised.",
     ]
     for name in ("cut", "nan", "text"):
-        (with_bad / f"{name}.wav").unlink()
-    extract(with_bad, store.path, BASELINE)
+        (mixed_clips / f"{name}.wav").unlink()
+    extract(mixed_clips, store.path, BASELINE)
     assert not (tmp_path / "s.failed.csv").exists()
 
 
-def test_strict_stops_at_the_first(with_bad: Path, tmp_path: Path) -> None:
-    message = run_fails(1, "extract", with_bad, tmp_path / "s.h5", "--strict")
+def test_strict_stops_at_the_first_failed_clip(mixed_clips: Path, tmp_path: Path) -> None:
+    message = run_fails(1, "extract", mixed_clips, tmp_path / "s.h5", "--strict")
     assert message.strip().endswith(
-        "clip 'cut.wav' cannot be used: truncated: 4956 of 88200 bytes of samples"
+        "clip 'cut.wav' cannot be read: truncated: 4956 of 88200 bytes of samples"
     )
     assert not (tmp_path / "s.h5").exists()
 
 
-def test_a_folder_of_something_else_fails_at_once(tmp_path: Path) -> None:
-    for number in range(20):
-        (tmp_path / f"{number}.wav").write_bytes(b"no audio")
-    with pytest.raises(InputError, match=r"20 of the first 20 clips cannot be used, such as '0.wav'"):
+def test_a_folder_without_audio_fails_early(tmp_path: Path) -> None:
+    for i in range(20):
+        (tmp_path / f"{i}.wav").write_bytes(b"no audio")
+    with pytest.raises(InputError, match=r"20 of the first 20 clips cannot be read, such as '0.wav'"):
         extract(tmp_path, tmp_path / "s.h5", BASELINE)
 
 
@@ -232,14 +232,16 @@ def test_a_folder_of_something_else_fails_at_once(tmp_path: Path) -> None:
         (["a.wav", "x.wav", "y.wav"], "2 of 3 clips are not in"),
     ],
 )
-def test_names_that_are_refused(clips: Path, tmp_path: Path, names: list[str], message: str) -> None:
+def test_clips_outside_the_folder_or_missing_are_refused(
+    clips: Path, tmp_path: Path, names: list[str], message: str
+) -> None:
     (clips / "link.wav").symlink_to(write_wav(tmp_path / "outside.wav", noise(100)))
     with pytest.raises(InputError, match=message):
         extract(clips, tmp_path / "s.h5", BASELINE, names)
     assert not (tmp_path / "s.h5").exists()
 
 
-def test_odd_names_work(tmp_path: Path) -> None:
+def test_file_names_may_have_spaces_and_any_bytes(tmp_path: Path) -> None:
     names = [b"sp ace.wav", b"\xe9\xff.wav", "träumerei, op. 15.wav".encode()]
     for name in names:
         source = write_wav(tmp_path / "clips" / "a.wav", noise(2000))
@@ -248,44 +250,46 @@ def test_odd_names_work(tmp_path: Path) -> None:
     assert sorted(map(os.fsencode, Store(tmp_path / "s.h5").fnames)) == sorted(names)
 
 
-def test_a_clip_in_a_folder_of_the_folder(clips: Path, tmp_path: Path) -> None:
+def test_clips_in_subfolders_can_be_named(clips: Path, tmp_path: Path) -> None:
     write_wav(clips / "more" / "a.wav", noise(2000))
     extract(clips, tmp_path / "s.h5", BASELINE, ["more/a.wav", "a.wav"])
     assert Store(tmp_path / "s.h5").fnames == ["more/a.wav", "a.wav"]
 
 
-def test_two_extractions_of_one_store(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def second(*args: object) -> None:
+def test_a_second_extraction_of_the_same_store_is_refused(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def extract_again(*args: object) -> None:
         with pytest.raises(Dcase2018Error, match="is being written by another process"):
             extract(clips, tmp_path / "s.h5", BASELINE)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dcase2018.features.extraction._merge", second)
+    monkeypatch.setattr("dcase2018.features.extraction._merge_shards", extract_again)
     with pytest.raises(KeyboardInterrupt):
         extract(clips, tmp_path / "s.h5", BASELINE)
     monkeypatch.undo()
-    assert extract(clips, tmp_path / "s.h5", BASELINE).computed == 0  # the shards were kept
+    assert extract(clips, tmp_path / "s.h5", BASELINE).computed == 0  # the shards remain
 
 
-def test_a_store_that_cannot_be_written(clips: Path, tmp_path: Path) -> None:
+def test_an_unwritable_store_is_one_error(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     message = run_fails(1, "extract", clips, tmp_path / "file" / "s.h5")
     assert message.splitlines()[-1].startswith(f"dcase2018: {tmp_path / 'file'}")
 
 
-def test_odd_entries_are_set_aside(clips: Path, tmp_path: Path) -> None:
+def test_entries_that_are_not_files_are_skipped(clips: Path, tmp_path: Path) -> None:
     os.mkfifo(clips / "pipe.wav")
     (clips / "folder.wav").mkdir()
     (clips / "nowhere.wav").symlink_to("nothing")
     summary = extract(clips, tmp_path / "s.h5", BASELINE)
-    assert summary.set_aside == dict.fromkeys(
+    assert summary.failed == dict.fromkeys(
         ("folder.wav", "nowhere.wav", "pipe.wav"), "unreadable: it is no file"
     )
     (clips / "nowhere.wav").unlink()
     write_wav(clips / "nowhere.wav", noise(5000))
-    assert list(extract(clips, tmp_path / "s.h5", BASELINE).set_aside) == ["folder.wav", "pipe.wav"]
+    assert list(extract(clips, tmp_path / "s.h5", BASELINE).failed) == ["folder.wav", "pipe.wav"]
 
 
-def test_bands_that_hold_nothing_are_refused(clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="91 of 512 mel bands are too narrow to hold a bin of the spectrum"):
+def test_bands_without_an_fft_bin_are_refused(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="91 of 512 mel bands contain no FFT bin"):
         extract(clips, tmp_path / "s.h5", FeatureConfig(mel_bands=512))

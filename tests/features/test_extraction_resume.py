@@ -1,4 +1,4 @@
-"""Extraction that is killed, or whose disk is full, at any moment: nothing lost, nothing half-written."""
+"""Extraction that is killed, or whose disk is full, at any point: finished clips stay, writes are atomic."""
 
 import contextlib
 import errno
@@ -18,72 +18,70 @@ from conftest import BASELINE, list_dir, noise, write_wav
 from test_extraction import content
 
 from dcase2018.features import extraction
-from dcase2018.features import store as writing
 from dcase2018.features.extraction import extract
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import Store
-from dcase2018.utils import atomic as publish
+from dcase2018.features.store_writer import DeferredErrorFile
+from dcase2018.utils import atomic
 
 N_CLIPS = 12
 
-# Everything by which an extraction changes the disk, and the work between.
+# All functions by which an extraction changes the disk, and those that it calls in between.
 WRITES = [
     (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (h5py.Dataset, "__setitem__"),
-    (writing.DeferredErrorFile, "check"), (publish, "sync"), (shutil, "rmtree"),
+    (DeferredErrorFile, "check"), (atomic, "fsync_path"), (shutil, "rmtree"),
 ]  # fmt: skip
-MOMENTS = [*WRITES, (h5py.File, "__init__"), (h5py.File, "close"), (FrontEnd, "__call__")]
+CALLS = [*WRITES, (h5py.File, "__init__"), (h5py.File, "close"), (FrontEnd, "__call__")]
 
 
 @pytest.fixture
 def audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(extraction, "SHARD_CLIPS", 3)
-    for number in range(N_CLIPS):
-        write_wav(tmp_path / "audio" / f"{number:02d}.wav", noise(3000 + 500 * number, seed=number))
+    for i in range(N_CLIPS):
+        write_wav(tmp_path / "audio" / f"{i:02d}.wav", noise(3000 + 500 * i, seed=i))
     (tmp_path / "audio" / "05.wav").write_bytes(b"no audio")
     return tmp_path / "audio"
 
 
-def at_moment(
-    number: int,
-    moments: list[tuple[object, str]],
-    act: Callable[[], None],
+def before_call(
+    index: int,
+    functions: list[tuple[object, str]],
+    action: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[], int]:
-    """Have `act` called just before the moment of this number; return a counter of moments."""
+    """Run `action` before call number `index` of some functions; return a counter of their calls."""
     count = 0
 
     def wrap(function: Callable[..., object]) -> Callable[..., object]:
         def counted(*args: object, **kwargs: object) -> object:
             nonlocal count
             count += 1
-            if count == number:
-                act()
+            if count == index:
+                action()
             return function(*args, **kwargs)
 
         return counted
 
-    for owner, name in moments:
+    for owner, name in functions:
         monkeypatch.setattr(owner, name, wrap(getattr(owner, name)))
     return lambda: count
 
 
-def committed(folder: Path) -> int:
+def n_clips_in_shards(folder: Path) -> int:
     return sum(len(Store(path)) for path in folder.glob(".s.h5.shards/[!.]*.h5"))
 
 
-def kill_myself() -> None:
+def kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed_at(number: int, audio: Path, target: Path) -> int:
-    """Extract in a forked process that is killed at a moment; return the moments it came by, if all."""
+def extract_and_kill(index: int, audio: Path, target: Path) -> int:
+    """Extract in a forked process that is killed before a call; return the number of calls, 0 if killed."""
     child = os.fork()
     if child == 0:
-        moments = at_moment(
-            number, MOMENTS, lambda: os.kill(os.getpid(), signal.SIGKILL), pytest.MonkeyPatch()
-        )
+        n_calls = before_call(index, CALLS, kill_this_process, pytest.MonkeyPatch())
         extract(audio, target, BASELINE)
-        os._exit(min(moments(), 255))
+        os._exit(min(n_calls(), 255))
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         return 0
@@ -91,151 +89,155 @@ def killed_at(number: int, audio: Path, target: Path) -> int:
 
 
 @pytest.mark.slow
-def test_killed_at_every_moment(audio: Path, tmp_path: Path) -> None:
+def test_a_kill_before_any_call_keeps_finished_clips(audio: Path, tmp_path: Path) -> None:
     extract(audio, tmp_path / "undisturbed.h5", BASELINE)
     expected = content(tmp_path / "undisturbed.h5")
-    for number in range(1, 1000):
-        folder = tmp_path / f"kill-{number}"
+    for index in range(1, 1000):
+        folder = tmp_path / f"kill-{index}"
         folder.mkdir()
         target = folder / "s.h5"
-        if killed_at(number, audio, target):
+        if extract_and_kill(index, audio, target):
             break
-        kept = N_CLIPS if target.exists() else committed(folder)
-        assert extract(audio, target, BASELINE).computed == N_CLIPS - kept
+        n_finished = N_CLIPS if target.exists() else n_clips_in_shards(folder)
+        assert extract(audio, target, BASELINE).computed == N_CLIPS - n_finished
         assert content(target) == expected
-        assert list_dir(folder) == ["s.h5", "s.failed.csv"]
-    assert 25 <= number < 1000
+        assert list_dir(folder) == ["s.failed.csv", "s.h5"]
+    assert 25 <= index < 1000
 
 
 @pytest.mark.slow
-def test_killed_in_parallel_at_any_time(audio: Path, tmp_path: Path) -> None:
-    for number in range(N_CLIPS, 400):
-        write_wav(audio / f"{number:03d}.wav", noise(20000, seed=number))
+def test_a_kill_of_a_parallel_extraction_keeps_finished_clips(audio: Path, tmp_path: Path) -> None:
+    for i in range(N_CLIPS, 400):
+        write_wav(audio / f"{i:03d}.wav", noise(20000, seed=i))
     started = time.monotonic()
     extract(audio, tmp_path / "undisturbed.h5", BASELINE, jobs=2)
-    whole = time.monotonic() - started + 1  # to start Python
+    duration = time.monotonic() - started + 1  # to start Python
     expected = content(tmp_path / "undisturbed.h5")
     code = "import sys, pathlib as p, dcase2018.features.extraction as e; e.SHARD_CLIPS = 3\n"
     code += "e.extract(p.Path(sys.argv[1]), p.Path(sys.argv[2]), e.FeatureConfig(), jobs=2)"
     target = tmp_path / "s.h5"
-    for part in range(1, 9):
+    for eighth in range(1, 9):
         process = subprocess.Popen([sys.executable, "-c", code, audio, target], stderr=subprocess.DEVNULL)
-        time.sleep(whole * part / 8)
+        time.sleep(duration * eighth / 8)
         process.kill()
         process.wait()
-        kept = 400 if target.exists() else committed(tmp_path)
-        assert extract(audio, target, BASELINE, jobs=2).computed <= 400 - kept
+        n_finished = 400 if target.exists() else n_clips_in_shards(tmp_path)
+        assert extract(audio, target, BASELINE, jobs=2).computed <= 400 - n_finished
         assert content(target) == expected
         time.sleep(0.5)  # workers of the dead process end
         assert not list(tmp_path.glob(".*"))
         target.unlink()
 
 
-def children(pid: int) -> list[int]:
-    """Processes that a process has started, other than joblib's tracker of resources."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    lines = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in found}
-    return [child for child, line in lines.items() if "popen_loky_posix" in line]
+def worker_pids(pid: int) -> list[int]:
+    """Worker processes of a process, without joblib's resource tracker."""
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in pids}
+    return [child for child, command in commands.items() if "popen_loky_posix" in command]
 
 
-def within(seconds: float, condition: Callable[[], object]) -> bool:
-    """Whether a condition comes to hold in time."""
+def wait_until(condition: Callable[[], object], seconds: float) -> bool:
+    """Wait for a condition; return whether it became true in time."""
     end = time.monotonic() + seconds
-    while not (holds := condition()) and time.monotonic() < end:
+    while not (is_met := condition()) and time.monotonic() < end:
         time.sleep(0.05)
-    return bool(holds)
+    return bool(is_met)
 
 
 @pytest.fixture
-def at_work(tmp_path: Path) -> subprocess.Popen[str]:
-    """An extraction by two workers, which have begun and are not nearly done."""
+def running_extraction(tmp_path: Path) -> subprocess.Popen[str]:
+    """An extraction by two workers, of which some shards are finished."""
     clip = write_wav(tmp_path / "audio" / "0.wav", noise(44100 * 60))
-    for number in range(1, 200):
-        os.link(clip, tmp_path / "audio" / f"{number}.wav")
+    for i in range(1, 200):
+        os.link(clip, tmp_path / "audio" / f"{i}.wav")
     command = [sys.executable, "-m", "dcase2018", "extract", tmp_path / "audio", tmp_path / "s.h5", "-j", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert within(30, lambda: len(children(process.pid)) == 2 and committed(tmp_path))
+    assert wait_until(lambda: len(worker_pids(process.pid)) == 2 and n_clips_in_shards(tmp_path), 30)
     return process
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_end_with_what_started_them(
-    at_work: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_exit_with_their_parent(
+    running_extraction: subprocess.Popen[str], tmp_path: Path, signum: signal.Signals
 ) -> None:
-    workers = children(at_work.pid)
-    at_work.send_signal(number)
-    message = at_work.communicate(timeout=30)[1]
-    assert within(5, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
-    assert committed(tmp_path)
-    if number == signal.SIGTERM:
-        assert at_work.returncode == 143
-        assert message.splitlines()[-1].startswith("dcase2018: stopped; what was finished is kept")
+    workers = worker_pids(running_extraction.pid)
+    running_extraction.send_signal(signum)
+    message = running_extraction.communicate(timeout=30)[1]
+    assert wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 5)
+    assert n_clips_in_shards(tmp_path)
+    if signum == signal.SIGTERM:
+        assert running_extraction.returncode == 143
+        assert message.splitlines()[-1].startswith("dcase2018: stopped; run the same command again")
         assert "Traceback" not in message
 
 
 @pytest.mark.slow
-def test_a_worker_that_the_system_ends(at_work: subprocess.Popen[str], tmp_path: Path) -> None:
-    os.kill(children(at_work.pid)[0], signal.SIGKILL)
-    message = at_work.communicate(timeout=30)[1]
-    assert at_work.returncode == 1
+def test_a_killed_worker_fails_the_extraction(
+    running_extraction: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    os.kill(worker_pids(running_extraction.pid)[0], signal.SIGKILL)
+    message = running_extraction.communicate(timeout=30)[1]
+    assert running_extraction.returncode == 1
     assert "the system ended a worker process" in message.splitlines()[-1]
     assert "Traceback" not in message
 
 
-def changed(audio: Path) -> None:
+def change_clips(audio: Path) -> None:
     write_wav(audio / "03.wav", noise(9000, seed=99))
     write_wav(audio / "12.wav", noise(4000, seed=98))
 
 
-def no_space() -> None:
+def raise_disk_full() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "the disk")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("with_old", [False, True])
-def test_the_disk_is_full_at_every_moment(
-    audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_old: bool
+@pytest.mark.parametrize("old_exists", [False, True])
+def test_a_full_disk_at_any_write_leaves_the_old_or_the_new_store(
+    audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old_exists: bool
 ) -> None:
     extract(audio, tmp_path / "old.h5", BASELINE)
-    old = content(tmp_path / "old.h5") if with_old else None
-    changed(audio)
+    old = content(tmp_path / "old.h5") if old_exists else None
+    change_clips(audio)
     extract(audio, tmp_path / "new.h5", BASELINE)
     new = content(tmp_path / "new.h5")
-    for number in range(1, 1000):
-        folder = tmp_path / f"full-{number}"
+    for index in range(1, 1000):
+        folder = tmp_path / f"full-{index}"
         folder.mkdir()
         target = folder / "s.h5"
-        if with_old:
+        if old_exists:
             shutil.copy(tmp_path / "old.h5", target)
         with monkeypatch.context() as patch:
-            moments = at_moment(number, WRITES, no_space, patch)
+            n_calls = before_call(index, WRITES, raise_disk_full, patch)
             with contextlib.suppress(OSError):
                 extract(audio, target, BASELINE)
-            finished = moments() < number
-        found = content(target) if target.exists() else None
-        assert found in ([new] if finished else [old, new])
-        assert not list(folder.glob("**/.partial-*"))
+            finished = n_calls() < index
+        result = content(target) if target.exists() else None
+        assert result in ([new] if finished else [old, new])
+        assert not list(folder.glob("**/.*.????????.tmp*"))
         extract(audio, target, BASELINE)
         assert content(target) == new
-        assert list_dir(folder) == ["s.h5", "s.failed.csv"]
+        assert list_dir(folder) == ["s.failed.csv", "s.h5"]
         if finished:
             break
-    assert 15 <= number < 1000
+    assert 15 <= index < 1000
 
 
 @pytest.mark.slow
-def test_a_real_limit_on_the_size_of_files(audio: Path, tmp_path: Path) -> None:
-    """The kernel refuses to let files grow, at sizes from nothing to that of the whole store."""
+def test_a_file_size_limit_of_the_system_is_one_error(audio: Path, tmp_path: Path) -> None:
+    """The limits go from 0 to just below the size of the store."""
     extract(audio, tmp_path / "undisturbed.h5", BASELINE)
     size = (tmp_path / "undisturbed.h5").stat().st_size
     command = [sys.executable, "-m", "dcase2018", "extract", audio, tmp_path / "s.h5", "-j", "1"]
 
-    def limit(most: int) -> Callable[[], None]:
-        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    def set_limit(max_bytes: int) -> Callable[[], None]:
+        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
 
-    for most in [*range(0, size, size // 12), size - 1]:
-        done = subprocess.run(command, preexec_fn=limit(most), capture_output=True, text=True, check=False)
+    for max_bytes in [*range(0, size, size // 12), size - 1]:
+        done = subprocess.run(
+            command, preexec_fn=set_limit(max_bytes), capture_output=True, text=True, check=False
+        )
         assert done.returncode == 1, done
         assert "Traceback" not in done.stderr
         assert "File too large" in done.stderr.splitlines()[-1]

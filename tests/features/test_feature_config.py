@@ -1,4 +1,4 @@
-"""Frame arithmetic, and what a feature_config may be."""
+"""Feature configs: frame arithmetic and validation."""
 
 import dataclasses
 import math
@@ -22,7 +22,7 @@ def test_the_baseline_has_the_numbers_of_the_reference() -> None:
 @pytest.mark.parametrize(
     ("n_samples", "n_frames"), [(0, 0), (1, 1), (1102, 1), (1542, 1), (1543, 2), (44100, 98)]
 )
-def test_frames_of_a_clip(n_samples: int, n_frames: int) -> None:
+def test_number_of_frames_of_a_clip(n_samples: int, n_frames: int) -> None:
     assert FeatureConfig().n_frames(n_samples) == n_frames
 
 
@@ -32,7 +32,7 @@ def test_frames_of_a_clip(n_samples: int, n_frames: int) -> None:
     hop=st.floats(0.001, 0.1),
     n_samples=st.integers(0, 10**7),
 )
-def test_the_last_window_fits_and_another_would_not(
+def test_the_frames_are_all_that_fit_into_a_clip(
     sample_rate: int, window: float, hop: float, n_samples: int
 ) -> None:
     feature_config = FeatureConfig(
@@ -58,7 +58,7 @@ def test_the_last_window_fits_and_another_would_not(
         mel_log_offset=st.floats(1e-9, 1),
     )
 )
-def test_a_recipe_goes_round_through_a_dict(feature_config: FeatureConfig) -> None:
+def test_a_config_round_trips_through_a_dict(feature_config: FeatureConfig) -> None:
     assert from_dict(FeatureConfig, dataclasses.asdict(feature_config)) == feature_config
 
 
@@ -73,12 +73,12 @@ def test_a_recipe_goes_round_through_a_dict(feature_config: FeatureConfig) -> No
         ({"stft_hop_seconds": 0.03}, "at most a window (stft_window_seconds=0.025)"),
     ],
 )
-def test_impossible_recipes_are_refused(values: dict[str, float], message: str) -> None:
+def test_contradictory_configs_are_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         FeatureConfig(**values)  # type: ignore[arg-type]
 
 
-def test_differences_name_both_values() -> None:
+def test_diff_names_both_values() -> None:
     assert diff(FeatureConfig(mel_bands=96), FeatureConfig()) == ["mel_bands=96, not 64"]
 
 

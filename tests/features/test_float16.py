@@ -1,13 +1,13 @@
-"""Half precision to single precision."""
+"""Conversion of float16 to float32."""
 
 import numpy as np
 
 from dcase2018.features.store import float16_to_float32
 
 
-def test_every_finite_half_becomes_the_single_that_it_is() -> None:
-    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    halves = halves[np.isfinite(halves)]
-    single = float16_to_float32(halves)
-    assert single.dtype == np.float32
-    np.testing.assert_array_equal(single.view(np.int32), halves.astype(np.float32).view(np.int32))
+def test_every_finite_float16_is_converted_exactly() -> None:
+    values = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    values = values[np.isfinite(values)]
+    converted = float16_to_float32(values)
+    assert converted.dtype == np.float32
+    np.testing.assert_array_equal(converted.view(np.int32), values.astype(np.float32).view(np.int32))

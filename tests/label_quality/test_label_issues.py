@@ -10,7 +10,8 @@ from conftest import BASELINE, run_fails, run_ok
 from noisy_labels import corpus, write
 from sklearn.metrics import average_precision_score
 
-from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.features.store import ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
 from dcase2018.label_quality.label_issues import find_label_issues
 from dcase2018.utils.errors import InputError
 

@@ -18,18 +18,18 @@ REFERENCE = {
 }  # fmt: skip
 
 
-def test_the_baseline_has_the_defaults_of_the_reference() -> None:
-    ours = dataclasses.asdict(FEATURE_CONFIGS["baseline"]) | dataclasses.asdict(PRESETS["baseline"].hparams)
-    assert {name: ours[name] for name in REFERENCE} == REFERENCE
+def test_baseline_has_the_defaults_of_the_reference() -> None:
+    values = dataclasses.asdict(FEATURE_CONFIGS["baseline"]) | dataclasses.asdict(PRESETS["baseline"].hparams)
+    assert {name: values[name] for name in REFERENCE} == REFERENCE
     assert PRESETS["baseline"].model == "cnn"
 
 
-def test_an_example_has_25_frames_and_a_hop_of_12() -> None:
+def test_example_has_25_frames_and_a_hop_of_12() -> None:
     assert HParams().example_frames(FeatureConfig()) == 25
     assert HParams().hop_frames(FeatureConfig()) == 12
 
 
-def test_values_take_the_type_of_their_field() -> None:
+def test_overrides_have_the_type_of_the_field() -> None:
     changed = apply_overrides(HParams(), " batch_size=32, lr=0.01,classifier=logistic,")
     assert changed == HParams(batch_size=32, lr=0.01, classifier="logistic")
     assert apply_overrides(HParams(), "") == HParams()
@@ -40,16 +40,16 @@ def test_values_take_the_type_of_their_field() -> None:
     [
         ("lrate=1", "'lrate' is unknown; known here: example_window_seconds, "),
         ("lr", "'lr' is not name=value"),
-        ("lr=fast", "lr=fast is no number: it must be > 0 and <= 10"),
+        ("lr=fast", "lr=fast is not a number: it must be > 0 and <= 10"),
         ("lr=nan", "lr=nan is not allowed: it must be > 0 and <= 10"),
         ("lr=-1", "lr=-1.0 is not allowed"),
-        ("batch_size=6.5", "batch_size=6.5 is no whole number: it must be >= 1 and <= 65536"),
+        ("batch_size=6.5", "batch_size=6.5 is not a whole number: it must be >= 1 and <= 65536"),
         ("batch_size=0", "batch_size=0 is not allowed"),
         ("classifier=svm", "classifier=svm is not allowed: it must be one of softmax, logistic"),
         ("lr=1,lr=2", "lr is given twice"),
         ("mel_bands=32", "mel_bands does not belong here: ask extract"),
     ],
 )
-def test_errors_name_the_value_and_the_rule(text: str, message: str) -> None:
+def test_errors_name_the_value_and_the_constraint(text: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         apply_overrides(HParams(), text, {"mel_bands": "ask extract"})

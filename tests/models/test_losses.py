@@ -1,4 +1,4 @@
-"""Losses and rates against formulas."""
+"""Losses and learning rates, compared with formulas."""
 
 import importlib.util
 import json
@@ -11,27 +11,27 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from gradient_probe import descend
+from gradient_probe import loss_and_gradient
 
 from dcase2018.models.hparams import HParams
 from dcase2018.models.losses import MaskedLoss, compile_model, learning_rate, loss
 
 
-def test_a_cosine_rises_and_falls() -> None:
+def test_cosine_schedule_with_warmup() -> None:
     hparams = HParams(lr=0.5, lr_schedule="cosine", warmup_epochs=2)
     rate = learning_rate(hparams, epoch_steps=10, total_steps=120)
     values = [float(rate(step)) for step in range(121)]
     np.testing.assert_allclose(values[:21], np.linspace(0, 0.5, 21), atol=1e-6)
     np.testing.assert_allclose(values[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 101))), atol=1e-6)
-    falling = learning_rate(HParams(lr=0.5, lr_schedule="cosine"), epoch_steps=10, total_steps=10)
-    assert [float(falling(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
+    without_warmup = learning_rate(HParams(lr=0.5, lr_schedule="cosine"), epoch_steps=10, total_steps=10)
+    assert [float(without_warmup(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
 
 
-# Right and wrong, in doubt and sure: probabilities of exp(-60) are 0 beside 1 in float32.
+# Correct and wrong, uncertain and confident predictions: in float32, 1 + exp(-60) is 1.
 LOGITS = [[0.5, -1.0, 0.0], [0.0, -60.0, -60.0], [60.0, 0.0, -60.0], [-60.0, 60.0, 0.0], [-1.0, 0.0, -1.0]]
 TARGETS = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.3, 0.0, 0.7], [0.0, 1.0, 0.0]]
 
-SETTINGS: list[dict[str, Any]] = [
+HPARAMS: list[dict[str, Any]] = [
     {"classifier": classifier, "label_smoothing": smoothing, "loss_mask_std": mask}
     for classifier in ("softmax", "logistic")
     for smoothing in (0.0, 0.2)
@@ -40,7 +40,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 def formula(classifier: str, label_smoothing: float, loss_mask_std: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-entropy of each example and its negative gradient by the logits, in float64."""
+    """Return the cross-entropy of each example and its negative gradient by the logits, in float64."""
     z, t = np.array(LOGITS), np.array(TARGETS)
     if classifier == "logistic":
         t = (1 - label_smoothing) * t + label_smoothing / 2
@@ -51,48 +51,48 @@ def formula(classifier: str, label_smoothing: float, loss_mask_std: float) -> tu
     return -(t * log_p).sum(axis=1), t - np.exp(log_p)
 
 
-def asked(settings: dict[str, Any]) -> dict[str, Any]:
-    verified = [[0.0]] * len(TARGETS) if settings["loss_mask_std"] else [[]] * len(TARGETS)
-    targets = [[*target, *more] for target, more in zip(TARGETS, verified, strict=True)]
-    return {"logits": LOGITS, "targets": targets, "settings": settings}
+def probe_input(hparams: dict[str, Any]) -> dict[str, Any]:
+    is_unverified = [0.0] if hparams["loss_mask_std"] else []
+    targets = [[*target, *is_unverified] for target in TARGETS]
+    return {"logits": LOGITS, "targets": targets, "hparams": hparams}
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_a_sure_mistake_has_its_loss_and_its_gradient(settings: dict[str, Any]) -> None:
-    losses, steps = descend(**asked(settings))
-    expected, gradient = formula(**settings)
-    np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(steps, gradient, atol=1e-5)
+@pytest.mark.parametrize("hparams", HPARAMS, ids=str)
+def test_loss_and_gradient_of_confident_errors(hparams: dict[str, Any]) -> None:
+    losses, gradients = loss_and_gradient(**probe_input(hparams))
+    expected_losses, expected_gradients = formula(**hparams)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradients, expected_gradients, atol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("hparams", HPARAMS, ids=str)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_it_has_them_on_other_backends(backend: str, settings: dict[str, Any]) -> None:
+def test_loss_and_gradient_on_other_backends(backend: str, hparams: dict[str, Any]) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    script = Path(__file__).with_name("descent.py")
+    script = Path(__file__).with_name("gradient_probe.py")
     environment = os.environ | {"KERAS_BACKEND": backend}
     done = subprocess.run(
-        [sys.executable, script], input=json.dumps(asked(settings)), env=environment,
+        [sys.executable, script], input=json.dumps(probe_input(hparams)), env=environment,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    losses, steps = json.loads(done.stdout)
-    expected, gradient = formula(**settings)
-    np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(steps, gradient, atol=1e-5)
+    losses, gradients = json.loads(done.stdout)
+    expected_losses, expected_gradients = formula(**hparams)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradients, expected_gradients, atol=1e-5)
 
 
-def test_wrong_labels_that_stand_out_do_not_count() -> None:
+def test_masked_loss_ignores_outliers_among_unverified_examples() -> None:
     n = 40
-    truth = np.arange(n) % 4
+    y_true = np.arange(n) % 4
     logits = np.full((n, 4), np.log(0.02), np.float32)
-    logits[np.arange(n), truth] = np.log(0.94)
-    labels, unverified = truth.copy(), np.zeros(n)
+    logits[np.arange(n), y_true] = np.log(0.94)
+    labels, is_unverified = y_true.copy(), np.zeros(n)
     wrong = [3, 8, 21, 30]
-    labels[wrong] = (labels[wrong] + 1) % 4  # planted errors, one of them called verified
-    unverified[[*wrong[:3], 5, 6, 7]] = 1
-    targets = np.column_stack([np.eye(4)[labels], unverified]).astype(np.float32)
+    labels[wrong] = (labels[wrong] + 1) % 4  # label errors, one of them in a verified label
+    is_unverified[[*wrong[:3], 5, 6, 7]] = 1
+    targets = np.column_stack([np.eye(4)[labels], is_unverified]).astype(np.float32)
     masked = keras.ops.convert_to_numpy(
         MaskedLoss("categorical_crossentropy", 0.0, 1.5).call(targets, logits)
     )
@@ -103,12 +103,12 @@ def test_wrong_labels_that_stand_out_do_not_count() -> None:
     assert float(restored(targets, logits)) == pytest.approx(masked.mean())
 
 
-def test_weight_decay_is_decoupled_from_the_gradient() -> None:
+def test_weight_decay_is_decoupled() -> None:
     inputs = keras.Input((3,))
     outputs = keras.layers.Dense(2)(inputs)
     model = keras.Model(inputs, outputs)
     compile_model(model, HParams(lr=0.1, weight_decay=0.5), epoch_steps=1, total_steps=1)
     kernel = keras.ops.convert_to_numpy(model.weights[0]).copy()
-    model.train_on_batch(np.zeros((1, 3)), np.full((1, 2), 0.5))  # inputs of 0 give no gradient
+    model.train_on_batch(np.zeros((1, 3)), np.full((1, 2), 0.5))  # zero inputs give no gradient
     decayed = keras.ops.convert_to_numpy(model.weights[0])
     np.testing.assert_allclose(decayed, kernel * (1 - 0.1 * 0.5), rtol=1e-5)

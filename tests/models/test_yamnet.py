@@ -1,6 +1,6 @@
-"""YAMNet: its features, its network as published, and weights in the layout of the published file.
+"""YAMNet: features, architecture, and weights in the layout of the published file.
 
-The file itself was not at hand; the one made here has its layers, names, order and shapes.
+The tests do not use the published file. The synthetic one has its layers, names, order and shapes.
 """
 
 import dataclasses
@@ -26,30 +26,30 @@ Layer = tuple[str, dict[str, tuple[int, ...]]]
 
 
 def published_layers() -> list[Layer]:
-    """Layers of yamnet.h5 and the shapes of their weights."""
+    """Return the layers of yamnet.h5 with the shapes of their weights."""
 
-    def norm(name: str, maps: int) -> Layer:
-        return f"{name}/bn", dict.fromkeys(("beta", "moving_mean", "moving_variance"), (maps,))
+    def batch_norm(name: str, filters: int) -> Layer:
+        return f"{name}/bn", dict.fromkeys(("beta", "moving_mean", "moving_variance"), (filters,))
 
-    found: list[Layer] = [("input_1", {})]
-    found += [("layer1/conv", {"kernel": (3, 3, 1, 32)}), norm("layer1/conv", 32), ("layer1/relu", {})]
-    before = 32
-    for number, (_, maps) in enumerate(YAMNET_LAYERS, 2):
-        depthwise, pointwise = f"layer{number}/depthwise_conv", f"layer{number}/pointwise_conv"
-        found += [(depthwise, {"depthwise_kernel": (3, 3, before, 1)}), norm(depthwise, before)]
-        found += [(pointwise, {"kernel": (1, 1, before, maps)}), norm(pointwise, maps)]
-        before = maps
-    return [*found, ("logits", {"kernel": (1024, 521), "bias": (521,)}), ("predictions", {})]
+    layers: list[Layer] = [("input_1", {})]
+    layers += [("layer1/conv", {"kernel": (3, 3, 1, 32)}), batch_norm("layer1/conv", 32), ("layer1/relu", {})]
+    channels = 32
+    for i, (_, filters) in enumerate(YAMNET_LAYERS, 2):
+        depthwise, pointwise = f"layer{i}/depthwise_conv", f"layer{i}/pointwise_conv"
+        layers += [(depthwise, {"depthwise_kernel": (3, 3, channels, 1)}), batch_norm(depthwise, channels)]
+        layers += [(pointwise, {"kernel": (1, 1, channels, filters)}), batch_norm(pointwise, filters)]
+        channels = filters
+    return [*layers, ("logits", {"kernel": (1024, 521), "bias": (521,)}), ("predictions", {})]
 
 
-def draw(rng: np.random.Generator, weight: str, shape: tuple[int, ...]) -> np.ndarray:
+def random_weights(rng: np.random.Generator, weight: str, shape: tuple[int, ...]) -> np.ndarray:
     low = 0.5 if weight == "moving_variance" else -0.05
     return rng.uniform(low, low + 0.1, shape).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights as Keras 2 writes them: a group a layer, names in attributes."""
+    """Write random weights in the format of Keras 2: one group per layer, names in attributes."""
     path = tmp_path_factory.mktemp("yamnet") / "yamnet.h5"
     rng = np.random.default_rng(0)
     layers = published_layers()
@@ -60,18 +60,18 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             group = file.create_group(name)
             group.attrs["weight_names"] = [f"{name}/{weight}:0".encode() for weight in shapes]
             for weight, shape in shapes.items():
-                group[f"{name}/{weight}:0"] = draw(rng, weight, shape)
+                group[f"{name}/{weight}:0"] = random_weights(rng, weight, shape)
     return path
 
 
-def test_the_recipe_is_the_references_at_16_khz() -> None:
+def test_features_are_those_of_the_reference_at_16_khz() -> None:
     feature_config = FEATURE_CONFIGS["yamnet"]
     assert (feature_config.win_length, feature_config.hop_length, feature_config.n_fft) == (400, 160, 512)
     assert (feature_config.mel_bands, feature_config.mel_min_hz, feature_config.mel_max_hz) == (64, 125, 7500)
     assert feature_config.mel_log_offset == 0.001
 
 
-def test_the_network_is_as_large_as_published() -> None:
+def test_architecture_has_the_published_size() -> None:
     model = build("yamnet", (96, 64), 521, HParams(classifier="logistic"))
     assert round(count_macs(model) / 1e6, 1) == 69.2
     assert round(model.count_params() / 1e6, 1) == 3.8
@@ -80,40 +80,40 @@ def test_the_network_is_as_large_as_published() -> None:
     assert (3, 2, 1024) in [layer.output.shape[1:] for layer in model.layers]
 
 
-def test_weights_are_read_in_their_order(weights_file: Path) -> None:
+def test_weights_are_loaded_in_order(weights_file: Path) -> None:
     model = load_yamnet(weights_file)
     rng = np.random.default_rng(0)
-    weighted = [layer for layer in model.layers if layer.weights]
+    layers = [layer for layer in model.layers if layer.weights]
     expected = [shapes for _, shapes in published_layers() if shapes]
-    for layer, shapes in zip(weighted, expected, strict=True):
-        for mine, (name, shape) in zip(layer.get_weights(), shapes.items(), strict=True):
-            np.testing.assert_array_equal(mine, draw(rng, name, shape))
+    for layer, shapes in zip(layers, expected, strict=True):
+        for values, (name, shape) in zip(layer.get_weights(), shapes.items(), strict=True):
+            np.testing.assert_array_equal(values, random_weights(rng, name, shape))
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Four clips in the features of YAMNet, and their labels."""
-    for number in range(4):
-        write_wav(tmp_path / "clips" / f"{number}.wav", noise(30000, seed=number))
+    """A store of four clips with the features of YAMNet, and their labels."""
+    for i in range(4):
+        write_wav(tmp_path / "clips" / f"{i}.wav", noise(30000, seed=i))
     (tmp_path / "train.csv").write_text("fname,label\n0.wav,Bark\n1.wav,Bus\n2.wav,Bark\n3.wav,Bus\n")
     extract(tmp_path / "clips", tmp_path / "s.h5", FEATURE_CONFIGS["yamnet"])
     return Store(tmp_path / "s.h5")
 
 
 @pytest.mark.slow
-def test_fine_tuning(weights_file: Path, store: Store) -> None:
+def test_fine_tuning_keeps_a_frozen_backbone(weights_file: Path, store: Store) -> None:
     labels, run = store.path.with_name("train.csv"), store.path.with_name("run")
     options = ("--preset", "yamnet", "--pretrained", weights_file, "--max-steps", 1)
     hparams = "freeze=backbone,verified_finetune_fraction=0"
     run_ok("fit", store.path, labels, run, *options, "--hparams", hparams)
-    atomic_path, tuned = load_yamnet(weights_file), Run.load(run).load_model()
+    pretrained, tuned = load_yamnet(weights_file), Run.load(run).load_for_inference()
     assert tuned.output.shape == (None, 2)
-    kernels = [[w for w in model.get_weights() if w.ndim == 4] for model in (atomic_path, tuned)]
-    for theirs, mine in zip(*kernels, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    kernels = [[w for w in model.get_weights() if w.ndim == 4] for model in (pretrained, tuned)]
+    for expected, kernel in zip(*kernels, strict=True):
+        np.testing.assert_array_equal(kernel, expected)
 
 
-def test_another_network_and_other_features(
+def test_pretrained_weights_of_another_architecture_raise(
     weights_file: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     initial = dataclasses.replace(
@@ -129,13 +129,13 @@ def test_another_network_and_other_features(
         fit(experiment)
 
 
-def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_not_loaded(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.attrs["layer_names"] = [b"dense"]
         file.create_group("dense").attrs["weight_names"] = [b"kernel:0"]
-    (tmp_path / "text.h5").write_text("no weights")
+    (tmp_path / "text.h5").write_text("text")
     for name in ("other.h5", "text.h5"):
-        with pytest.raises(InputError, match=f"{name} does not hold the weights of YAMNet"):
+        with pytest.raises(InputError, match=f"{name} does not contain the weights of YAMNet"):
             load_yamnet(tmp_path / name)
     with pytest.raises(InputError, match=r"is neither a run's folder nor YAMNet's weights \(.h5\)"):
         InitialWeights.find(Path(__file__))

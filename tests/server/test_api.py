@@ -1,4 +1,4 @@
-"""The API as clients meet it, good ones and bad ones: a real server, real processes, real sockets."""
+"""The API with valid and invalid requests: a real server, real processes, real sockets."""
 
 import json
 import os
@@ -25,159 +25,166 @@ def post(server: Server, path: str, body: Any, **headers: str) -> requests.Respo
     return requests.post(server.address + path, data=body, headers=headers, timeout=60)
 
 
-def refusal(answer: requests.Response) -> tuple[int, str]:
-    """Status and reason of an answer that is a problem."""
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json().keys() == {"error"}
-    return answer.status_code, answer.json()["error"]
+def error_of(response: requests.Response) -> tuple[int, str]:
+    """Return the status and the reason of an error response."""
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"error"}
+    return response.status_code, response.json()["error"]
 
 
-def guarded(answer: requests.Response) -> bool:
-    return all(answer.headers[name] == value for name, value in HEADERS.items())
+def has_security_headers(response: requests.Response) -> bool:
+    return all(response.headers[name] == value for name, value in HEADERS.items())
 
 
 @pytest.fixture(scope="module")
-def slow_to_hear(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """20 minutes in a small file, which take seconds to hear."""
+def slow_recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A recording of 20 minutes in a small file, which takes seconds to process."""
     path = tmp_path_factory.mktemp("slow") / "slow.flac"
     return write_wav(path, np.zeros(44100 * 1200, np.int16)).read_bytes()
 
 
 @pytest.fixture
-def ask(server: Server) -> Iterator[Callable[[bytes], socket.socket]]:
-    """Send bytes, whatever they are, and give the socket to read from."""
-    opened = []
+def send_raw(server: Server) -> Iterator[Callable[[bytes], socket.socket]]:
+    """Send any bytes; return the open socket."""
+    connections = []
 
-    def ask(text: bytes) -> socket.socket:
-        opened.append(socket.create_connection(("127.0.0.1", server.port), timeout=30))
-        opened[-1].sendall(text)
-        return opened[-1]
+    def send_raw(content: bytes) -> socket.socket:
+        connections.append(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+        connections[-1].sendall(content)
+        return connections[-1]
 
-    yield ask
-    for connection in opened:
+    yield send_raw
+    for connection in connections:
         connection.close()
 
 
-def answer_to(connection: socket.socket) -> bytes:
-    """All that is answered until the other side closes."""
-    parts = []
+def read_response(connection: socket.socket) -> bytes:
+    """Read until the server closes the connection."""
+    chunks = []
     with closing(connection):
-        while part := _received(connection):
-            parts.append(part)
-    return b"".join(parts)
+        while chunk := _receive(connection):
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def _received(connection: socket.socket) -> bytes:
+def _receive(connection: socket.socket) -> bytes:
     try:
         return connection.recv(1 << 16)
     except ConnectionResetError:
         return b""
 
 
-def eventually(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", ["logmel96", "baseline"])
-def test_the_numbers_are_those_of_tag(
-    kind: str, server: Server, runs: dict[str, Path], recordings: Path
+@pytest.mark.parametrize("run", ["logmel96", "baseline"])
+def test_tag_response_has_the_scores_of_the_tagger(
+    run: str, server: Server, runs: dict[str, Path], recordings: Path
 ) -> None:
-    listener = AudioTagger.open([runs[kind]])
+    tagger = AudioTagger.open([runs[run]])
     for path in sorted(recordings.iterdir()):
-        answer = post(server, f"/api/tag?run={kind}", path.read_bytes()).json()
-        assert list(answer["scores"]) == listener.classes
-        np.testing.assert_allclose(list(answer["scores"].values()), listener.scores(path), atol=1e-6)
-        line, told = listener.window_scores(path), answer["timeline"]
-        np.testing.assert_allclose(told["starts"], line.starts, atol=1e-3)
-        np.testing.assert_allclose(told["ends"], line.ends, atol=1e-3)
-        np.testing.assert_array_equal(told["quiet"], line.is_silent)
-        for column, scores in zip(line.scores.T, told["scores"].values(), strict=True):
+        response = post(server, f"/api/tag?run={run}", path.read_bytes()).json()
+        assert list(response["scores"]) == tagger.classes
+        np.testing.assert_allclose(list(response["scores"].values()), tagger.scores(path), atol=1e-6)
+        windows, values = tagger.window_scores(path), response["window_scores"]
+        np.testing.assert_allclose(values["starts"], windows.starts, atol=1e-3)
+        np.testing.assert_allclose(values["ends"], windows.ends, atol=1e-3)
+        np.testing.assert_array_equal(values["is_silent"], windows.is_silent)
+        for column, scores in zip(windows.scores.T, values["scores"].values(), strict=True):
             np.testing.assert_allclose(scores, column, atol=1e-6)
-        events = detect_events(line, listener.classes, EventConfig())
-        assert [event["label"] for event in told["events"]] == [event.label for event in events]
-        assert answer["seconds"] == line.seconds
+        events = detect_events(windows, tagger.classes, EventConfig())
+        assert [event["label"] for event in values["events"]] == [event.label for event in events]
+        assert response["seconds"] == windows.seconds
 
 
-def test_the_first_run_answers_if_none_is_named(server: Server, recordings: Path) -> None:
+def test_first_run_is_the_default(server: Server, recordings: Path) -> None:
     body = (recordings / "one.wav").read_bytes()
-    answers = [post(server, f"/api/tag{query}", body).json() for query in ("", "?run=wide", "?run=baseline")]
-    assert answers[0] == answers[1] != answers[2]
+    queries = ("", "?run=logmel96", "?run=baseline")
+    responses = [post(server, f"/api/tag{query}", body).json() for query in queries]
+    assert responses[0] == responses[1] != responses[2]
 
 
-def test_what_is_known_and_taken(server: Server, runs: dict[str, Path]) -> None:
-    told = requests.get(f"{server.address}/api/runs", timeout=10).json()
-    assert [run["name"] for run in told["runs"]] == list(runs)
-    assert all(run["classes"] == ["c0", "c1", "c2"] for run in told["runs"])
-    assert told["limits"] == {"bytes": 4_000_000, "seconds": 4 * 3600}
+def test_runs_response_lists_classes_and_limits(server: Server, runs: dict[str, Path]) -> None:
+    response = requests.get(f"{server.address}/api/runs", timeout=10).json()
+    assert [run["name"] for run in response["runs"]] == list(runs)
+    assert all(run["classes"] == ["c0", "c1", "c2"] for run in response["runs"])
+    assert response["limits"] == {"bytes": 4_000_000, "seconds": 4 * 3600}
 
 
-def test_the_page_is_told_bit_by_bit(server: Server, runs: dict[str, Path], recordings: Path) -> None:
+def test_stream_response_has_the_scores_of_all_runs(
+    server: Server, runs: dict[str, Path], recordings: Path
+) -> None:
     path = recordings / "long.wav"
-    answer = post(server, "/api/hear", path.read_bytes())
-    lines = [json.loads(line) for line in answer.text.splitlines()]
-    assert lines[0]["overview"]["seconds"] == 20
+    response = post(server, "/api/stream", path.read_bytes())
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    assert lines[0]["preview"]["seconds"] == 20
     assert lines[-1] == {"end": True}
     progress = [line["progress"] for line in lines if "progress" in line]
     assert progress == sorted(progress)
     scores = [line["scores"] for line in lines if "scores" in line]
-    over_time = [line for line in lines if "lanes" in line]
-    for number, kind in enumerate(runs):
-        listener = AudioTagger.open([runs[kind]])
-        np.testing.assert_allclose(list(scores[number].values()), listener.scores(path), atol=1e-6)
-        line = listener.window_scores(path)
-        assert over_time[number]["run"] == number
-        np.testing.assert_allclose(over_time[number]["edges"], line.boundaries, atol=1e-3)
-        for lane in over_time[number]["lanes"]:
-            column = line.scores[:, listener.classes.index(lane["label"])]
-            np.testing.assert_allclose(lane["scores"], column, atol=1e-3)
+    over_time = [line for line in lines if "top_classes" in line]
+    for i, run in enumerate(runs):
+        tagger = AudioTagger.open([runs[run]])
+        np.testing.assert_allclose(list(scores[i].values()), tagger.scores(path), atol=1e-6)
+        windows = tagger.window_scores(path)
+        assert over_time[i]["run"] == i
+        np.testing.assert_allclose(over_time[i]["boundaries"], windows.boundaries, atol=1e-3)
+        for top_class in over_time[i]["top_classes"]:
+            column = windows.scores[:, tagger.classes.index(top_class["label"])]
+            np.testing.assert_allclose(top_class["scores"], column, atol=1e-3)
 
 
-def test_files_that_cannot_be_heard(server: Server, recordings: Path, tmp_path: Path) -> None:
-    whole = (recordings / "long.wav").read_bytes()
-    endless = write_wav(tmp_path / "hours.flac", np.zeros(5 * 3600 * 1000), rate=1000)
+def test_invalid_recordings(server: Server, recordings: Path, tmp_path: Path) -> None:
+    valid = (recordings / "long.wav").read_bytes()
+    too_long = write_wav(tmp_path / "hours.flac", np.zeros(5 * 3600 * 1000), rate=1000)
     infinite = write_wav(tmp_path / "infinite.wav", np.full(4410, np.inf), subtype="FLOAT")
     for body, status, reason in (
-        (b"\0" * 5000, 422, "this file cannot be heard: not audio: "),
-        (b"<html>no sound</html>", 422, "this file cannot be heard: not audio: "),
-        (whole[: len(whole) // 2], 422, "this file cannot be heard: truncated: 881978 of 1764000 bytes"),
-        (infinite.read_bytes(), 422, "this file cannot be heard: not finite: it holds NaN or infinity"),
+        (b"\0" * 5000, 422, "the file cannot be read: not audio: "),
+        (b"<html>no sound</html>", 422, "the file cannot be read: not audio: "),
+        (valid[: len(valid) // 2], 422, "the file cannot be read: truncated: 881978 of 1764000 bytes"),
+        (
+            infinite.read_bytes(),
+            422,
+            "the file cannot be read: not finite: the samples contain NaN or infinity",
+        ),
         (b"", 400, "the body is empty; send an audio file as the body"),
     ):
-        for path in ("/api/tag", "/api/hear"):
-            code, told = refusal(post(server, path, body))
+        for path in ("/api/tag", "/api/stream"):
+            code, message = error_of(post(server, path, body))
             assert code == status
-            assert told.startswith(reason)
-    assert endless.stat().st_size < 100_000
-    told = (413, "it lasts 5.0 hours; up to 4 hours are heard here")
-    assert refusal(post(server, "/api/tag", endless.read_bytes())) == told
+            assert message.startswith(reason)
+    assert too_long.stat().st_size < 100_000
+    expected = (413, "the recording lasts 5.0 hours; the limit is 4 hours")
+    assert error_of(post(server, "/api/tag", too_long.read_bytes())) == expected
 
 
-def test_wrong_use(server: Server, recordings: Path) -> None:
+def test_invalid_requests(server: Server, recordings: Path) -> None:
     body = (recordings / "one.wav").read_bytes()
-    assert refusal(post(server, "/api/tag?run=none", body)) == (
-        404, "there is no run 'none' here; there are: wide, baseline",
+    assert error_of(post(server, "/api/tag?run=none", body)) == (
+        404, "unknown run 'none'; the runs are logmel96, baseline",
     )  # fmt: skip
-    code, told = refusal(post(server, "/api/tag?threshold=1", body))
-    assert (code, told[:24]) == (400, "?threshold is unknown; ?")
+    expected = (400, "unknown parameter 'threshold'; the only one is ?run=NAME")
+    assert error_of(post(server, "/api/tag?threshold=1", body)) == expected
     form = requests.post(f"{server.address}/api/tag", files={"file": body}, timeout=10)
-    assert refusal(form) == (415, "a form was sent; send the audio file itself as the body")
-    code, told = refusal(post(server, "/api/tag", body, **{"Content-Encoding": "gzip"}))
+    assert error_of(form) == (415, "the body is a form; send the audio file itself as the body")
+    code, _ = error_of(post(server, "/api/tag", body, **{"Content-Encoding": "gzip"}))
     assert code == 415
-    answer = requests.get(f"{server.address}/api/tag", timeout=10)
-    assert refusal(answer) == (405, "send an audio file by POST")
+    response = requests.get(f"{server.address}/api/tag", timeout=10)
+    assert error_of(response) == (405, "send an audio file by POST")
     for path in ("/none", "/api/none", "/..%2fserver.py", "/%2e%2e/server.py", "/page.js/../../server.py"):
         assert requests.get(server.address + path, timeout=10).status_code == 404
 
 
-def test_a_file_that_is_too_large(server: Server) -> None:
-    reason = (413, "the file is too large; up to 4 MB are taken here")
-    assert refusal(post(server, "/api/tag", b"\0" * 4_000_001)) == reason
+def test_too_large_file_is_rejected(server: Server) -> None:
+    expected = (413, "the file is too large; the limit is 4 MB")
+    assert error_of(post(server, "/api/tag", b"\0" * 4_000_001)) == expected
     chunks = (b"\0" * 50_000 for _ in range(100))
-    assert refusal(post(server, "/api/tag", chunks)) == reason
-    eventually(lambda: not server.held())
+    assert error_of(post(server, "/api/tag", chunks)) == expected
+    wait_until(lambda: not server.open_uploads())
 
 
 @pytest.mark.parametrize(
@@ -197,17 +204,17 @@ def test_a_file_that_is_too_large(server: Server) -> None:
         {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
     ],
 )
-def test_pages_from_elsewhere_may_not_ask(headers: dict[str, str], server: Server) -> None:
-    for answer in (
+def test_requests_from_other_sites_are_rejected(headers: dict[str, str], server: Server) -> None:
+    for response in (
         post(server, "/api/tag", b"x", **headers),
         requests.get(server.address, headers=headers, timeout=10),
     ):
-        code, _ = refusal(answer)
+        code, _ = error_of(response)
         assert code == 403
-        assert guarded(answer)
+        assert has_security_headers(response)
 
 
-def test_the_names_of_this_machine_may_be_asked_for(server: Server) -> None:
+def test_loopback_hosts_are_allowed(server: Server) -> None:
     for host in (
         "127.0.0.1",
         "localhost",
@@ -224,14 +231,14 @@ def test_the_names_of_this_machine_may_be_asked_for(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/api/runs", "/none", "/api/tag"])
-def test_every_answer_is_guarded(path: str, server: Server) -> None:
-    answer = requests.get(server.address + path, timeout=10)
-    assert guarded(answer)
-    assert "'unsafe" not in answer.headers["Content-Security-Policy"]
+def test_every_response_has_security_headers(path: str, server: Server) -> None:
+    response = requests.get(server.address + path, timeout=10)
+    assert has_security_headers(response)
+    assert "'unsafe" not in response.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(
-    "text",
+    "content",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET\r\n\r\n",
@@ -245,84 +252,82 @@ def test_every_answer_is_guarded(path: str, server: Server) -> None:
         b"POST /api/tag HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
     ],
 )  # fmt: skip
-def test_what_is_no_request(text: bytes, server: Server, ask: Callable[[bytes], socket.socket]) -> None:
-    assert answer_to(ask(text)).startswith(b"HTTP/1.1 4")
+def test_malformed_http_is_rejected(
+    content: bytes, server: Server, send_raw: Callable[[bytes], socket.socket]
+) -> None:
+    assert read_response(send_raw(content)).startswith(b"HTTP/1.1 4")
     assert requests.get(server.address, timeout=10).ok
 
 
-def test_clients_that_are_slow(server: Server, ask: Callable[[bytes], socket.socket]) -> None:
-    """Too slow with a head, silent after it, with a body, and with one that nobody reads."""
+def test_slow_clients_time_out(server: Server, send_raw: Callable[[bytes], socket.socket]) -> None:
+    """No request, an incomplete head, an incomplete body, and an incomplete body that is ignored."""
     head = b"POST /api/tag HTTP/1.1\r\nHost: localhost\r\n"
-    silent, slow_head = ask(b""), ask(head)
-    slow_body = ask(head + b"Content-Length: 1000\r\n\r\nsome")
-    unread = ask(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome")
-    assert answer_to(silent) == answer_to(slow_head) == b""
-    assert b"HTTP/1.1 408" in (told := answer_to(slow_body))
-    assert b"the recording came too slowly" in told
-    assert answer_to(unread).startswith(b"HTTP/1.1 200")
-    eventually(lambda: not server.held())
+    no_request, slow_head = send_raw(b""), send_raw(head)
+    slow_body = send_raw(head + b"Content-Length: 1000\r\n\r\nsome")
+    ignored_body = send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome")
+    assert read_response(no_request) == read_response(slow_head) == b""
+    assert b"HTTP/1.1 408" in (response := read_response(slow_body))
+    assert b"the upload is too slow" in response
+    assert read_response(ignored_body).startswith(b"HTTP/1.1 200")
+    wait_until(lambda: not server.open_uploads())
 
 
-def test_more_than_are_taken_at_a_time(
-    server: Server, recordings: Path, ask: Callable[[bytes], socket.socket]
+def test_too_many_requests_are_rejected(
+    server: Server, recordings: Path, send_raw: Callable[[bytes], socket.socket]
 ) -> None:
     head = b"POST /api/tag HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
     for _ in range(9):
-        ask(head)
+        send_raw(head)
     body = (recordings / "one.wav").read_bytes()
-    eventually(lambda: len(server.held()) == 9)
-    answer = post(server, "/api/tag", body)
-    assert refusal(answer) == (429, "9 recordings are being heard or wait; try again in a moment")
-    assert int(answer.headers["retry-after"]) > 0
-    eventually(lambda: post(server, "/api/tag", body).ok)
+    wait_until(lambda: len(server.open_uploads()) == 9)
+    response = post(server, "/api/tag", body)
+    assert error_of(response) == (429, "9 recordings are being processed; try again later")
+    assert int(response.headers["retry-after"]) > 0
+    wait_until(lambda: post(server, "/api/tag", body).ok)
 
 
-def test_a_process_that_dies_takes_one_recording_with_it(
-    server: Server, recordings: Path, slow_to_hear: bytes
-) -> None:
-    found: list[requests.Response] = []
-    thread = threading.Thread(target=lambda: found.append(post(server, "/api/tag", slow_to_hear)))
+def test_worker_crash_fails_only_its_request(server: Server, recordings: Path, slow_recording: bytes) -> None:
+    responses: list[requests.Response] = []
+    thread = threading.Thread(target=lambda: responses.append(post(server, "/api/tag", slow_recording)))
     thread.start()
-    eventually(server.held)
+    wait_until(server.open_uploads)
     time.sleep(0.5)
     (worker,) = server.workers()
     os.kill(worker, signal.SIGKILL)
     thread.join()
-    code, told = refusal(found[0])
+    code, message = error_of(responses[0])
     assert code == 500
-    assert told == (
-        "the process that heard it was ended (signal 9); the file may be damaged, or memory have run out"
-    )
+    assert message == "the worker process died (signal 9); the file may be damaged, or memory ran out"
     assert post(server, "/api/tag", (recordings / "one.wav").read_bytes()).ok
-    assert server.held() == []
+    assert server.open_uploads() == []
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_while_nothing_is_heard_is_replaced(server: Server, recordings: Path) -> None:
+def test_idle_worker_is_replaced_after_a_crash(server: Server, recordings: Path) -> None:
     (worker,) = server.workers()
     os.kill(worker, signal.SIGKILL)
     body = (recordings / "one.wav").read_bytes()
-    eventually(lambda: post(server, "/api/tag", body).ok)
+    wait_until(lambda: post(server, "/api/tag", body).ok)
     assert server.workers() != [worker]
 
 
-def test_a_client_that_goes_ends_the_work(
-    server: Server, recordings: Path, slow_to_hear: bytes, ask: Callable[[bytes], socket.socket]
+def test_disconnect_cancels_the_request(
+    server: Server, recordings: Path, slow_recording: bytes, send_raw: Callable[[bytes], socket.socket]
 ) -> None:
     workers = server.workers()
-    for path in (b"/api/tag", b"/api/hear"):
+    for path in (b"/api/tag", b"/api/stream"):
         head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
-        connection = ask(head % (path, len(slow_to_hear)) + slow_to_hear)
-        if path == b"/api/hear":
+        connection = send_raw(head % (path, len(slow_recording)) + slow_recording)
+        if path == b"/api/stream":
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        eventually(server.held)
+        wait_until(server.open_uploads)
         connection.close()
-        eventually(lambda: not server.held())
+        wait_until(lambda: not server.open_uploads())
     assert post(server, "/api/tag", (recordings / "one.wav").read_bytes()).ok
-    assert server.workers() == workers  # it was asked to stop, and did
+    assert server.workers() == workers  # cancelled, not killed
 
 
-def test_names_and_headers_reach_no_file(server: Server, recordings: Path) -> None:
+def test_file_names_in_headers_are_ignored(server: Server, recordings: Path) -> None:
     headers = {"X-File-Name": "../../evil.wav", "Content-Disposition": 'attachment; filename="/etc/passwd"'}
     assert post(server, "/api/tag", (recordings / "one.wav").read_bytes(), **headers).ok
     assert list(server.temporary.iterdir()) == []

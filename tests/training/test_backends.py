@@ -1,4 +1,4 @@
-"""The same commands on other backends, where they are installed: models move, and scores agree."""
+"""Commands on other Keras backends, if they are installed: models and scores are portable."""
 
 import importlib.util
 import os
@@ -12,14 +12,14 @@ import pytest
 from conftest import ToyPipeline
 
 
-def dcase_on(backend: str, *args: object, **environment: str) -> None:
+def run_on(backend: str, *args: object, **variables: str) -> None:
     command = [sys.executable, "-m", "dcase2018", *map(str, args)]
-    env = os.environ | {"KERAS_BACKEND": backend} | environment
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    env = os.environ | {"KERAS_BACKEND": backend} | variables
+    process = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
-def read(path: Path) -> np.ndarray:
+def read_scores(path: Path) -> np.ndarray:
     return pd.read_csv(path, index_col="fname").to_numpy()
 
 
@@ -31,34 +31,38 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.slow
-def test_models_move_between_backends(toy_pipeline: ToyPipeline, tmp_path: Path, backend: str) -> None:
+def test_models_and_scores_are_portable_between_backends(
+    toy_pipeline: ToyPipeline, tmp_path: Path, backend: str
+) -> None:
     run = tmp_path / "run"
-    dcase_on(
-        backend, "fit", toy_pipeline.train, toy_pipeline.fit_labels, run, "--preset", "quick", "--epochs", 2,
-        "--validation", toy_pipeline.validation, "--max-steps", 50,
+    fit = (
+        "fit", toy_pipeline.train, toy_pipeline.fit_labels, run, "--preset", "quick", "--epochs", 2,
+        "--validation", toy_pipeline.validation,
     )  # fmt: skip
-    dcase_on(backend, "fit", toy_pipeline.train, toy_pipeline.fit_labels, run, "--preset", "quick", "--epochs", 2,
-        "--validation", toy_pipeline.validation)  # fmt: skip
+    run_on(backend, *fit, "--max-steps", 50)
+    run_on(backend, *fit)
     assert len(pd.read_csv(run / "history.csv")) == 2
     for trained in (toy_pipeline.run, run):
         scores = {}
-        for where in ("tensorflow", backend):
-            out = tmp_path / f"{where}.csv"
-            dcase_on(where, "predict", toy_pipeline.test, tmp_path / "s.csv", trained, "--scores-output", out)
-            scores[where] = read(out)
+        for scoring_backend in ("tensorflow", backend):
+            out = tmp_path / f"{scoring_backend}.csv"
+            predict = ("predict", toy_pipeline.test, tmp_path / "s.csv", trained, "--scores-output", out)
+            run_on(scoring_backend, *predict)
+            scores[scoring_backend] = read_scores(out)
         np.testing.assert_allclose(scores[backend], scores["tensorflow"], atol=1e-4)
-        dcase_on(backend, "evaluate", toy_pipeline.test, toy_pipeline.test_labels, trained)
+        run_on(backend, "evaluate", toy_pipeline.test, toy_pipeline.test_labels, trained)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-def test_several_devices_share_a_batch(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+def test_data_parallel_training_matches_one_device(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     histories = []
     for devices in (1, 2):
         run = tmp_path / str(devices)
-        dcase_on(
-            "jax", "fit", toy_pipeline.train, toy_pipeline.fit_labels, run, "--preset", "quick", "--epochs", 2,
-            "--validation", toy_pipeline.validation, XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}",
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        run_on(
+            "jax", "fit", toy_pipeline.train, toy_pipeline.fit_labels, run, "--preset", "quick",
+            "--epochs", 2, "--validation", toy_pipeline.validation, XLA_FLAGS=flags,
         )  # fmt: skip
         histories.append(pd.read_csv(run / "history.csv").drop(columns="seconds"))
     pd.testing.assert_frame_equal(*histories, rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Folds: who learns what, out-of-fold scores, and the folder of folds as one ensemble."""
+"""Cross-validation: training and held-out clips, out-of-fold scores, and the ensemble of folds."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ from dcase2018.training.cross_validation import (
 )
 from dcase2018.utils.atomic import exclusive_lock
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.parallel import make_executors
+from dcase2018.utils.parallel import open_workers
 
 
 @pytest.fixture(scope="module")
@@ -43,70 +43,67 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> tuple[Path, list[Fold]]:
     root = tmp_path_factory.mktemp("folds")
-    planned = plan_folds(
-        root / "run", stratified_folds(table, 3, 4), PRESET, make_store(root / "s.h5"), table, seed=4
-    )
-    fit_folds(planned, StoppingCriteria(), 250, False, 1)
-    return root / "run", planned
+    store = make_store(root / "s.h5")
+    folds = plan_folds(root / "run", stratified_folds(table, 3, 4), PRESET, store, table, seed=4)
+    fit_folds(folds, StoppingCriteria(), 250, False, 1)
+    return root / "run", folds
 
 
-def test_a_fold_learns_what_it_does_not_hold_out(
-    trained: tuple[Path, list[Fold]], table: pd.DataFrame
-) -> None:
+def test_fold_trains_on_all_clips_but_its_own(trained: tuple[Path, list[Fold]], table: pd.DataFrame) -> None:
     verified = table["manually_verified"].to_numpy(str) == "1"
-    held_out = []
+    all_held_out = []
     for fold in trained[1]:
-        learned, kept = set(fold.experiment.training.rows), set(fold.held_out.rows)
-        assert learned | kept == set(range(30))
-        assert not learned & kept
+        training, held_out = set(fold.experiment.training.rows), set(fold.held_out.rows)
+        assert training | held_out == set(range(30))
+        assert not training & held_out
         assert fold.experiment.validation
-        assert set(fold.experiment.validation.rows) == {row for row in kept if verified[row]}
-        held_out += list(kept)
-    assert sorted(held_out) == list(range(30))
+        assert set(fold.experiment.validation.rows) == {row for row in held_out if verified[row]}
+        all_held_out += list(held_out)
+    assert sorted(all_held_out) == list(range(30))
 
 
-def test_out_of_fold_scores_are_those_of_the_network_that_did_not_learn_the_clip(
+def test_out_of_fold_scores_are_those_of_the_held_out_models(
     trained: tuple[Path, list[Fold]], table: pd.DataFrame
 ) -> None:
     scores = out_of_fold(trained[1])
     assert scores["fname"].tolist() == sorted(table["fname"])
-    path, planned = trained
-    for number, fold in enumerate(planned, 1):
+    path, folds = trained
+    for number, fold in enumerate(folds, 1):
         ensemble = Ensemble.open([path / f"fold-{number}"], [fold.held_out.store])
         fnames = [fold.held_out.store.fnames[row] for row in fold.held_out.rows]
-        mine = scores.set_index("fname").loc[fnames, ensemble.classes]
-        np.testing.assert_allclose(mine, predict(ensemble, fnames), rtol=1e-5)
+        actual = scores.set_index("fname").loc[fnames, ensemble.classes]
+        np.testing.assert_allclose(actual, predict(ensemble, fnames), rtol=1e-5)
     rows = scores[scores["verified"]]
     ranks = [1 + (row[ensemble.classes] > row[row["labels"]]).sum() for _, row in rows.iterrows()]
     assert verified_map3(scores) == pytest.approx(np.mean([1 / rank for rank in ranks]))
-    assert verified_map3(scores) > 0.75  # by chance, three classes give 0.61
+    assert verified_map3(scores) > 0.75  # chance level of three classes is 0.61
 
 
-def test_a_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> None:
-    path, planned = trained
-    store = planned[0].held_out.store
-    whole = predict(Ensemble.open([path], [store]))
+def test_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> None:
+    path, folds = trained
+    store = folds[0].held_out.store
+    ensemble = predict(Ensemble.open([path], [store]))
     members = [predict(Ensemble.open([path / f"fold-{n}"], [store])) for n in (1, 2, 3)]
-    np.testing.assert_allclose(whole, np.mean(members, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(ensemble, np.mean(members, axis=0), rtol=1e-6)
 
 
 @pytest.mark.slow
-def test_a_cluster_trains_the_same(
+def test_cluster_trains_the_same_models(
     trained: tuple[Path, list[Fold]], table: pd.DataFrame, tmp_path: Path
 ) -> None:
     distributed = pytest.importorskip("distributed")
     store = Store(trained[1][0].held_out.store.path)
-    planned = plan_folds(tmp_path / "run", stratified_folds(table, 3, 4), PRESET, store, table, seed=4)
+    folds = plan_folds(tmp_path / "run", stratified_folds(table, 3, 4), PRESET, store, table, seed=4)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        make_executors(3, str, cluster.scheduler_address) as executors,
+        open_workers(3, str, cluster.scheduler_address) as workers,
     ):
-        assert len(executors) == 2
-        fit_folds(planned, StoppingCriteria(), 250, False, 1, executors)
-        scores = out_of_fold(planned, executors)
+        assert len(workers) == 2
+        fit_folds(folds, StoppingCriteria(), 250, False, 1, workers)
+        scores = out_of_fold(folds, workers)
     pd.testing.assert_frame_equal(scores, out_of_fold(trained[1]), atol=1e-5)
-    for mine, theirs in zip(planned, trained[1], strict=True):
-        weights = [fold.experiment.run.load_for_inference().get_weights() for fold in (mine, theirs)]
+    for pair in zip(folds, trained[1], strict=True):
+        weights = [fold.experiment.run.load_for_inference().get_weights() for fold in pair]
         for a, b in zip(*weights, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -122,79 +119,67 @@ if __name__ == "__main__":
 """
 
 
-def start_folds(
-    toy_pipeline: ToyPipeline, run: Path, accelerators: str, *more: object
-) -> subprocess.Popen[str]:
-    fit = (
-        "fit",
-        toy_pipeline.train,
-        toy_pipeline.labels,
-        run,
-        "--folds",
-        3,
-        "--preset",
-        "quick",
-        "--epochs",
-        3,
-        *more,
-    )
+def start_folds(toy_pipeline: ToyPipeline, run: Path, gpus: str, *options: object) -> subprocess.Popen[str]:
+    arguments = (
+        "fit", toy_pipeline.train, toy_pipeline.labels, run, "--folds", 3, "--preset", "quick", "--epochs", 3,
+        *options,
+    )  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-c", FIT, *map(str, fit)], env=os.environ | {"CUDA_VISIBLE_DEVICES": accelerators},
+        [sys.executable, "-c", FIT, *map(str, arguments)], env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_accelerators_train_a_fold_each_to_the_same_bits(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+def test_gpu_processes_train_bit_identical_folds(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    said, told = start_folds(toy_pipeline, one, "").communicate()
-    assert "at a time" not in told
-    first = start_folds(toy_pipeline, two, "0,1", "--save-every", 3)
+    inline_output, inline_log = start_folds(toy_pipeline, one, "").communicate()
+    assert "processes" not in inline_log
+    interrupted = start_folds(toy_pipeline, two, "0,1", "--save-every", 3)
     deadline = time.monotonic() + 120
     while len(list(two.glob("fold-*/checkpoints/step-*"))) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGINT)
-    assert first.communicate()[1].endswith(
-        "\ndcase2018: stopped; what was finished is kept, and the same command goes on\n"
+    os.killpg(interrupted.pid, signal.SIGINT)
+    assert interrupted.communicate()[1].endswith(
+        "\ndcase2018: stopped; run the same command again to resume\n"
     )
-    assert first.returncode == 130
-    second = start_folds(toy_pipeline, two, "0,1", "--save-every", 3)
-    again, told = second.communicate()
-    assert "accelerators 0, 1: as many trainings at a time\n" in told
-    assert told.count("going on after step") == 2
-    assert again == said.replace("one", "two").replace("['keras', 'tensorflow']", "[]")
+    assert interrupted.returncode == 130
+    resumed = start_folds(toy_pipeline, two, "0,1", "--save-every", 3)
+    output, messages = resumed.communicate()
+    assert "GPUs 0, 1: training in 2 processes\n" in messages
+    assert messages.count("resuming after step") == 2
+    assert output == inline_output.replace("one", "two").replace("['keras', 'tensorflow']", "[]")
     for fold in ("fold-1", "fold-2", "fold-3"):
         assert_same(Run.load(one / fold), Run.load(two / fold))
     assert (one / OUT_OF_FOLD_CSV).read_bytes() == (two / OUT_OF_FOLD_CSV).read_bytes()
 
 
 @pytest.mark.slow
-def test_a_fold_that_cannot_learn_is_told_in_one_line(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
-    taken = tmp_path / "run" / "fold-2"
-    taken.mkdir(parents=True)
-    with exclusive_lock(taken, taken):
-        said, told = (failed := start_folds(toy_pipeline, tmp_path / "run", "0,1")).communicate()
-    assert (failed.returncode, said) == (1, "[]\n")
-    assert (
-        told.splitlines()[-1] == f"dcase2018: {taken} is being written by another process; wait for it to end"
-    )
-    assert "Traceback" not in told
+def test_failed_fold_is_reported_in_one_line(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    locked = tmp_path / "run" / "fold-2"
+    locked.mkdir(parents=True)
+    with exclusive_lock(locked, locked):
+        output, messages = (failed := start_folds(toy_pipeline, tmp_path / "run", "0,1")).communicate()
+    assert (failed.returncode, output) == (1, "[]\n")
+    last_line = messages.splitlines()[-1]
+    assert last_line.startswith(f"dcase2018: {locked} is being written by another process")
+    assert "Traceback" not in messages
     assert not (tmp_path / "run" / "fold-3").exists()
 
 
-def test_options_that_do_not_go_together(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+def test_contradicting_options_are_refused(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     fit = ("fit", toy_pipeline.train, toy_pipeline.labels, tmp_path / "run")
-    assert "leave --validation and --pretrained away" in run_fails(
+    assert "do not allow --validation or --pretrained" in run_fails(
         2, *fit, "--folds", 3, "--validation", toy_pipeline.validation
     )
-    assert "--fold needs --folds" in run_fails(2, *fit, "--fold", 1)
-    assert "--fold 4 is not among the 3 folds" in run_fails(2, *fit, "--folds", 3, "--fold", 4)
-    assert "give --validation too" in run_fails(2, *fit, "--patience", 3)
+    assert "--fold requires --folds" in run_fails(2, *fit, "--fold", 1)
+    assert "--fold 4 does not exist; there are 3 folds" in run_fails(2, *fit, "--folds", 3, "--fold", 4)
+    assert "--patience requires --validation" in run_fails(2, *fit, "--patience", 3)
     assert not (tmp_path / "run").exists()
 
 
-def test_folds_of_another_number_do_not_join(
+def test_stale_folds_are_refused_or_removed(
     trained: tuple[Path, list[Fold]], table: pd.DataFrame, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -202,19 +187,19 @@ def test_folds_of_another_number_do_not_join(
     (folder / OUT_OF_FOLD_CSV).write_text("")
     (folder / "fold-3" / "notes.txt").write_text("mine")
     store = trained[1][0].held_out.store
-    fewer = plan_folds(folder, stratified_folds(table, 2, 4), PRESET, store, table, seed=4)
-    with pytest.raises(InputError, match="fold-3 is none of these 2 folds, and would join their ensemble"):
-        remove_stale_folds(folder, fewer, force=False)
+    fewer_folds = plan_folds(folder, stratified_folds(table, 2, 4), PRESET, store, table, seed=4)
+    with pytest.raises(InputError, match="fold-3 is not one of these 2 folds"):
+        remove_stale_folds(folder, fewer_folds, overwrite=False)
     assert (folder / "fold-3" / "model.keras").exists()
-    remove_stale_folds(folder, fewer, force=True)
+    remove_stale_folds(folder, fewer_folds, overwrite=True)
     assert not (folder / OUT_OF_FOLD_CSV).exists()
     assert list_dir(folder / "fold-3") == ["notes.txt"]
 
 
-def test_folds_without_verified_clips(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_folds_without_verified_clips_have_no_validation(table: pd.DataFrame, tmp_path: Path) -> None:
     table = table.assign(manually_verified="0")
     store = make_store(tmp_path / "s.h5")
-    planned = plan_folds(tmp_path / "run", stratified_folds(table, 2, 0), PRESET, store, table)
-    assert [fold.experiment.validation for fold in planned] == [None, None]
+    folds = plan_folds(tmp_path / "run", stratified_folds(table, 2, 0), PRESET, store, table)
+    assert [fold.experiment.validation for fold in folds] == [None, None]
     scores = pd.DataFrame({"fname": ["a"], "labels": ["x"], "verified": [False], "x": [1.0]})
     assert verified_map3(scores) is None

@@ -1,4 +1,4 @@
-"""Training on a store made by hand: reproducible, resumed exactly, and honest about a lost cause."""
+"""Training on a small synthetic store: reproducible, resumed exactly, with clear errors."""
 
 import dataclasses
 import os
@@ -16,7 +16,8 @@ import dcase2018.training.fit as fit_module
 from dcase2018.data.labels import multi_hot
 from dcase2018.evaluation.calibration import Calibration, calibrate_scores, calibration_error, fit_temperature
 from dcase2018.evaluation.metrics import ranking
-from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.features.store import ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import StorePredictor, predict
 from dcase2018.models.architectures import MODELS
@@ -30,15 +31,14 @@ from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.signals import Interrupted
 
 PRESET = Preset("mlp", HParams(batch_size=8, nh=16, lr=0.01, weights_init_stddev=0.1), epochs=4)
-EXAMPLES = 30 * 4
 
 
 def make_store(path: Path, level: float = 1.0) -> Store:
-    """Clips of three classes, each of noise around a level of its own."""
+    """Clips of three classes: noise around one level per class."""
     rng = np.random.default_rng(0)
     frames = [level * (rng.standard_normal((61, 64)) + 2 * (i % 3)).astype(np.float32) for i in range(40)]
-    entries = [ClipRecord(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
-    write_store(path, BASELINE, entries, frames)
+    records = [ClipRecord(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(path, BASELINE, records, frames)
     return Store(path)
 
 
@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Store:
     return make_store(tmp_path / "s.h5")
 
 
-def plan(store: Store, name: str, preset: Preset = PRESET, **settings: object) -> Experiment:
+def make_experiment(store: Store, name: str, preset: Preset = PRESET, **settings: object) -> Experiment:
     return Experiment.create(store.path.with_name(name), preset, store, labels(), **settings)
 
 
@@ -64,33 +64,40 @@ def history(run: Run) -> pd.DataFrame:
     return pd.read_csv(run.path / "history.csv").drop(columns="seconds")
 
 
+def assert_equal_weights(a: list[np.ndarray], b: list[np.ndarray]) -> None:
+    for weight_a, weight_b in zip(a, b, strict=True):
+        np.testing.assert_array_equal(weight_a, weight_b)
+
+
 def assert_same(a: Run, b: Run) -> None:
-    for mine, theirs in zip(weights(a), weights(b), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    """Check that weights and histories are bit-identical."""
+    assert_equal_weights(weights(a), weights(b))
     pd.testing.assert_frame_equal(history(a), history(b), check_exact=True)
 
 
-def test_the_same_seed_gives_the_same_weights(store: Store) -> None:
-    a, b, c = (plan(store, name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+def test_same_seed_gives_the_same_weights(store: Store) -> None:
+    a, b, c = (make_experiment(store, name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     for experiment in (a, b, c):
         assert fit(experiment) == "all 4 epochs are done"
     assert_same(a.run, b.run)
     assert (weights(a.run)[0] != weights(c.run)[0]).any()
 
 
-def test_a_weight_for_each_clip_is_learned_as_one_for_all(store: Store) -> None:
+def test_weight_column_equals_unverified_weight(store: Store) -> None:
     table = labels().assign(manually_verified=["1", "0", "0"] * 10)
     weight = table["manually_verified"].map({"1": "1", "0": "0.65"})
-    of_all = dataclasses.replace(PRESET, hparams=dataclasses.replace(PRESET.hparams, unverified_weight=0.65))
-    each = Experiment.create(store.path.with_name("each"), PRESET, store, table.assign(weight=weight))
-    together = Experiment.create(store.path.with_name("together"), of_all, store, table)
-    for experiment in (each, together):
+    with_setting = dataclasses.replace(
+        PRESET, hparams=dataclasses.replace(PRESET.hparams, unverified_weight=0.65)
+    )
+    by_column = Experiment.create(store.path.with_name("column"), PRESET, store, table.assign(weight=weight))
+    by_setting = Experiment.create(store.path.with_name("setting"), with_setting, store, table)
+    for experiment in (by_column, by_setting):
         fit(experiment)
-    assert_same(each.run, together.run)
-    assert each.run.training_fingerprint != together.run.training_fingerprint
+    assert_same(by_column.run, by_setting.run)
+    assert by_column.run.training_fingerprint != by_setting.run.training_fingerprint
 
 
-def test_a_clip_of_no_weight_teaches_nothing(store: Store) -> None:
+def test_clip_of_weight_zero_has_no_effect(store: Store) -> None:
     weight = ["0"] + ["1"] * 29
     tables = [labels().assign(weight=weight), labels().assign(weight=weight)]
     tables[1].loc[0, "label"] = "class 1"
@@ -99,139 +106,139 @@ def test_a_clip_of_no_weight_teaches_nothing(store: Store) -> None:
     ]
     for experiment in runs:
         fit(experiment)
-    for mine, theirs in zip(weights(runs[0].run), weights(runs[1].run), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    assert_equal_weights(weights(runs[0].run), weights(runs[1].run))
 
 
 def noisy_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
-    """A network with everything that has a state: dropout, batch normalisation, noise."""
+    """A network with all kinds of state: dropout, batch normalization, noise."""
     x = keras.layers.GaussianNoise(0.1)(keras.layers.Flatten()(x))
     x = keras.layers.BatchNormalization()(keras.layers.Dense(16)(x))
     return keras.layers.Dropout(0.5)(x)
 
 
 @pytest.mark.slow
-def test_a_training_that_is_stopped_again_and_again_ends_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_is_exact_after_repeated_stops(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "noisy", noisy_network)
     hparams = HParams(
-        batch_size=8, lr=0.01, lr_schedule="cosine", warmup_epochs=1, mixup_alpha=0.3, time_mask=0.2, loss_mask_std=2,
-        dropout=0.2, weight_decay=0.01, normalization="per_band",
+        batch_size=8, lr=0.01, lr_schedule="cosine", warmup_epochs=1, mixup_alpha=0.3, time_mask=0.2,
+        loss_mask_std=2, dropout=0.2, weight_decay=0.01, normalization="per_band",
     )  # fmt: skip
     preset = Preset("noisy", hparams, epochs=4)
-    whole = plan(store, "whole", preset, validation=labels(range(30, 39)))
-    fit(whole)
-    parts = plan(store, "parts", preset, validation=labels(range(30, 39)))
-    for step in (1, 14, 15, 16, 37):  # an epoch has 15
-        assert fit(parts, StoppingCriteria(max_steps=step)) == f"{step} steps are done"
-        assert parts.run.state().step == step
-    assert fit(parts) == "all 4 epochs are done"
-    assert_same(whole.run, parts.run)
-    assert fit(parts) == "all 4 epochs are done"  # nothing is left to do
-    assert_same(whole.run, parts.run)
+    uninterrupted = make_experiment(store, "uninterrupted", preset, validation=labels(range(30, 39)))
+    fit(uninterrupted)
+    resumed = make_experiment(store, "resumed", preset, validation=labels(range(30, 39)))
+    for step in (1, 14, 15, 16, 37):  # an epoch has 15 steps
+        assert fit(resumed, StoppingCriteria(max_steps=step)) == f"{step} steps are done"
+        assert resumed.run.state().step == step
+    assert fit(resumed) == "all 4 epochs are done"
+    assert_same(uninterrupted.run, resumed.run)
+    assert fit(resumed) == "all 4 epochs are done"  # does nothing
+    assert_same(uninterrupted.run, resumed.run)
 
-    events = EventAccumulator(str(parts.run.path / "events"))
+    events = EventAccumulator(str(resumed.run.path / "events"))
     events.Reload()
-    assert [event.step for event in events.Scalars("val_map3")] == [15, 30, 45, 60]
+    assert [event.step for event in events.Scalars("map3")] == [15, 30, 45, 60]
 
 
-def test_more_epochs_go_on_if_nothing_depends_on_their_number(store: Store) -> None:
-    whole = plan(store, "whole")
-    fit(whole)
+def test_epochs_can_be_increased_if_nothing_depends_on_their_number(store: Store) -> None:
+    uninterrupted = make_experiment(store, "uninterrupted")
+    fit(uninterrupted)
     short = Preset("mlp", PRESET.hparams, epochs=2)
-    fit(plan(store, "parts", short))
-    fit(plan(store, "parts"))
-    assert_same(whole.run, plan(store, "parts").run)
+    fit(make_experiment(store, "extended", short))
+    fit(make_experiment(store, "extended"))
+    assert_same(uninterrupted.run, make_experiment(store, "extended").run)
     for name, hparams in (
         ("cosine", HParams(lr_schedule="cosine")),
-        ("stretch", HParams(verified_finetune_fraction=0.5)),
+        ("final phase", HParams(verified_finetune_fraction=0.5)),
     ):
-        fit(plan(store, name, Preset("mlp", hparams, epochs=1)))
+        fit(make_experiment(store, name, Preset("mlp", hparams, epochs=1)))
         with pytest.raises(InputError, match="holds another run \\(epochs=2, not 1\\)"):
-            fit(plan(store, name, Preset("mlp", hparams, epochs=2)))
+            fit(make_experiment(store, name, Preset("mlp", hparams, epochs=2)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_step_and_keeps_the_state(
-    store: Store, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_after_the_step_and_saves_a_checkpoint(
+    store: Store, signum: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = plan(store, "run")
-    told = callbacks.TrainingCallback._tell
+    experiment = make_experiment(store, "run")
+    log_step = callbacks.HistoryLogger._log_step
 
-    def tell_and_be_hit(callback: callbacks.TrainingCallback, loss: float) -> None:
-        told(callback, loss)
+    def log_step_and_send_signal(callback: callbacks.HistoryLogger, loss: float) -> None:
+        log_step(callback, loss)
         if callback.state.step == 20:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signum)
 
-    handler = signal.getsignal(number)
-    monkeypatch.setattr(callbacks.TrainingCallback, "_tell", tell_and_be_hit)
-    with pytest.raises(Interrupted, match="stopped after step 20; run the same command again") as stopped:
+    handler = signal.getsignal(signum)
+    monkeypatch.setattr(callbacks.HistoryLogger, "_log_step", log_step_and_send_signal)
+    with pytest.raises(Interrupted, match="stopped after step 20; run the same command again") as interrupted:
         fit(experiment)
-    assert stopped.value.exit_code == 128 + number
-    assert signal.getsignal(number) is handler
+    assert interrupted.value.exit_code == 128 + signum
+    assert signal.getsignal(signum) is handler
     assert experiment.run.state().step == 20
     assert not (experiment.run.path / "model.keras").exists()
     monkeypatch.undo()
     fit(experiment)
-    whole = plan(store, "whole")
-    fit(whole)
-    assert_same(whole.run, experiment.run)
+    uninterrupted = make_experiment(store, "uninterrupted")
+    fit(uninterrupted)
+    assert_same(uninterrupted.run, experiment.run)
 
 
-def test_early_stopping_keeps_the_best(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_early_stopping_keeps_the_best_model(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.7, 0.6, 0.7])
-    monkeypatch.setattr(callbacks, "score", lambda run, model, clips: next(scores))
-    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(30, 36)))
-    assert fit(experiment, StoppingCriteria(patience=2)) == "validation has not risen for 2 epochs"
+    monkeypatch.setattr(callbacks, "validation_map3", lambda run, model, clips: next(scores))
+    experiment = make_experiment(
+        store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(30, 36))
+    )
+    assert fit(experiment, StoppingCriteria(patience=2)) == "validation MAP@3 has not increased for 2 epochs"
     run = experiment.run
-    assert history(run)["val_map3"].tolist() == [0.5, 0.7, 0.6, 0.7]
+    assert history(run)["map3"].tolist() == [0.5, 0.7, 0.6, 0.7]
     best = keras.saving.load_model(run.checkpoint_dir(30) / "model.keras")
-    for mine, theirs in zip(weights(run), best.weights, strict=True):
-        np.testing.assert_array_equal(mine, keras.ops.convert_to_numpy(theirs))
+    assert_equal_weights(weights(run), [keras.ops.convert_to_numpy(weight) for weight in best.weights])
     clips = experiment.validation
     assert clips
-    kept = StorePredictor(run, run.load_for_inference(30), store).scores(clips.rows)
-    assert Calibration.load(run.path).temperature == fit_temperature(kept, clips.y_true, exclusive=True)
-    last = StorePredictor(run, run.load_for_inference(run.checkpoints[-1]), store).scores(clips.rows)
-    assert fit_temperature(last, clips.y_true, True) != fit_temperature(kept, clips.y_true, True)
+    best_scores = StorePredictor(run, run.load_for_inference(30), store).scores(clips.rows)
+    assert Calibration.load(run.path).temperature == fit_temperature(best_scores, clips.y_true, True)
+    last_scores = StorePredictor(run, run.load_for_inference(run.checkpoints[-1]), store).scores(clips.rows)
+    assert fit_temperature(last_scores, clips.y_true, True) != fit_temperature(
+        best_scores, clips.y_true, True
+    )
 
 
-def test_a_temperature_mends_what_a_network_says_of_clips_that_neither_has_seen(tmp_path: Path) -> None:
-    """It learns few clips of classes that are hard to tell apart, by heart: it is too sure of itself."""
+def test_temperature_improves_calibration_on_unseen_clips(tmp_path: Path) -> None:
+    """A network that memorizes few clips of similar classes is overconfident."""
     rng = np.random.default_rng(0)
-    clips, own = 1240, np.arange(1240) % 3
-    middles = 0.2 * rng.standard_normal((3, 64))[own] + rng.standard_normal((clips, 64))
-    frames = [middle + 0.1 * rng.standard_normal((25, 64)) for middle in middles]
+    n_clips, class_of_clip = 1240, np.arange(1240) % 3
+    centers = 0.2 * rng.standard_normal((3, 64))[class_of_clip] + rng.standard_normal((n_clips, 64))
+    frames = [center + 0.1 * rng.standard_normal((25, 64)) for center in centers]
     frames = [clip.astype(np.float32) for clip in frames]
-    entries = [ClipRecord(f"{i}.wav", 25, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
-    write_store(tmp_path / "s.h5", BASELINE, entries, frames, fsync=False)
+    records = [ClipRecord(f"{i}.wav", 25, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(tmp_path / "s.h5", BASELINE, records, frames, fsync=False)
     store = Store(tmp_path / "s.h5")
-    names = np.array([f"{i}.wav" for i in range(clips)], object)
-    every = pd.DataFrame({"fname": names, "label": np.array([f"class {i}" for i in own], object)})
-    every["manually_verified"] = np.where(np.arange(clips) % 7, "1", "0")
-    every.loc[(every["manually_verified"] == "0") & (every.index >= 240), "label"] = "class 0"  # or by guess
-    seen, unseen = every[240:740], every[740:]
+    fnames = np.array([f"{i}.wav" for i in range(n_clips)], object)
+    table = pd.DataFrame({"fname": fnames, "label": np.array([f"class {i}" for i in class_of_clip], object)})
+    table["manually_verified"] = np.where(np.arange(n_clips) % 7, "1", "0")
+    table.loc[(table["manually_verified"] == "0") & (table.index >= 240), "label"] = "class 0"  # often wrong
+    validation, test = table[240:740], table[740:]
     experiment = Experiment.create(
-        tmp_path / "run", Preset("mlp", PRESET.hparams, 20), store, every[:240], seen
+        tmp_path / "run", Preset("mlp", PRESET.hparams, 20), store, table[:240], validation
     )
     fit(experiment)
-    kept = Calibration.load(tmp_path / "run")
-    assert kept.clips == (seen["manually_verified"] == "1").sum()
+    calibration = Calibration.load(tmp_path / "run")
+    assert calibration.clips == (validation["manually_verified"] == "1").sum()
 
     ensemble = Ensemble.open([tmp_path / "run"], [store])
-    checked = unseen[unseen["manually_verified"] == "1"]
-    raw = predict(ensemble, list(checked["fname"]))
-    told = calibrate_scores(ensemble, raw)
-    y_true = multi_hot(checked, experiment.run.classes)
-    before, after = (calibration_error(scores.to_numpy(), y_true) for scores in (raw, told))
-    assert kept.temperature > 1.2
+    verified = test[test["manually_verified"] == "1"]
+    raw = predict(ensemble, list(verified["fname"]))
+    calibrated = calibrate_scores(ensemble, raw)
+    y_true = multi_hot(verified, experiment.run.classes)
+    before, after = (calibration_error(scores.to_numpy(), y_true) for scores in (raw, calibrated))
+    assert calibration.temperature > 1.2
     assert after < before / 2
-    np.testing.assert_array_equal(ranking(told.to_numpy()), ranking(raw.to_numpy()))
+    np.testing.assert_array_equal(ranking(calibrated.to_numpy()), ranking(raw.to_numpy()))
 
 
-def test_minutes_end_a_training(store: Store) -> None:
-    experiment = plan(store, "run", Preset("mlp", PRESET.hparams, 10**6))
+def test_max_minutes_stops_training(store: Store) -> None:
+    experiment = make_experiment(store, "run", Preset("mlp", PRESET.hparams, 10**6))
     assert fit(experiment, StoppingCriteria(max_minutes=0.01)).endswith(" minutes are over")
     state = experiment.run.state()
     assert 0 < state.step < 10**5
@@ -239,51 +246,55 @@ def test_minutes_end_a_training(store: Store) -> None:
     assert (experiment.run.path / "model.keras").exists()
 
 
-def test_a_class_map_sets_the_order_and_may_name_more(store: Store) -> None:
-    experiment = plan(store, "run", classes=["class 2", "another", "class 1", "class 0"])
+def test_class_map_sets_the_order_and_may_have_more_classes(store: Store) -> None:
+    experiment = make_experiment(store, "run", classes=["class 2", "another", "class 1", "class 0"])
     fit(experiment)
     assert Run.load(experiment.run.path).class_counts == [10, 0, 10, 10]
     assert experiment.run.load_for_inference().output_shape == (None, 4)
 
 
-def test_a_checkpoint_now_and_then_is_kept_for_good(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callbacks, "CHECKPOINTS_KEPT", 2)
-    a, b = plan(store, "a"), plan(store, "b")
+def test_old_checkpoints_are_deleted_except_permanent_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "MAX_CHECKPOINTS", 2)
+    a, b = make_experiment(store, "a"), make_experiment(store, "b")
     fit(a, save_every=3)
     assert a.run.checkpoints == [57, 60]
-    monkeypatch.setattr(callbacks, "LASTING_SECONDS", 0)
+    monkeypatch.setattr(callbacks, "PERMANENT_EVERY_SECONDS", 0)
     fit(b, save_every=3)
     assert b.run.checkpoints == list(range(3, 61, 3))
 
 
-def test_a_loss_that_is_no_number_stops_and_the_last_good_state_stays(tmp_path: Path) -> None:
+def test_non_finite_loss_is_an_error(tmp_path: Path) -> None:
     store = make_store(tmp_path / "loud.h5", level=1e37)
-    experiment = plan(store, "run")
+    experiment = make_experiment(store, "run")
     with pytest.raises(
-        Dcase2018Error, match=r"the loss became (nan|inf) at step \d+; the state after step 0"
+        Dcase2018Error, match=r"the loss is (nan|inf) at step \d+; the last checkpoint is of step 0"
     ):
         fit(experiment)
     assert experiment.run.checkpoints == []
     assert not (experiment.run.path / "model.keras").exists()
 
 
-def test_weights_that_are_no_numbers_are_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = plan(store, "run")
-    told = callbacks.TrainingCallback._tell
+def test_non_finite_weights_are_not_saved(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make_experiment(store, "run")
+    log_step = callbacks.HistoryLogger._log_step
 
-    def tell_and_spoil(callback: callbacks.TrainingCallback, loss: float) -> None:
-        told(callback, loss)
+    def log_step_and_set_nan(callback: callbacks.HistoryLogger, loss: float) -> None:
+        log_step(callback, loss)
         if callback.state.step == 15:
             callback.model.weights[0].assign(callback.model.weights[0] * np.nan)
 
-    monkeypatch.setattr(callbacks.TrainingCallback, "_tell", tell_and_spoil)
-    with pytest.raises(Dcase2018Error, match=r"weights became NaN or infinite .* the state after step 14 is"):
+    monkeypatch.setattr(callbacks.HistoryLogger, "_log_step", log_step_and_set_nan)
+    with pytest.raises(
+        Dcase2018Error, match=r"a weight is NaN or infinite at step 15; the last checkpoint is of step 14"
+    ):
         fit(experiment, save_every=7)
     assert experiment.run.checkpoints == [7, 14]
 
 
-def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
-    first = plan(store, "first")
+def test_pretrained_layers_of_another_run(store: Store) -> None:
+    first = make_experiment(store, "first")
     fit(first)
     other = labels()
     other["label"] = [f"class {i % 2}" for i in range(30)]  # two classes: the output layer does not fit
@@ -293,112 +304,122 @@ def test_a_run_may_begin_with_the_layers_of_another(store: Store) -> None:
         initial=InitialWeights.find(first.run.path),
     )  # fmt: skip
     fit(experiment)
-    learned, begun = weights(experiment.run), weights(first.run)
-    assert [w.shape for w in learned] == [(1600, 16), (16,), (16, 16), (16,), (16, 2), (2,)]
-    for mine, theirs in zip(learned[:4], begun[:4], strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    trained, initial = weights(experiment.run), weights(first.run)
+    assert [w.shape for w in trained] == [(1600, 16), (16,), (16, 16), (16,), (16, 2), (2,)]
+    assert_equal_weights(trained[:4], initial[:4])
     unfrozen = Preset("mlp", PRESET.hparams, 2)
     fresh = Experiment.create(store.path.with_name("second"), unfrozen, store, other)
     with pytest.raises(
         InputError, match=r"holds another run \(pretrained_fingerprint=, not [0-9a-f]+; freeze=none, not"
     ):
         fit(fresh)
-    with pytest.raises(
-        InputError, match="freeze=backbone keeps layers as they are; say whose: --pretrained RUN"
-    ):
+    with pytest.raises(InputError, match="freeze=backbone requires pretrained weights; add --pretrained RUN"):
         Experiment.create(store.path.with_name("second"), Preset("mlp", settings, 2), store, other)
-    with pytest.raises(
-        InputError, match="has no layer that fits the network; give the --model that it is of"
-    ):
+    with pytest.raises(InputError, match="has no layer that fits --model cnn; use the --model of that file"):
         fit(
-            plan(
+            make_experiment(
                 store, "third", Preset("cnn", PRESET.hparams, 1), initial=InitialWeights.find(first.run.path)
             )
         )
 
 
-def test_two_trainings_of_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = plan(store, "run")
+def test_run_is_locked_during_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make_experiment(store, "run")
 
-    learn = fit_module._learn
+    train = fit_module._train
 
-    def second(*args: object) -> None:
+    def fit_again_and_train(*args: object) -> None:
         with pytest.raises(Dcase2018Error, match="run is being written by another process"):
             fit(experiment)
-        learn(*args)
+        train(*args)
 
-    monkeypatch.setattr(fit_module, "_learn", second)
+    monkeypatch.setattr(fit_module, "_train", fit_again_and_train)
     fit(experiment)
 
 
-def test_a_damaged_state_is_named(store: Store) -> None:
-    experiment = plan(store, "run")
+def test_damaged_state_is_reported(store: Store) -> None:
+    experiment = make_experiment(store, "run")
     fit(experiment, StoppingCriteria(max_steps=5))
     (experiment.run.checkpoint_dir(5) / "state.json").write_text('{"step": 5')
-    with pytest.raises(Dcase2018Error, match=r"step-00000005/state.json is damaged .* to go on from the"):
+    with pytest.raises(Dcase2018Error, match=r"step-00000005/state.json is damaged .* to resume from the"):
         fit(experiment)
 
 
-def test_the_number_of_workers_does_not_matter(store: Store) -> None:
+def test_result_does_not_depend_on_the_number_of_threads(store: Store) -> None:
     hparams = dataclasses.replace(
         PRESET.hparams, mixup_alpha=0.3, time_mask=0.2, example_sampling="random_crop"
     )
     preset = Preset("mlp", hparams, 4)
-    one, many = plan(store, "one", preset), plan(store, "many", preset)
+    one, several = make_experiment(store, "one", preset), make_experiment(store, "several", preset)
     fit(one)
-    fit(many, StoppingCriteria(max_steps=6), workers=4)
-    fit(many, workers=3)
-    assert_same(one.run, many.run)
+    fit(several, StoppingCriteria(max_steps=6), jobs=4)
+    fit(several, jobs=3)
+    assert_same(one.run, several.run)
 
 
-def test_a_batch_may_be_longer_than_an_epoch_of_the_last_stretch(store: Store) -> None:
-    table = labels()
-    table["manually_verified"] = ["1" if i in (0, 1, 2) else "0" for i in range(30)]
+def few_verified_labels() -> pd.DataFrame:
+    return labels().assign(manually_verified=["1"] * 3 + ["0"] * 27)
+
+
+def test_final_phase_may_have_fewer_examples_than_a_batch(store: Store) -> None:
     hparams = HParams(batch_size=8, nh=8, example_sampling="random_crop", verified_finetune_fraction=0.5)
-    path, checked = store.path.with_name("run"), labels(range(30, 36))
-    experiment = Experiment.create(path, Preset("mlp", hparams, 12), store, table, checked)
+    path, validation = store.path.with_name("run"), labels(range(30, 36))
+    preset = Preset("mlp", hparams, 12)
+    experiment = Experiment.create(path, preset, store, few_verified_labels(), validation)
     assert fit(experiment) == "all 12 epochs are done"
-    told = history(experiment.run)
-    assert told["epoch"].tolist() == list(range(1, 13))
-    steps = np.cumsum([30] * 6 + [3] * 6) // 8
-    assert told["step"].tolist() == steps.tolist()
-    assert told["val_map3"].notna().all()
+    table = history(experiment.run)
+    assert table["epoch"].tolist() == list(range(1, 13))
+    assert table["step"].tolist() == np.cumsum([30 // 8] * 6 + [1] * 6).tolist()
+    assert table["map3"].notna().all()
 
 
-def test_all_epochs_may_be_shorter_than_a_batch(store: Store) -> None:
-    table = labels()
-    table["manually_verified"] = ["1" if i in (0, 1, 2) else "0" for i in range(30)]
+def test_all_epochs_may_have_fewer_examples_than_a_batch(store: Store) -> None:
     hparams = HParams(batch_size=8, nh=8, example_sampling="random_crop", verified_finetune_fraction=1)
-    experiment = Experiment.create(store.path.with_name("run"), Preset("mlp", hparams, 2), store, table)
+    preset = Preset("mlp", hparams, 2)
+    experiment = Experiment.create(store.path.with_name("run"), preset, store, few_verified_labels())
     assert (fit(experiment), experiment.run.state().step) == ("all 2 epochs are done", 2)
 
 
-def test_a_run_may_begin_with_a_checkpoint(store: Store) -> None:
-    first = plan(store, "first", validation=labels(range(30, 36)))
+def test_resume_is_exact_across_the_final_phase(store: Store) -> None:
+    table = labels().assign(manually_verified=["1"] * 12 + ["0"] * 18)
+    hparams = dataclasses.replace(PRESET.hparams, verified_finetune_fraction=0.5, mixup_alpha=0.3)
+    preset = Preset("mlp", hparams, 4)
+    uninterrupted, resumed = (
+        Experiment.create(store.path.with_name(name), preset, store, table)
+        for name in ("uninterrupted", "resumed")
+    )
+    fit(uninterrupted)
+    assert uninterrupted.sampler.epoch_ends.tolist() == [15, 30, 36, 42]
+    for step in (29, 30, 31, 37):
+        assert fit(resumed, StoppingCriteria(max_steps=step)) == f"{step} steps are done"
+    fit(resumed)
+    assert_same(uninterrupted.run, resumed.run)
+
+
+def test_pretrained_checkpoint_of_another_run(store: Store) -> None:
+    first = make_experiment(store, "first", validation=labels(range(30, 36)))
     fit(first, save_every=5)
     for checkpoint in (5, "best"):
         initial = InitialWeights.find(first.run.path, checkpoint)
-        second = plan(
+        second = make_experiment(
             store,
             f"from {checkpoint}",
             Preset("mlp", dataclasses.replace(PRESET.hparams, lr=1e-12), 1),
             initial=initial,
         )
         fit(second)
-        theirs = [
-            keras.ops.convert_to_numpy(weight) for weight in first.run.load_for_inference(checkpoint).weights
-        ]
-        for mine, begun in zip(weights(second.run), theirs, strict=True):
-            np.testing.assert_allclose(mine, begun, atol=1e-6)
+        source = first.run.load_for_inference(checkpoint).weights
+        for trained, initial_weight in zip(weights(second.run), source, strict=True):
+            np.testing.assert_allclose(trained, keras.ops.convert_to_numpy(initial_weight), atol=1e-6)
     with pytest.raises(InputError, match=r"does not exist; --checkpoint takes the steps 5, "):
         InitialWeights.find(first.run.path, 4)
-    with pytest.raises(InputError, match="is neither a run's folder nor YAMNet's weights"):
+    with pytest.raises(InputError, match="is neither a run folder nor YAMNet weights"):
         InitialWeights.find(Path("yamnet.h5"), "best")
 
 
-def test_a_step_that_does_not_fit_into_memory_is_told(
+def test_step_larger_than_memory_gives_a_warning(
     store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit_module.os, "sysconf", lambda name: 100)
-    fit(plan(store, "run"), StoppingCriteria(max_steps=1))
+    fit(make_experiment(store, "run"), StoppingCriteria(max_steps=1))
     assert "a step of 8 examples needs an estimated 0 GB of memory, and this machine has 0 GB" in caplog.text

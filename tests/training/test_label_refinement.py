@@ -1,4 +1,4 @@
-"""Doubts on labels that are known to be wrong: told, given up, and the same after any stop."""
+"""Label refinement finds wrong labels, changes their targets, and is identical after any interruption."""
 
 import dataclasses
 from pathlib import Path
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from test_fit import PRESET, assert_same, labels, make_store, plan
+from test_fit import PRESET, assert_same, labels, make_experiment, make_store
 
 from dcase2018.features.store import Store
 from dcase2018.inference.predictor import StorePredictor
@@ -25,84 +25,82 @@ def store(tmp_path: Path) -> Store:
     return make_store(tmp_path / "s.h5")
 
 
-def mislabelled() -> tuple[pd.DataFrame, np.ndarray]:
-    """Labels of which the first 12 are verified and 4 of the others wrong, and which those are."""
+def noisy_labels() -> tuple[pd.DataFrame, np.ndarray]:
+    """Labels, 12 of them verified and 4 of the others wrong, and a mask of the wrong ones."""
     table = labels().assign(manually_verified=["1"] * 12 + ["0"] * 18)
-    wrong = np.isin(np.arange(30), [13, 17, 22, 27])
-    table.loc[wrong, "label"] = [f"class {(i + 1) % 3}" for i in np.flatnonzero(wrong)]
-    return table, wrong
+    is_wrong = np.isin(np.arange(30), [13, 17, 22, 27])
+    table.loc[is_wrong, "label"] = [f"class {(i + 1) % 3}" for i in np.flatnonzero(is_wrong)]
+    return table, is_wrong
 
 
 def level_network(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
-    """A network that hears the level of an example, and nothing by which to learn a clip by heart."""
+    """A network whose only input is the mean level of an example, so that it cannot memorize clips."""
     level = keras.ops.mean(x, axis=(1, 2))[:, None]
     return keras.layers.Dense(16, activation="relu")(level)
 
 
-def doubting(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+def make_refining_experiment(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """An experiment of 12 epochs of 15 steps whose labels are refined after epochs 4 and 8."""
     monkeypatch.setitem(MODELS, "level", level_network)
     hparams = dataclasses.replace(PRESET.hparams, label_refinement_every=4, lr=0.05)
     preset = Preset("level", hparams, epochs=12)
-    return Experiment.create(store.path.with_name(name), preset, store, mislabelled()[0])
+    return Experiment.create(store.path.with_name(name), preset, store, noisy_labels()[0])
 
 
-def test_wrong_labels_are_told_on_the_way_and_given_up(
+def test_refinement_corrects_targets_of_wrong_labels(
     store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    experiment = doubting(store, "run", monkeypatch)
+    experiment = make_refining_experiment(store, "run", monkeypatch)
     fit(experiment)
-    told = "doubts after step 120: about 20 % of unverified labels are wrong, and 4 clips held for others"
-    assert told in caplog.text  # 4 of 18 are
+    message = "label refinement after step 120: about 20 % of unverified labels are wrong, 4 targets changed"
+    assert message in caplog.text  # 4 of 18 are wrong
     run, clips = experiment.run, experiment.training
-    assert sorted(path.name for path in run.path.glob("heard/*")) == [
+    assert sorted(path.name for path in run.path.glob("label_refinement/*")) == [
         "step-00000060.csv",
         "step-00000120.csv",
     ]
-    model = run.load_for_inference()
-    held = refined_targets(experiment, model, 121)  # by what was heard after step 120
-    np.testing.assert_array_equal(held[:12], clips.y_true[:12])
-    np.testing.assert_allclose(held.sum(axis=1), 1)
-    assert held[np.arange(30), np.arange(30) % 3].min() > 0.5  # what the clips are made as
-    np.testing.assert_array_equal(refined_targets(experiment, model, 59), clips.y_true)
-    _, wrong = mislabelled()
-    says = StorePredictor(run, model, store).scores(clips.rows).argmax(axis=1)
-    assert (says[wrong] == np.flatnonzero(wrong) % 3).all()
+    targets = refined_targets(experiment, 121)  # from the predictions after step 120
+    np.testing.assert_array_equal(targets[:12], clips.y_true[:12])
+    np.testing.assert_allclose(targets.sum(axis=1), 1)
+    assert targets[np.arange(30), np.arange(30) % 3].min() > 0.5  # the true classes
+    np.testing.assert_array_equal(refined_targets(experiment, 59), clips.y_true)
+    _, is_wrong = noisy_labels()
+    predicted = StorePredictor(run, run.load_for_inference(), store).scores(clips.rows).argmax(axis=1)
+    assert (predicted[is_wrong] == np.flatnonzero(is_wrong) % 3).all()
 
 
-def test_doubts_are_the_same_after_any_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = doubting(store, "whole", monkeypatch)
-    fit(whole)
-    parts = doubting(store, "parts", monkeypatch)
+def test_refinement_is_identical_after_interruptions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninterrupted = make_refining_experiment(store, "uninterrupted", monkeypatch)
+    fit(uninterrupted)
+    resumed = make_refining_experiment(store, "resumed", monkeypatch)
     for step in (59, 60, 61, 120, 121):
-        assert fit(parts, StoppingCriteria(max_steps=step)) == f"{step} steps are done"
-    fit(parts)
-    assert_same(whole.run, parts.run)
-    for step in whole.refinement_steps:
-        assert (
-            parts.run.refinement_scores_path(step).read_bytes()
-            == whole.run.refinement_scores_path(step).read_bytes()
-        )
+        assert fit(resumed, StoppingCriteria(max_steps=step)) == f"{step} steps are done"
+    fit(resumed)
+    assert_same(uninterrupted.run, resumed.run)
+    for step in uninterrupted.refinement_steps:
+        paths = [run.refinement_scores_path(step) for run in (uninterrupted.run, resumed.run)]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_what_was_heard_is_needed_to_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = doubting(store, "run", monkeypatch)
+def test_resume_requires_refinement_scores(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make_refining_experiment(store, "run", monkeypatch)
     fit(experiment, StoppingCriteria(max_steps=61))
-    heard = experiment.run.refinement_scores_path(60)
-    rows = heard.read_text().splitlines(keepends=True)
-    heard.write_text("".join(rows[:-1]))
-    with pytest.raises(InputError, match=r"lacks clips or classes of this run; .* begin anew with --force"):
+    scores = experiment.run.refinement_scores_path(60)
+    rows = scores.read_text().splitlines(keepends=True)
+    scores.write_text("".join(rows[:-1]))
+    with pytest.raises(InputError, match=r"lacks clips or classes of this run; .* again with --overwrite"):
         fit(experiment)
-    heard.unlink()
-    with pytest.raises(InputError, match=r"no file that can be read .*; .* begin anew with --force"):
+    scores.unlink()
+    with pytest.raises(InputError, match=r"step-00000060.csv .*; .* again with --overwrite"):
         fit(experiment)
 
 
-def test_nobody_doubts_what_is_verified(store: Store) -> None:
-    plain = plan(store, "plain")
+def test_refinement_skips_verified_labels(store: Store) -> None:
+    without = make_experiment(store, "without")
     hparams = dataclasses.replace(PRESET.hparams, label_refinement_every=1)
-    sure = plan(store, "sure", Preset("mlp", hparams, PRESET.epochs))
-    for experiment in (plain, sure):
+    all_verified = make_experiment(store, "all-verified", Preset("mlp", hparams, PRESET.epochs))
+    for experiment in (without, all_verified):
         fit(experiment)
-    assert_same(plain.run, sure.run)
-    assert not (sure.run.path / "label_refinement").exists()
+    assert_same(without.run, all_verified.run)
+    assert not (all_verified.run.path / "label_refinement").exists()

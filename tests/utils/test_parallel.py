@@ -1,4 +1,4 @@
-"""What runs tasks."""
+"""The joblib pool."""
 
 import os
 
@@ -7,14 +7,14 @@ import joblib
 from dcase2018.utils.parallel import parallel_pool
 
 
-def test_every_task_is_done_once_by_other_processes() -> None:
+def test_pool_runs_every_task_once_in_other_processes() -> None:
     with parallel_pool(2) as pool:
-        done = list(pool(joblib.delayed(_square)(number) for number in range(20)))
-    assert sorted(square for square, _ in done) == [number**2 for number in range(20)]
-    assert os.getpid() not in {process for _, process in done}
+        results = list(pool(joblib.delayed(_square)(number) for number in range(20)))
+    assert sorted(square for square, _ in results) == [number**2 for number in range(20)]
+    assert os.getpid() not in {pid for _, pid in results}
 
 
-def test_one_job_is_done_here() -> None:
+def test_pool_of_one_job_runs_in_this_process() -> None:
     with parallel_pool(1) as pool:
         assert list(pool([joblib.delayed(_square)(3)])) == [(9, os.getpid())]
 

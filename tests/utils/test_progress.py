@@ -1,4 +1,4 @@
-"""Progress where standard error is no terminal: a line now and then."""
+"""Progress without a terminal: log lines at intervals."""
 
 import logging
 
@@ -7,15 +7,15 @@ import pytest
 from dcase2018.utils.progress import Progress
 
 
-def test_a_line_tells_count_figures_and_time_left(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips", done=10, every=0) as progress:
-        progress.started -= 10  # ten seconds ago
-        progress.update(20, bad=1)
-    assert [record.message for record in caplog.records] == ["extract: 30/40 clips, bad=1, 5 s left"]
+def test_a_line_has_the_count_the_figures_and_the_time_left(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips", done=10, interval=0) as progress:
+        progress.started -= 10  # seconds
+        progress.update(20, failed=1)
+    assert [record.message for record in caplog.records] == ["extract: 30/40 clips, failed=1, 5 s left"]
 
 
-def test_nothing_is_told_before_its_time(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips", every=3600) as progress:
+def test_nothing_is_logged_before_the_interval_has_passed(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips", interval=3600) as progress:
         for _ in range(40):
             progress.update(1)
     assert caplog.records == []

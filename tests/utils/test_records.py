@@ -1,4 +1,4 @@
-"""Dataclasses out of files: what does not fit its declaration is named."""
+"""Dataclasses read from files: a value that does not match its declaration is named."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from dcase2018.utils.config import NonNegativeFloat, NonNegativeInt, from_dict, 
 from dcase2018.utils.errors import InputError
 
 
-class Part(TypedDict):
+class Item(TypedDict):
     size: NonNegativeFloat
     colour: NotRequired[str]
 
@@ -27,32 +27,32 @@ class Inner:
 
 
 @dataclasses.dataclass
-class Whole:
+class Record:
     path: Path
     name: str
     inner: Inner
     counts: Sequence[NonNegativeInt]
-    parts: list[Part]
+    items: list[Item]
     times: dict[NonNegativeInt, NonNegativeFloat]
-    free: dict[str, Any]
+    extra: dict[str, Any]
 
 
-GOOD = {
-    "name": "n", "inner": {"rate": 1}, "counts": [1, 2], "parts": [{"size": 0.5}], "times": {"7": 3},
-    "free": {"anything": None},
+VALID = {
+    "name": "n", "inner": {"rate": 1}, "counts": [1, 2], "items": [{"size": 0.5}], "times": {"7": 3},
+    "extra": {"anything": None},
 }  # fmt: skip
 
 
-def read(**changes: object) -> Whole:
-    return from_dict(Whole, json.loads(json.dumps(GOOD | changes)), given={"path": Path("p")})
+def read(**changes: object) -> Record:
+    return from_dict(Record, json.loads(json.dumps(VALID | changes)), defaults={"path": Path("p")})
 
 
-def test_what_was_written_is_read() -> None:
-    whole = read(parts=[{"size": 2, "colour": "red"}])
-    assert whole == Whole(
-        Path("p"), "n", Inner(1.0), [1, 2], [{"size": 2.0, "colour": "red"}], {7: 3.0}, GOOD["free"]
+def test_a_record_is_read_from_json_and_hdf5() -> None:
+    record = read(items=[{"size": 2, "colour": "red"}])
+    assert record == Record(
+        Path("p"), "n", Inner(1.0), [1, 2], [{"size": 2.0, "colour": "red"}], {7: 3.0}, VALID["extra"]
     )
-    assert from_dict(Inner, {"rate": np.float64(0.5)}) == Inner(0.5)  # as HDF5 has it
+    assert from_dict(Inner, {"rate": np.float64(0.5)}) == Inner(0.5)  # as h5py returns it
 
 
 @pytest.mark.parametrize(
@@ -68,22 +68,24 @@ def test_what_was_written_is_read() -> None:
         ({"counts": 3}, "counts must be a list, not 3"),
         ({"counts": [1, 2.5]}, "counts[1] must be a whole number, not 2.5"),
         ({"counts": [-1]}, "counts[0] must be >= 0, not -1"),
-        ({"parts": [{"size": float("nan")}]}, "parts[0].size must be a number, not nan"),
-        ({"parts": [{"colour": "red"}]}, "settings of another version of dcase2018: parts[0].size"),
+        ({"items": [{"size": float("nan")}]}, "items[0].size must be a number, not nan"),
+        ({"items": [{"colour": "red"}]}, "settings of another version of dcase2018: items[0].size"),
         ({"times": {"soon": 1}}, "a key of times must be a whole number, not 'soon'"),
         ({"times": {"7": "late"}}, "times['7'] must be a number, not 'late'"),
         ({"more": 1}, "settings of another version of dcase2018: more"),
         ({"path": "q"}, "settings of another version of dcase2018: path"),
     ],
 )
-def test_what_does_not_fit_is_named(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError) as refused:
+def test_a_value_of_another_type_or_range_is_refused_by_name(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
         read(**changes)
-    assert message in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["", '{"a": 1', "[]", "null", "3", "\xff", "[" * 100_000])
-def test_a_file_that_holds_no_object(text: str, tmp_path: Path) -> None:
+def test_a_file_without_a_json_object_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text, "latin-1")
-    with pytest.raises(InputError, match=r"it is no JSON|it must be an object"):
+    with pytest.raises(InputError, match=r"it is not JSON|it must be an object"):
         read_json_object(tmp_path / "a.json")

@@ -1,252 +1,254 @@
-// The page: a sound comes in, is shown, played, and told what it is.
+// The page: loads a recording, plays it, and shows the results of each run.
 
-import { best, clock, eventRows, lane, make, moment, outline, ticks } from "./drawing.js";
-import { LONGEST_SECONDS, Recording } from "./recording.js";
-import { hear, Problem } from "./sending.js";
+import { classTrack, createElement, eventRows, formatClock, formatTime, freqTicks, topClassRows, waveformPath } from "./drawing.js";
+import { MAX_SECONDS, Recorder } from "./recorder.js";
+import { RequestError, uploadAndStream } from "./upload.js";
 
-const at = (id) => document.getElementById(id);
-const player = at("player");
+const byId = (id) => document.getElementById(id);
+const player = byId("player");
 
 let runs = [];
 let limits = {};
-let seconds = 0; // of the sound that is shown
-let work = null; // an AbortController, while a sound is sent and heard
-let recording = null;
+let duration = 0; // of the recording in seconds
+let controller = null; // an AbortController during a request
+let recorder = null;
 
-// ---- What is served
+// ---- The runs
 
-async function introduce() {
+async function init() {
   ({ runs, limits } = await (await fetch("/api/runs")).json());
   const names = runs.map((run) => run.name);
   document.title = `${names.join(" and ")}: dcase2018`;
-  at("title").textContent = names.join(" and ");
+  byId("title").textContent = names.join(" and ");
   const classes = [...new Set(runs.flatMap((run) => run.classes))];
-  at("known").hidden = false;
-  at("known").querySelector("summary").textContent = `tells ${classes.length} classes of sounds apart`;
-  at("known").querySelector("ul").replaceChildren(...classes.map((label) => make("li", { text: label })));
-  at("limits").textContent = `WAV, FLAC, Ogg, MP3 or AIFF, up to ${size(limits.bytes)} and ${limits.seconds / 3600} hours`;
-  at("api").textContent = `curl --data-binary @sound.wav ${location.origin}/api/tag`;
+  byId("classes").hidden = false;
+  byId("classes").querySelector("summary").textContent = `${classes.length} classes`;
+  byId("classes").querySelector("ul").replaceChildren(...classes.map((label) => createElement("li", { text: label })));
+  byId("limits").textContent = `WAV, FLAC, Ogg, MP3 or AIFF, up to ${formatSize(limits.bytes)} and ${limits.seconds / 3600} hours`;
+  byId("api").textContent = `curl --data-binary @sound.wav ${location.origin}/api/tag`;
 }
 
-const size = (bytes) => (bytes >= 1e9 ? `${bytes / 1e9} GB` : `${Math.round(bytes / 1e6)} MB`);
+const formatSize = (bytes) => (bytes >= 1e9 ? `${bytes / 1e9} GB` : `${Math.round(bytes / 1e6)} MB`);
 
-// ---- A sound comes
+// ---- Upload and results
 
-async function take(file, recorded = false) {
-  await known;
-  work?.abort();
-  complain("");
-  if (file.size > limits.bytes) return complain(`${file.name} is too large: ${size(file.size)}; up to ${size(limits.bytes)} are taken here`);
-  const mine = (work = new AbortController());
-  const started = performance.now();
-  show(file, recorded);
-  busy("Sending ...", 0);
+async function loadFile(file, isRecorded = false) {
+  await initialized;
+  controller?.abort();
+  showError("");
+  if (file.size > limits.bytes) return showError(`${file.name} is too large: ${formatSize(file.size)}; the limit is ${formatSize(limits.bytes)}`);
+  const current = (controller = new AbortController());
+  const startTime = performance.now();
+  resetResult(file, isRecorded);
+  showProgress("Uploading ...", 0);
   try {
-    await hear(file, {
-      sent: (share) => busy(share < 1 ? "Sending ..." : "Listening ...", share < 1 ? share : null),
-      line: (said) => mine === work && tell(said),
-      signal: mine.signal,
+    await uploadAndStream(file, {
+      onUpload: (fraction) => (fraction < 1 ? showProgress("Uploading ...", fraction) : showProgress("Processing ...", null)),
+      onMessage: (message) => current === controller && showMessage(message),
+      signal: current.signal,
     });
-    say(`Heard in ${((performance.now() - started) / 1000).toFixed(1)} s. ${answers()}`);
+    showStatus(`Processed in ${((performance.now() - startTime) / 1000).toFixed(1)} s. ${summary()}`);
   } catch (error) {
-    say("");
-    complain(error instanceof Problem ? `${file.name}: ${error.message}` : `${error}`);
+    showStatus("");
+    showError(error instanceof RequestError ? `${file.name}: ${error.message}` : `${error}`);
   }
-  if (mine === work) work = null;
+  if (current === controller) controller = null;
 }
 
-function show(file, recorded) {
+function resetResult(file, isRecorded) {
   URL.revokeObjectURL(player.src);
-  const address = URL.createObjectURL(file);
-  player.src = address;
-  at("unplayable").hidden = true;
-  at("save").href = address;
-  at("save").hidden = !recorded;
-  at("name").textContent = file.name;
-  at("sound").hidden = true;
-  at("taggers").replaceChildren(...runs.map(blank));
-  moveTo(0);
+  const url = URL.createObjectURL(file);
+  player.src = url;
+  byId("unplayable").hidden = true;
+  byId("save").href = url;
+  byId("save").hidden = !isRecorded;
+  byId("name").textContent = file.name;
+  byId("result").hidden = true;
+  byId("taggers").replaceChildren(...runs.map(createCard));
+  setPosition(0);
 }
 
-function blank(run) {
-  const article = at("tagger").content.cloneNode(true).firstElementChild;
-  article.querySelector("h3").textContent = run.name;
-  article.querySelector("h3").classList.toggle("hidden", runs.length === 1); // the heading of the page says it
-  article.classList.add("waiting");
-  return article;
+function createCard(run) {
+  const card = byId("tagger").content.cloneNode(true).firstElementChild;
+  card.querySelector("h3").textContent = run.name;
+  card.querySelector("h3").classList.toggle("visually-hidden", runs.length === 1); // the page has the same heading
+  card.classList.add("pending");
+  return card;
 }
 
-function tell(said) {
-  if (said.progress !== undefined) busy("Listening ...", said.progress);
-  if (said.overview) showOverview(said.overview);
-  const article = at("taggers").children[said.run];
-  if (said.scores) {
-    article.classList.remove("waiting");
-    article.querySelector(".best").replaceChildren(...best(said.scores, 3));
+function showMessage(message) {
+  if (message.progress !== undefined) showProgress("Processing ...", message.progress);
+  if (message.preview) showPreview(message.preview);
+  const card = byId("taggers").children[message.run];
+  if (message.scores) {
+    card.classList.remove("pending");
+    card.querySelector(".top-classes").replaceChildren(...topClassRows(message.scores, 3));
   }
-  if (said.lanes) showOverTime(article, said);
+  if (message.top_classes) showScoresOverTime(card, message);
 }
 
-function showOverview(overview) {
-  seconds = overview.seconds;
-  at("sound").hidden = false;
-  at("length").textContent = moment(seconds);
-  at("outline").firstElementChild.setAttribute("d", outline(overview.peaks));
-  at("mels").src = overview.picture;
-  at("ticks").replaceChildren(...ticks(overview.ticks));
-  at("times").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((share) => make("span", { text: (seconds < 10 ? moment : clock)(share * seconds) })));
-  at("view").setAttribute("aria-valuemax", seconds.toFixed(1));
-  moveTo(0);
+function showPreview({ seconds, peaks, spectrogram, freq_ticks: ticks }) {
+  duration = seconds;
+  byId("result").hidden = false;
+  byId("length").textContent = formatTime(duration);
+  byId("waveform").firstElementChild.setAttribute("d", waveformPath(peaks));
+  byId("spectrogram").src = spectrogram;
+  byId("freq-axis").replaceChildren(...freqTicks(ticks));
+  const format = duration < 10 ? formatTime : formatClock;
+  byId("time-axis").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((fraction) => createElement("span", { text: format(fraction * duration) })));
+  byId("position").setAttribute("aria-valuemax", duration.toFixed(1));
+  setPosition(0);
 }
 
-function showOverTime(article, { edges, lanes, events, more_events: more, threshold }) {
-  article.querySelector(".lanes").replaceChildren(...lanes.map((of) => lane(of, edges, events, seconds)));
-  article.querySelector("tbody").replaceChildren(...eventRows(events, play));
-  article.querySelector("table").hidden = !events.length;
-  article.querySelector(".none").hidden = events.length > 0;
-  article.querySelector(".none").textContent = `No class reaches a score of ${threshold}.`;
-  article.querySelector(".more").hidden = !more;
-  article.querySelector(".more").textContent = `and ${more} more`;
+function showScoresOverTime(card, { boundaries, top_classes: topClasses, events, n_more_events: nMoreEvents, threshold }) {
+  card.querySelector(".class-tracks").replaceChildren(...topClasses.map((scores) => classTrack(scores, boundaries, events, duration)));
+  card.querySelector("tbody").replaceChildren(...eventRows(events, playFrom));
+  card.querySelector("table").hidden = !events.length;
+  card.querySelector(".no-events").hidden = events.length > 0;
+  card.querySelector(".no-events").textContent = `No class reaches a score of ${threshold}.`;
+  card.querySelector(".more-events").hidden = !nMoreEvents;
+  card.querySelector(".more-events").textContent = `and ${nMoreEvents} more`;
 }
 
-const answers = () =>
+const summary = () =>
   runs
-    .map(({ name }, i) => [name, at("taggers").children[i].querySelector("li")])
+    .map(({ name }, i) => [name, byId("taggers").children[i].querySelector("li")])
     .map(([name, first]) => `${name}: ${first.querySelector(".label").textContent}, ${first.querySelector("data").textContent}.`)
     .join(" ");
 
-// ---- What is going on. It is read aloud when the words change, not when the bar moves.
+// ---- Status. Screen readers announce it only when its text changes, not when the bar moves.
 
-function busy(words, share) {
-  if (at("status").textContent !== words) at("status").textContent = words;
-  at("progress").hidden = at("cancel").hidden = false;
-  if (share === null) at("progress").removeAttribute("value");
-  else at("progress").value = share;
+function showProgress(text, fraction) {
+  if (byId("status").textContent !== text) byId("status").textContent = text;
+  byId("progress").hidden = byId("cancel").hidden = false;
+  if (fraction === null) byId("progress").removeAttribute("value");
+  else byId("progress").value = fraction;
 }
 
-function say(words) {
-  at("status").textContent = words;
-  at("progress").hidden = at("cancel").hidden = true;
+function showStatus(text) {
+  byId("status").textContent = text;
+  byId("progress").hidden = byId("cancel").hidden = true;
 }
 
-function complain(words) {
-  at("problem").textContent = words;
+function showError(text) {
+  byId("error").textContent = text;
 }
 
 function cancel() {
-  work?.abort();
-  work = null;
-  say("");
+  controller?.abort();
+  controller = null;
+  showStatus("");
 }
 
-// ---- Playing
+// ---- Player
 
-const time = () => (at("unplayable").hidden ? player.currentTime : Number(at("view").getAttribute("aria-valuenow")));
+const isPlayable = () => byId("unplayable").hidden;
+const currentTime = () => (isPlayable() ? player.currentTime : Number(byId("position").getAttribute("aria-valuenow")));
+const clampTime = (time) => Math.max(0, Math.min(duration, time));
 
-function moveTo(moved) {
-  const now = Math.max(0, Math.min(seconds, moved));
-  document.documentElement.style.setProperty("--at", seconds ? now / seconds : 0);
-  at("view").setAttribute("aria-valuenow", now.toFixed(2));
-  at("view").setAttribute("aria-valuetext", `${moment(now)} of ${moment(seconds)}`);
+function setPosition(time) {
+  const now = clampTime(time);
+  document.documentElement.style.setProperty("--position", duration ? now / duration : 0);
+  byId("position").setAttribute("aria-valuenow", now.toFixed(2));
+  byId("position").setAttribute("aria-valuetext", `${formatTime(now)} of ${formatTime(duration)}`);
 }
 
-function seek(wanted) {
-  const to = Math.max(0, Math.min(seconds, wanted));
-  if (at("unplayable").hidden) player.currentTime = to;
-  moveTo(to);
+function seek(time) {
+  if (isPlayable()) player.currentTime = clampTime(time);
+  setPosition(time);
 }
 
-function play(from) {
-  seek(from);
-  player.play().catch(() => {}); // what cannot be played is told by its error
+function playFrom(time) {
+  seek(time);
+  player.play().catch(() => {}); // the error event of the player reports it
 }
 
-function follow() {
-  moveTo(player.currentTime);
-  if (!player.paused) requestAnimationFrame(follow);
+function updatePosition() {
+  setPosition(player.currentTime);
+  if (!player.paused) requestAnimationFrame(updatePosition);
 }
 
 function seekByPointer(event) {
   const track = event.target.closest(".track");
   if (!track || (event.type === "pointermove" && !event.buttons)) return;
   const { left, width } = track.getBoundingClientRect();
-  seek(((event.clientX - left) / width) * seconds);
+  seek(((event.clientX - left) / width) * duration);
 }
 
+const seekStep = () => Math.max(0.05, duration / 100);
 const KEYS = {
-  ArrowLeft: () => seek(time() - step()),
-  ArrowDown: () => seek(time() - step()),
-  ArrowRight: () => seek(time() + step()),
-  ArrowUp: () => seek(time() + step()),
-  PageDown: () => seek(time() - 10 * step()),
-  PageUp: () => seek(time() + 10 * step()),
+  ArrowLeft: () => seek(currentTime() - seekStep()),
+  ArrowDown: () => seek(currentTime() - seekStep()),
+  ArrowRight: () => seek(currentTime() + seekStep()),
+  ArrowUp: () => seek(currentTime() + seekStep()),
+  PageDown: () => seek(currentTime() - 10 * seekStep()),
+  PageUp: () => seek(currentTime() + 10 * seekStep()),
   Home: () => seek(0),
-  End: () => seek(seconds),
-  " ": () => (player.paused ? play(time()) : player.pause()),
+  End: () => seek(duration),
+  " ": () => (player.paused ? playFrom(currentTime()) : player.pause()),
 };
-const step = () => Math.max(0.05, seconds / 100);
 
-// ---- The microphone
+// ---- Microphone
 
 async function record() {
-  if (recording) return stopRecording();
+  if (recorder) return stopRecording();
   cancel();
-  complain("");
+  showError("");
   try {
-    recording = await Recording.start((soFar, level) => {
-      at("record").textContent = `Stop (${clock(soFar)})`;
-      at("level").style.setProperty("--level", level);
-      if (soFar >= LONGEST_SECONDS) stopRecording();
+    recorder = await Recorder.start((seconds, level) => {
+      byId("record").textContent = `Stop (${formatClock(seconds)})`;
+      byId("level").style.setProperty("--level", level);
+      if (seconds >= MAX_SECONDS) stopRecording();
     });
   } catch (error) {
-    return complain(`There is no microphone to record from: ${error.message}`);
+    return showError(`The microphone cannot be used: ${error.message}`);
   }
-  at("record").textContent = "Stop (0:00)";
+  byId("record").textContent = "Stop (0:00)";
   document.body.classList.add("recording");
-  at("level").hidden = false;
-  say("Recording ...");
+  byId("level").hidden = false;
+  showStatus("Recording ...");
 }
 
 async function stopRecording() {
-  if (!recording) return;
-  const stopping = recording.stop();
-  recording = null;
-  at("record").textContent = "Record";
+  if (!recorder) return;
+  const file = recorder.stop();
+  recorder = null;
+  byId("record").textContent = "Record";
   document.body.classList.remove("recording");
-  at("level").hidden = true;
-  await take(await stopping, true);
+  byId("level").hidden = true;
+  await loadFile(await file, true);
 }
 
-// ---- What is pressed, dropped and played
+// ---- Events
 
-at("file").addEventListener("change", ({ target }) => {
-  if (target.files.length) take(target.files[0]);
-  target.value = ""; // the same file may be chosen again
+byId("file").addEventListener("change", ({ target }) => {
+  if (target.files.length) loadFile(target.files[0]);
+  target.value = ""; // allows choosing the same file again
 });
-at("record").addEventListener("click", record);
-at("cancel").addEventListener("click", cancel);
+byId("record").addEventListener("click", record);
+byId("cancel").addEventListener("click", cancel);
 
 addEventListener("dragover", (event) => {
   event.preventDefault();
-  document.body.classList.add("over");
+  document.body.classList.add("dragging");
 });
-addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("over"));
+addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dragging"));
 addEventListener("drop", (event) => {
   event.preventDefault();
-  document.body.classList.remove("over");
-  if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+  document.body.classList.remove("dragging");
+  if (event.dataTransfer.files.length) loadFile(event.dataTransfer.files[0]);
 });
 
-player.addEventListener("play", follow);
-player.addEventListener("timeupdate", () => moveTo(player.currentTime));
-player.addEventListener("error", () => (at("unplayable").hidden = !player.getAttribute("src")));
-at("sound").addEventListener("pointerdown", seekByPointer);
-at("sound").addEventListener("pointermove", seekByPointer);
-at("view").addEventListener("keydown", (event) => {
+player.addEventListener("play", updatePosition);
+player.addEventListener("timeupdate", () => setPosition(player.currentTime));
+player.addEventListener("error", () => (byId("unplayable").hidden = !player.getAttribute("src")));
+byId("result").addEventListener("pointerdown", seekByPointer);
+byId("result").addEventListener("pointermove", seekByPointer);
+byId("position").addEventListener("keydown", (event) => {
   if (!KEYS[event.key]) return;
   event.preventDefault();
   KEYS[event.key]();
 });
 
-const known = introduce();
-known.catch(() => complain("the server cannot be reached"));
+const initialized = init();
+initialized.catch(() => showError("the connection to the server failed"));

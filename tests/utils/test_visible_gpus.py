@@ -1,14 +1,14 @@
-"""Accelerators, counted without a library that takes their memory."""
+"""GPUs are counted without a library that would allocate their memory."""
 
 from pathlib import Path
 
 import pytest
 
-from dcase2018.utils.parallel import accelerators
+from dcase2018.utils.parallel import visible_gpus
 
 
 @pytest.mark.parametrize(
-    ("visible", "names"),
+    ("visible", "gpus"),
     [
         ("0,1", ["0", "1"]),
         (" 2 , 0", ["2", "0"]),
@@ -19,15 +19,13 @@ from dcase2018.utils.parallel import accelerators
         ("", []),
     ],
 )
-def test_those_that_the_environment_lets_a_process_see(
-    visible: str, names: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpus_of_cuda_visible_devices(visible: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert accelerators() == names
+    assert visible_gpus() == gpus
 
 
 @pytest.mark.parametrize(
-    ("said", "names"),
+    ("output", "gpus"),
     [
         (
             "GPU 0: H100 (UUID: GPU-1f2e)\n  MIG 1g.10gb Device 0: (UUID: MIG-3c4d)\nGPU 1: H100",
@@ -37,18 +35,18 @@ def test_those_that_the_environment_lets_a_process_see(
         ("No devices found.", []),
     ],
 )
-def test_those_that_the_driver_tells_of(
-    said: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_gpus_of_the_driver(
+    output: str, gpus: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\n[ $# = 1 ] && [ $1 = --list-gpus ] && /bin/cat <<'END'\n{said}\nEND\n")
+    program.write_text(f"#!/bin/sh\n[ $# = 1 ] && [ $1 = --list-gpus ] && /bin/cat <<'END'\n{output}\nEND\n")
     program.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert accelerators() == names
+    assert visible_gpus() == gpus
 
 
-def test_without_a_driver_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gpus_without_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert accelerators() == []
+    assert visible_gpus() == []
