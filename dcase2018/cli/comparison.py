@@ -1,4 +1,4 @@
-"""The command that compares taggers."""
+"""The command that compares two systems."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dcase2018.features.store import Store
     from dcase2018.inference.ensemble import Ensemble
 
-    Opened = dict[Path, Ensemble | pd.DataFrame]
+    Systems = dict[Path, Ensemble | pd.DataFrame]  # opened runs, and scores from files
 
 NO_STORE = Path("-")
 
@@ -41,131 +41,140 @@ NO_STORE = Path("-")
     "  dcase2018 compare - data/test_post_competition.csv first-scores.csv second-scores.csv",
 )
 @click.argument("store", type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
-@click.argument("labels_csv", type=INPUT)
+@click.argument("labels_csv", metavar="LABELS", type=INPUT)
 @click.argument("a", type=EXISTING)
 @click.argument("b", type=EXISTING)
-@click.option("--a-seed", "with_a", type=EXISTING, multiple=True, help="A, trained with another seed.")
-@click.option("--b-seed", "with_b", type=EXISTING, multiple=True, help="B, trained with another seed.")
+@click.option("--a-seed", "a_seeds", type=EXISTING, multiple=True, help="A, trained with another seed.")
+@click.option("--b-seed", "b_seeds", type=EXISTING, multiple=True, help="B, trained with another seed.")
 @extra_store_option
-@click.option("--output", type=FILE, help="Write all that is told to this .json too.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write all results to this .json.")
 @click.option(
     "--report",
     "report_folder",
     type=OUTPUT_FOLDER,
-    help="Make a page of A and B side by side here, as report does.",
+    metavar="FOLDER",
+    help="Write a report of A and B side by side.",
 )
-@click.option("--audio", type=FOLDER, help="Take the sound of that page's clips from this folder.")
+@click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players to the report.")
 @seed_option
 def compare(
     store: Path,
     labels_csv: Path,
     a: Path,
     b: Path,
-    with_a: tuple[Path, ...],
-    with_b: tuple[Path, ...],
+    a_seeds: tuple[Path, ...],
+    b_seeds: tuple[Path, ...],
     more_stores: tuple[Path, ...],
     output: Path | None,
     report_folder: Path | None,
     audio: Path | None,
     seed: int,
 ) -> None:
-    """Tell whether B is better than A on the clips of LABELS_CSV.
+    """Compare systems A and B on the clips of LABELS.
 
-    A and B are runs, folders of folds, or files of predict --scores-output; STORE has the features, and is - where
-    only files are compared. The difference of MAP@3 has a 95 % interval and a p-value: what other clips
-    would have given. Several seeds a side are compared by their means, and what other seeds would have
-    given is told apart.
+    A and B are runs, folders of folds, or score files of predict --scores-output. STORE has the features, or
+    is - if only score files are compared. The difference of MAP@3 has a 95 % confidence interval and a
+    p-value over the choice of clips. With several seeds, systems are compared by their means, and the
+    intervals over seeds, and over clips and seeds, are also printed.
     """
     if output and output.suffix != ".json":
         raise InputError(f"--output {output} must end in .json")
-    stores = (store, *more_stores) if store != NO_STORE else more_stores
-    sides = (a, *with_a), (b, *with_b)
-    from dcase2018.inference.ensemble import input_files
-
-    named = [*sides[0], *sides[1]]
-    files = [path for path in named if path.is_file()]
-    check_output(output, labels_csv, *stores, *files, *input_files(set(named) - set(files)))
     if audio and not report_folder:
-        raise InputError("--audio is for the page of --report; give that too")
+        raise InputError("--audio requires --report")
+    stores = (store, *more_stores) if store != NO_STORE else more_stores
+    paths = ((a, *a_seeds), (b, *b_seeds))
+    _check_paths(paths, output, (labels_csv, *stores))
     from dcase2018.data.labels import read_labels
-    from dcase2018.evaluation.significance import compare, render_comparison
-    from dcase2018.report.writer import check_report, report_sides
+    from dcase2018.evaluation.significance import compare, format_comparison
+    from dcase2018.report.writer import check_report, report_systems
 
-    opened = _open_sides(sides, stores)
-    labels = read_labels(labels_csv, _common_classes(opened))
-    shown = _shown(opened, a, b) if report_folder else []
+    systems = _open_systems([*paths[0], *paths[1]], stores)
+    labels = read_labels(labels_csv, _common_classes(systems))
+    ensembles = _require_runs(systems, a, b) if report_folder else []
     if report_folder:
         check_report(report_folder, labels, audio)
-    evaluated = _evaluate(opened, labels)
-    before, after = ([evaluated[path] for path in side] for side in sides)
-    told = compare(before, after, seed)
-    print_line(render_comparison(told))
+    evaluations = _evaluate(systems, labels)
+    a_runs, b_runs = ([evaluations[path] for path in system] for system in paths)
+    comparison = compare(a_runs, b_runs, seed)
+    print_line(format_comparison(comparison))
     if output:
-        write_json(output, told)
+        write_json(output, comparison)
     if report_folder:
-        both = list(zip(shown, (evaluated[a], evaluated[b]), strict=True))
-        print_line(str(report_sides(both, report_folder, audio)))
+        evaluated = list(zip(ensembles, (evaluations[a], evaluations[b]), strict=True))
+        print_line(str(report_systems(evaluated, report_folder, audio)))
 
 
-def _open_sides(sides: Sequence[Sequence[Path]], stores: Sequence[Path]) -> "Opened":
-    """Open what stands on each side."""
+def _check_paths(paths: Sequence[Sequence[Path]], output: Path | None, inputs: Sequence[Path]) -> None:
+    """Check that no run is listed twice, and that the output can be written."""
+    from dcase2018.inference.ensemble import input_files
+
+    all_paths = [path for system in paths for path in system]
+    files = [path for path in all_paths if path.is_file()]
+    check_output(output, *inputs, *files, *input_files(set(all_paths) - set(files)))
+    for system in paths:
+        duplicates = [path for path in system if system.count(path) > 1]
+        if duplicates:
+            raise InputError(f"{duplicates[0]} is listed twice; --a-seed and --b-seed take other runs")
+
+
+def _open_systems(paths: Sequence[Path], stores: Sequence[Path]) -> "Systems":
     from dcase2018.features.store import Store
 
-    if any(len(set(side)) < len(side) for side in sides):
-        raise InputError("a run that is given twice is no other seed")
-    found = [Store(path) for path in stores]
-    return {path: _open(path, found) for side in sides for path in side}
+    opened_stores = [Store(path) for path in stores]
+    return {path: _open_system(path, opened_stores) for path in paths}
 
 
-def _evaluate(opened: "Opened", labels: "pd.DataFrame") -> "dict[Path, Evaluation]":
-    from dcase2018.inference.ensemble import Ensemble
-
-    ensembles = [tagger for tagger in opened.values() if isinstance(tagger, Ensemble)]
-    for ensemble in ensembles:
-        ensemble.validate_clips(labels["fname"])  # before the wait for Keras
-    if ensembles:
-        load_keras()
-    from dcase2018.evaluation.evaluate import evaluate
-    from dcase2018.evaluation.submission import evaluate_scores
-
-    return {
-        path: evaluate(tagger, labels) if isinstance(tagger, Ensemble) else evaluate_scores(tagger, labels)
-        for path, tagger in opened.items()
-    }
-
-
-def _shown(opened: "Opened", *paths: Path) -> "list[Ensemble]":
-    """The taggers that a page can show, with the frames that they hear."""
-    from dcase2018.inference.ensemble import Ensemble
-
-    taggers = [opened[path] for path in paths]
-    for path, tagger in zip(paths, taggers, strict=True):
-        if not isinstance(tagger, Ensemble):
-            raise InputError(f"--report shows what runs hear, and {path} is a file of scores; give the run")
-    return taggers  # type: ignore[return-value]
-
-
-def _open(path: Path, stores: "Sequence[Store]") -> "Ensemble | pd.DataFrame":
-    """Open a run or a folder of folds, or read a file of scores."""
+def _open_system(path: Path, stores: "Sequence[Store]") -> "Ensemble | pd.DataFrame":
+    """Open a run or a folder of folds, or read a score file."""
     from dcase2018.evaluation.submission import read_scores
     from dcase2018.inference.ensemble import Ensemble
 
     if path.is_file():
         return read_scores(path)
     if not stores:
-        raise InputError(f"{path} is a folder; to score a run, give the STORE of the clips instead of -")
+        raise InputError(f"{path} is a run; give the STORE of the clips instead of -")
     return Ensemble.open([path], stores)
 
 
-def _common_classes(opened: "Opened") -> list[str]:
-    """The classes that all tell apart, which must be the same."""
+def _require_runs(systems: "Systems", *paths: Path) -> "list[Ensemble]":
+    """Return the opened runs, or raise `InputError` for a score file."""
+    from dcase2018.inference.ensemble import Ensemble
+
+    ensembles = []
+    for path in paths:
+        system = systems[path]
+        if not isinstance(system, Ensemble):
+            raise InputError(f"--report requires runs, and {path} is a score file; give the run")
+        ensembles.append(system)
+    return ensembles
+
+
+def _common_classes(systems: "Systems") -> list[str]:
+    """Return the classes of the systems, or raise `InputError` if they differ."""
     from dcase2018.inference.ensemble import Ensemble, check_classes
 
     classes = {
-        path: list(tagger.classes if isinstance(tagger, Ensemble) else tagger.columns)
-        for path, tagger in opened.items()
+        path: list(system.classes if isinstance(system, Ensemble) else system.columns)
+        for path, system in systems.items()
     }
-    (first, common), *others = classes.items()
+    (first_path, first_classes), *others = classes.items()
     for path, names in others:
-        check_classes(names, path, common, first)
-    return common
+        check_classes(names, path, first_classes, first_path)
+    return first_classes
+
+
+def _evaluate(systems: "Systems", labels: "pd.DataFrame") -> "dict[Path, Evaluation]":
+    from dcase2018.inference.ensemble import Ensemble
+
+    ensembles = [system for system in systems.values() if isinstance(system, Ensemble)]
+    for ensemble in ensembles:
+        ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
+    if ensembles:
+        load_keras()
+    from dcase2018.evaluation.evaluate import evaluate
+    from dcase2018.evaluation.submission import evaluate_scores
+
+    return {
+        path: evaluate(system, labels) if isinstance(system, Ensemble) else evaluate_scores(system, labels)
+        for path, system in systems.items()
+    }

@@ -1,4 +1,4 @@
-"""Commands that score clips by trained runs."""
+"""Commands that evaluate trained runs and submissions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,37 +24,44 @@ from dcase2018.utils.errors import InputError
 if TYPE_CHECKING:
     from dcase2018.inference.ensemble import Ensemble
 
+store_argument = click.argument("store", type=INPUT)
+labels_argument = click.argument("labels_csv", metavar="LABELS", type=INPUT)
+runs_argument = click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
+table_option = click.option(
+    "-o", "--output", type=FILE, metavar="TABLE", help="Write the score table to this .csv or .json."
+)
+
 
 def _open_ensemble(
     runs: Sequence[Path], stores: Sequence[Path], checkpoint: int | str | None, scoring: dict[str, object]
 ) -> "Ensemble":
-    """Open the runs and stores that a command names."""
     from dcase2018.features.store import Store
     from dcase2018.inference.ensemble import Ensemble
 
     return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **scoring)
 
 
-def _check_table(output: Path | None, *inputs: Path) -> None:
-    """See to it that a table can be written (see `check_output`)."""
+def _check_table_output(output: Path | None, *inputs: Path) -> None:
+    """Check before the work that a score table can be written (see `check_output`)."""
     if output and output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {output} must end in .csv or .json")
     check_output(output, *inputs)
-
-
-table_option = click.option("--output", type=FILE, help="Write the table to this .csv or .json too.")
 
 
 @click.command(
     cls=Command,
     epilog="Example:\n  dcase2018 evaluate features/test.h5 data/test_post_competition.csv runs/first",
 )
-@click.argument("store", type=INPUT)
-@click.argument("labels_csv", type=INPUT)
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@store_argument
+@labels_argument
+@runs_argument
 @table_option
 @click.option(
-    "--clips-output", "clips_csv", type=FILE, help="Write truth, top three and score of each clip here."
+    "--clips-output",
+    "clips_csv",
+    type=FILE,
+    metavar="CLIPS",
+    help="Write label, top three and AP@3 of each clip to this CSV.",
 )
 @scoring_options
 @extra_store_option
@@ -68,80 +75,97 @@ def evaluate(
     more_stores: tuple[Path, ...],
     **scoring: object,
 ) -> None:
-    """Print MAP@3 of RUNS by class and overall, and mAP and lwlrap of clips with several labels.
+    """Print MAP@3 of RUN on LABELS, by class and overall.
 
-    Beside MAP@3 stands its 95 % interval: what other clips would have given. The clips are those of
-    LABELS_CSV, their features in STORE. Several runs, or the folds in a folder, are scored as one ensemble,
-    by the mean of their scores. Rows whose usage is Ignored do not count; Public and Private ones are also
-    scored apart. With -v each clip is told as it is scored.
+    STORE has the features of the clips. Several runs, or the folds in a folder, are evaluated as one
+    ensemble, by the mean of their scores. MAP@3 has a 95 % confidence interval over the choice of clips.
+    For clips with several labels, mAP and lwlrap are also printed.
+    Clips whose usage is Ignored are skipped. Public and Private clips are also evaluated separately; their
+    intervals are in the table of --output. With -v the scores of each clip are printed.
     """
     from dcase2018.inference.ensemble import input_files
 
-    read = (labels_csv, store, *more_stores, *input_files(runs))
-    _check_table(output, *read)
-    check_output(clips_csv, *read, output)
+    inputs = (labels_csv, store, *more_stores, *input_files(runs))
+    _check_table_output(output, *inputs)
+    check_output(clips_csv, *inputs, output)
     from dcase2018.data.labels import read_labels, write_table
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
-    ensemble.validate_clips(labels["fname"])  # before the wait for Keras
+    ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
     load_keras()
-    from dcase2018.evaluation.confidence_intervals import intervals
-    from dcase2018.evaluation.evaluate import evaluate, format_table, write_evaluation
+    from dcase2018.evaluation.confidence_intervals import score_table
+    from dcase2018.evaluation.evaluate import evaluate, format_table, write_score_table
 
     evaluation = evaluate(ensemble, labels)
-    table = intervals(evaluation)
+    table = score_table(evaluation)
     print_line(format_table(table))
     if output:
-        write_evaluation(output, table)
+        write_score_table(output, table)
     if clips_csv:
         write_table(clips_csv, evaluation.clips)
 
 
-@click.command(cls=Command, epilog="Example:\n  dcase2018 predict features/test.h5 submission.csv runs/first")
-@click.argument("store", type=INPUT)
-@click.argument("submission_csv", type=FILE)
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
-@click.option(
-    "--sample-submission", "sample", type=INPUT, help="Answer for the clips of this CSV, in its order."
+@click.command(
+    cls=Command, epilog="Example:\n  dcase2018 predict features/test.h5 runs/first -o submission.csv"
 )
-@click.option("--scores-output", "scores_csv", type=FILE, help="Write all scores here, a column a class.")
-@click.option("--calibrate", is_flag=True, help="Have --scores-output tell how many such clips are right.")
+@store_argument
+@runs_argument
+@click.option(
+    "-o",
+    "--output",
+    "submission_csv",
+    type=FILE,
+    metavar="SUBMISSION",
+    required=True,
+    help="Submission to write.",
+)
+@click.option(
+    "--sample-submission", "sample_csv", type=INPUT, help="Predict the clips of this CSV, in its order."
+)
+@click.option(
+    "--scores-output",
+    "scores_csv",
+    type=FILE,
+    metavar="SCORES",
+    help="Write all scores to this CSV, one column per class.",
+)
+@click.option("--calibrate", is_flag=True, help="Calibrate the scores of --scores-output.")
 @scoring_options
 @extra_store_option
 def predict(
     store: Path,
-    submission_csv: Path,
     runs: tuple[Path, ...],
-    sample: Path | None,
+    submission_csv: Path,
+    sample_csv: Path | None,
     scores_csv: Path | None,
     calibrate: bool,
     checkpoint: int | str | None,
     more_stores: tuple[Path, ...],
     **scoring: object,
 ) -> None:
-    """Write a Kaggle submission by RUNS.
+    """Predict the clips in STORE with RUN and write a Kaggle submission.
 
-    SUBMISSION_CSV gets the top three classes of every clip in STORE, by the mean of the runs' scores (or
-    of the folds in a folder). The rows are in order of name. A clip without samples gets the classes most
-    frequent in training. Scores that are --calibrated, by the validation clips of the training, say what
-    share of such clips is right; no rank changes.
+    SUBMISSION gets the top three classes of every clip, in order of file name. Several runs, or the folds in
+    a folder, are averaged. A clip without samples gets the most frequent classes of the training set.
+    --calibrate scales the scores by the temperature that fit found on the verified validation clips; it
+    changes no ranking.
     """
     from dcase2018.inference.ensemble import input_files
 
-    read = (sample, store, *more_stores, *input_files(runs))
-    check_output(submission_csv, *read)
-    check_output(scores_csv, *read, submission_csv)
-    if calibrate and (not scores_csv or any(scoring.values())):
-        raise InputError(
-            "--calibrate needs --scores-output, and the run's own way of scoring: no --hop-seconds, no --pooling"
-        )
+    inputs = (sample_csv, store, *more_stores, *input_files(runs))
+    check_output(submission_csv, *inputs)
+    check_output(scores_csv, *inputs, submission_csv)
+    if calibrate and not scores_csv:
+        raise InputError("--calibrate requires --scores-output")
+    if calibrate and any(scoring.values()):
+        raise InputError("--calibrate requires the run's own settings: omit --hop-seconds and --pooling")
     from dcase2018.data.labels import read_fnames
     from dcase2018.features.store import Store
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
-    fnames = read_fnames(sample) if sample else sorted(Store(store).fnames)
-    ensemble.validate_clips(fnames)  # before the wait for Keras
+    fnames = read_fnames(sample_csv) if sample_csv else sorted(Store(store).fnames)
+    ensemble.validate_clips(fnames)  # before the slow import of Keras
     if calibrate:
         from dcase2018.evaluation.calibration import load_calibration
 
@@ -162,14 +186,16 @@ def predict(
     cls=Command,
     epilog="Example:\n"
     "  dcase2018 report features/test.h5 data/test_post_competition.csv runs/first \\\n"
-    "      --output report --audio data/audio_test",
+    "      -o report --audio data/audio_test",
 )
-@click.argument("store", type=INPUT)
-@click.argument("labels_csv", type=INPUT)
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
-@click.option("--output", type=OUTPUT_FOLDER, required=True, help="The folder to make.")
-@click.option("--audio", type=FOLDER, help="Take the sound of the clips that are shown from this folder.")
-@jobs_option("Number of processes that draw")
+@store_argument
+@labels_argument
+@runs_argument
+@click.option(
+    "-o", "--output", type=OUTPUT_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
+)
+@click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players.")
+@jobs_option("Processes that plot the clips")
 @scoring_options
 @extra_store_option
 def report(
@@ -183,12 +209,11 @@ def report(
     more_stores: tuple[Path, ...],
     **scoring: object,
 ) -> None:
-    """Make a page that shows what RUNS do with the clips of LABELS_CSV.
+    """Write an HTML report of RUN on LABELS.
 
-    The folder of --output gets index.html, which opens offline: MAP@3 with its interval, classes,
-    confusions, clips to look at and listen to, calibration, and the training. All numbers are in its
-    report.json and CSVs. A report that stands there is replaced. STORE, LABELS_CSV and RUNS are as for
-    evaluate.
+    FOLDER gets index.html, which opens offline: MAP@3 with its interval, scores by class, confusions,
+    spectrograms and audio of selected clips, calibration, and training curves. All numbers are also in
+    report.json and CSV files. An existing report is replaced. STORE, LABELS and RUN are as for evaluate.
     """
     from dcase2018.data.labels import read_labels
     from dcase2018.report.writer import check_report
@@ -196,7 +221,7 @@ def report(
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
     check_report(output, labels, audio)
-    ensemble.validate_clips(labels["fname"])  # before the wait for Keras
+    ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
     load_keras()
     from dcase2018.report.writer import report
 
@@ -207,26 +232,26 @@ def report(
     cls=Command, epilog="Example:\n  dcase2018 score submission.csv data/test_post_competition.csv"
 )
 @click.argument("submission", type=INPUT)
-@click.argument("labels_csv", type=INPUT)
+@labels_argument
 @table_option
 @click.option(
-    "--class-map", "class_map_csv", type=INPUT, help="Classes, in order.  [default: those of LABELS_CSV]"
+    "--class-map", "class_map_csv", type=INPUT, help="Classes, in order.  [default: those of LABELS]"
 )
 def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv: Path | None) -> None:
-    """Print MAP@3 of a Kaggle SUBMISSION, whatever program wrote it, by class and overall.
+    """Print MAP@3 of a Kaggle SUBMISSION on LABELS, by class and overall.
 
-    The truth is that of LABELS_CSV. The table is as that of evaluate, and so are the rows that count. One to
-    three labels a clip are parted by single spaces. All that is wrong with the file is told at once.
+    The submission may come from any program. It has one to three labels per clip, separated by single spaces;
+    all errors of the file are reported at once. The table is that of evaluate.
     """
-    _check_table(output, submission, labels_csv)
+    _check_table_output(output, submission, labels_csv)
     from dcase2018.data.labels import read_class_map
-    from dcase2018.evaluation.confidence_intervals import intervals
-    from dcase2018.evaluation.evaluate import format_table, write_evaluation
+    from dcase2018.evaluation.confidence_intervals import score_table
+    from dcase2018.evaluation.evaluate import format_table, write_score_table
     from dcase2018.evaluation.submission import evaluate_submission
 
     classes = read_class_map(class_map_csv) if class_map_csv else None
-    table = intervals(evaluate_submission(submission, labels_csv, classes))
-    table = table.drop(columns=[name for name in table if name.endswith(("mAP", "lwlrap"))])  # of scores
+    table = score_table(evaluate_submission(submission, labels_csv, classes))
+    table = table.drop(columns=["map", "lwlrap"], errors="ignore")  # they need all scores, not three ranks
     print_line(format_table(table))
     if output:
-        write_evaluation(output, table)
+        write_score_table(output, table)

@@ -21,8 +21,8 @@ COMMANDS = {
         "make-labels": ("data:make_labels", "Write a label file for your own recordings."),
         "class-map": ("data:class_map", "Write the classes of a label file."),
         "split": ("data:split", "Split a label file for training and validation."),
-        "find-label-issues": ("data:find_label_issues", "Rank labels by their probability of error."),
-        "correct-labels": ("data:correct_labels", "Correct labels by cross-validated predictions."),
+        "find-label-issues": ("label_quality:find_label_issues", "Rank the labels that are probably wrong."),
+        "correct-labels": ("label_quality:correct_labels", "Correct labels by cross-validated predictions."),
     },
     "Features and training": {
         "run": ("pipeline:run", "Run the pipeline up to a target, as make does."),

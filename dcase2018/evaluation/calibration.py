@@ -1,4 +1,7 @@
-"""What makes a run's scores shares of clips that are right: a temperature, found by validation clips."""
+"""Calibration of scores by temperature scaling.
+
+Guo et al., "On calibration of modern neural networks", ICML 2017.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -16,93 +19,106 @@ from dcase2018.utils.atomic import write_json
 from dcase2018.utils.config import Constraint, NonNegativeFloat, NonNegativeInt, from_dict, read_json_object
 from dcase2018.utils.errors import InputError
 
+TEMPERATURE_BOUNDS = (0.1, 10.0)
+EPS = 1e-30  # smaller scores are raised to it; its logarithm divided by any allowed temperature is finite
+
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What fit keeps beside the trained network.
+    """Calibration of a run, stored as calibration.json in its folder.
 
     Attributes
     ----------
-    temperature
-        What the logarithms of scores are to be divided by.
-    clips
-        How many verified validation clips it was found by.
-    ece_before, ece_after
-        Expected calibration error of their scores as they are, and with the temperature.
+    temperature : float
+        Divisor of the log scores.
+    clips : int
+        Number of verified validation clips that it was fitted on.
+    ece_before, ece_after : float
+        Expected calibration error of the scores of these clips, without and with the temperature.
     """
 
-    temperature: Annotated[float, Constraint("what logarithms of scores are divided by", gt=0)]
+    temperature: Annotated[float, Constraint("divisor of the log scores", gt=0)]
     clips: NonNegativeInt
     ece_before: NonNegativeFloat
     ece_after: NonNegativeFloat
 
     @classmethod
     def load(cls, run: Path) -> "Calibration":
-        """Read that of a run's folder.
+        """Read the calibration of a run folder.
 
         Raises
         ------
         InputError
-            If there is none, or it is damaged.
+            If the file is missing or damaged.
         """
-        file = run / CALIBRATION
-        if not file.is_file():
+        path = run / CALIBRATION
+        if not path.is_file():
             raise InputError(
-                f"{file} does not exist; dcase2018 fit --validation writes it, by verified clips"
+                f"{path} does not exist; train with dcase2018 fit --validation and verified clips to write it"
             )
         try:
-            return from_dict(cls, read_json_object(file))
+            return from_dict(cls, read_json_object(path))
         except InputError as error:
-            raise InputError(f"{file} is damaged or foreign: {error}; fit it again with --force") from None
+            raise InputError(
+                f"{path} is damaged or of an unknown version: {error}; train again with fit --overwrite"
+            ) from None
 
     def save(self, run: Path) -> None:
-        """Write it into a run's folder."""
         write_json(run / CALIBRATION, dataclasses.asdict(self))
 
 
-TEMPERATURES = (0.1, 10.0)
-SMALLEST = 1e-30  # what is taken for a smaller one; at any of the temperatures it stays a number
+def apply_temperature(scores: np.ndarray, temperature: float, is_single_label: bool) -> np.ndarray:
+    """Divide log scores (or log odds) by a temperature; the ranking of the classes stays the same.
 
-
-def apply_temperature(scores: np.ndarray, temperature: float, exclusive: bool) -> np.ndarray:
-    """Divide the logarithms of scores, or their log odds, by a temperature.
-
-    Above 1 scores draw nearer to each other, below they part. The order of a clip's classes stays.
+    A temperature above 1 makes the scores less confident, one below 1 more confident.
 
     Parameters
     ----------
-    scores
-        (clips, classes), in [0, 1].
-    exclusive
-        Whether a clip has one class, so that its scores sum to 1; else each class has odds of its own.
+    scores : ndarray, (n_clips, n_classes)
+        Scores in [0, 1].
+    temperature : float
+    is_single_label : bool
+        Whether the scores of a clip sum to 1 (softmax). Otherwise each class is scaled on its own (sigmoid).
+
+    Returns
+    -------
+    ndarray of float64, (n_clips, n_classes)
     """
-    tempered = _logarithms(scores, exclusive) / temperature
-    return softmax(tempered, axis=1) if exclusive else expit(tempered)
+    logits = _logits(scores, is_single_label) / temperature
+    return softmax(logits, axis=1) if is_single_label else expit(logits)
 
 
-def _logarithms(scores: np.ndarray, exclusive: bool) -> np.ndarray:
-    scores = np.clip(scores, SMALLEST, None if exclusive else np.nextafter(1, 0))
-    return np.log(scores) if exclusive else logit(scores)
+def _logits(scores: np.ndarray, is_single_label: bool) -> np.ndarray:
+    scores = np.clip(scores, EPS, None if is_single_label else np.nextafter(1, 0))
+    return np.log(scores) if is_single_label else logit(scores)
 
 
-def fit_temperature(scores: np.ndarray, y_true: np.ndarray, exclusive: bool) -> float:
-    """Find the temperature at which scores are most likely, by clips that no network has learned.
+def fit_temperature(scores: np.ndarray, y_true: np.ndarray, is_single_label: bool) -> float:
+    """Fit the temperature that maximizes the posterior of held-out clips.
 
-    Its logarithm is assumed beforehand to be within 1/2 of 0 or so (normally distributed), which decides as
-    much as some clips do: few of them do not lead far astray, nor do some that are all right to a bound.
+    The prior of the log temperature is normal with mean 0 and standard deviation 1/2. It weighs as much as a
+    few clips, so that few clips, or clips that are all correct, give no extreme temperature.
+
+    Parameters
+    ----------
+    scores : ndarray, (n_clips, n_classes)
+        Scores of clips that were not trained on.
+    y_true : ndarray of bool, (n_clips, n_classes)
+    is_single_label : bool
+        See `apply_temperature`.
     """
-    logarithms = _logarithms(scores, exclusive)
+    logits = _logits(scores, is_single_label)
 
-    def unlikelihood(log_temperature: float) -> float:
-        tempered = logarithms / np.exp(log_temperature)
-        if exclusive:
-            likely = log_softmax(tempered, axis=1)[y_true]
+    def neg_log_posterior(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        if is_single_label:
+            log_likelihood = log_softmax(scaled, axis=1)[y_true]
         else:
-            likely = -np.logaddexp(0, np.where(y_true, -tempered, tempered))
-        return float(2 * log_temperature**2 - likely.sum())
+            log_likelihood = -np.logaddexp(0, np.where(y_true, -scaled, scaled))
+        return float(2 * log_temperature**2 - log_likelihood.sum())
 
-    found = minimize_scalar(unlikelihood, bounds=np.log(TEMPERATURES), options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    result = minimize_scalar(neg_log_posterior, bounds=np.log(TEMPERATURE_BOUNDS), options={"xatol": 1e-6})
+    return float(np.exp(result.x))
 
 
 def reliability_table(scores: np.ndarray, y_true: np.ndarray, bins: int = 10) -> pd.DataFrame:
@@ -110,63 +126,76 @@ def reliability_table(scores: np.ndarray, y_true: np.ndarray, bins: int = 10) ->
 
     Parameters
     ----------
-    scores
-        (clips, classes), in [0, 1].
-    truth
-        Which classes each clip bears: bool, (clips, classes).
+    scores : ndarray, (n_clips, n_classes)
+        Scores in [0, 1].
+    y_true : ndarray of bool, (n_clips, n_classes)
+    bins : int
 
     Returns
     -------
     DataFrame
-        A row a bin, those without clips too: its bounds `low` and `high` (`low` < confidence <= `high`),
-        `clips`, and the means `confidence` and `accuracy`, NaN without clips.
+        One row per bin: its bounds `low` and `high` (low < confidence <= high), `n_clips`, and the means
+        `confidence` and `accuracy`, NaN in a bin without clips.
     """
-    best = top_classes(scores, 1)
-    confidence = np.take_along_axis(scores, best, axis=1)[:, 0]
-    right = np.take_along_axis(y_true, best, axis=1)[:, 0]
+    predicted = top_classes(scores, 1)
+    confidence = np.take_along_axis(scores, predicted, axis=1)[:, 0]
+    is_correct = np.take_along_axis(y_true, predicted, axis=1)[:, 0]
     edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.searchsorted(edges, confidence) - 1, 0, bins - 1)  # a confidence of 0 is in the first
-    clips = np.bincount(place, minlength=bins)
+    bin_of_clip = np.clip(np.searchsorted(edges, confidence) - 1, 0, bins - 1)  # confidence 0: first bin
+    n_clips = np.bincount(bin_of_clip, minlength=bins)
     means = [
-        np.divide(np.bincount(place, of, bins), clips, out=np.full(bins, np.nan), where=clips > 0)
-        for of in (confidence, right)
+        np.divide(np.bincount(bin_of_clip, x, bins), n_clips, out=np.full(bins, np.nan), where=n_clips > 0)
+        for x in (confidence, is_correct)
     ]
-    columns = {"low": edges[:-1], "high": edges[1:], "clips": clips}
+    columns = {"low": edges[:-1], "high": edges[1:], "n_clips": n_clips}
     return pd.DataFrame(columns | {"confidence": means[0], "accuracy": means[1]})
 
 
 def calibration_error(scores: np.ndarray, y_true: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error (ECE), in [0, 1]: the distance of accuracy from confidence in a bin of
-    `reliability`, averaged over the clips. NaN without clips."""
+    """Compute the expected calibration error (ECE), in [0, 1]; NaN without clips.
+
+    It is the absolute difference of accuracy and confidence in a bin of `reliability_table`, averaged over
+    the clips.
+    """
+    if not len(scores):
+        return float("nan")
     table = reliability_table(scores, y_true, bins)
-    distance = (table["accuracy"] - table["confidence"]).abs().fillna(0)
-    return float((distance * table["clips"]).sum() / table["clips"].sum()) if len(scores) else float("nan")
+    difference = (table["accuracy"] - table["confidence"]).abs().fillna(0)
+    return float((difference * table["n_clips"]).sum() / table["n_clips"].sum())
 
 
 def load_calibration(ensemble: Ensemble) -> Calibration:
-    """Read the calibration of a run, opened as an ensemble of one.
+    """Read the calibration of a run that was opened as an ensemble of one.
 
     Raises
     ------
     InputError
-        If the run has none, or there are several: their mean is less sure than each of them, so that
-        their temperatures may make it worse than it is.
+        If the run has none, a checkpoint is selected, or there are several runs: averaging changes the
+        calibration.
     """
     if len(ensemble.members) > 1:
-        raise InputError("a calibration is of one run, and the mean over several is less sure of itself")
+        raise InputError("--calibrate supports a single run: averaging several runs changes the calibration")
     if ensemble.checkpoint is not None:
-        raise InputError("a calibration is of the trained network; leave --checkpoint away")
+        raise InputError("--calibrate supports the final model only: omit --checkpoint")
     return Calibration.load(ensemble.members[0].run.path)
 
 
 def calibrate_scores(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores by a run (see `predict`) at its temperature: shares of clips that are right, in the same order.
+    """Apply the temperature of a run to its scores.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The run, opened as an ensemble of one.
+    scores : DataFrame
+        Scores by this run, one row per clip, one column per class (see `predict`).
 
     Raises
     ------
     InputError
         See `load_calibration`.
     """
-    exclusive = ensemble.members[0].run.hparams.classifier == "softmax"
-    cooled = apply_temperature(scores.to_numpy(), load_calibration(ensemble).temperature, exclusive)
-    return pd.DataFrame(cooled, scores.index, scores.columns)
+    is_single_label = ensemble.members[0].run.hparams.classifier == "softmax"
+    temperature = load_calibration(ensemble).temperature
+    calibrated = apply_temperature(scores.to_numpy(), temperature, is_single_label)
+    return pd.DataFrame(calibrated, scores.index, scores.columns)

@@ -1,14 +1,17 @@
-"""How sure a score is: 95 % intervals of MAP@3.
+"""95 % confidence intervals of MAP@3 over the choice of clips.
 
-They answer what other clips of the same classes would have given: clips are drawn, each within its class,
-and classes are not. Where clips have several labels they are drawn from all alike, which makes an interval
-somewhat longer, never too short.
+Clips are resampled within their class; the classes are fixed. Clips with several labels form one stratum,
+which makes an interval slightly wider, never too narrow.
 
-Two ways lead there. With many clips, a stratified bootstrap, whose draws from a class of n are n - 1, so that
-their variance is right in classes of a few clips too (Rao and Wu, "Resampling inference with complex survey
-data", JASA 1988). It needs no loop over clips: few values of average precision are there to be drawn.
-With few, where the bootstrap's intervals are too short, and of no length at all where all clips are right,
-Wilson's interval (`score_interval`). The tests measure how often each holds the truth.
+Two methods are used:
+
+- With many imperfect clips, a stratified bootstrap that draws n - 1 clips from a class of n, so that the
+  variance is unbiased in small classes too (Rao and Wu, "Resampling inference with complex survey data",
+  JASA 1988). Average precision has few distinct values, so that multinomial counts replace a loop over clips.
+- With few, a Wilson interval with the effective sample size (`wilson_interval`). The bootstrap interval would
+  be too narrow, and of zero length if all clips are correct.
+
+The tests measure the coverage of both.
 """
 
 import numpy as np
@@ -18,100 +21,116 @@ from scipy.special import ndtri
 from dcase2018.data.labels import is_multi_label
 from dcase2018.evaluation.evaluate import Evaluation
 
-TAILS = (0.025, 0.975)  # the probabilities between which an interval lies
+QUANTILES = (0.025, 0.975)
 
-# The bootstrap needs so many clips that are not wholly right, and as many that are not wholly wrong.
-MANY = 100
+# The bootstrap needs this many clips with an average precision below 1, and as many with one above 0.
+MIN_FOR_BOOTSTRAP = 100
 
 
-def intervals(evaluation: Evaluation, seed: int = 0, resamples: int = 10_000) -> pd.DataFrame:
-    """The table of an evaluation with intervals.
+def score_table(evaluation: Evaluation, seed: int = 0, resamples: int = 10_000) -> pd.DataFrame:
+    """Compute the score table of an evaluation, with a 95 % confidence interval of each MAP@3.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    seed : int
+        Seed of the bootstrap. The same seed gives the same table.
+    resamples : int
+        Number of bootstrap resamples.
 
     Returns
     -------
     DataFrame
-        `Evaluation.table`, where the columns `low` and `high` follow `MAP@3`, and `Public low` and
-        `Public high` follow `Public MAP@3`, and so on. A class without clips has NaN.
+        `Evaluation.table` with the columns `ci_low` and `ci_high` after `map3`, NaN for a class without
+        clips.
     """
     table = evaluation.table
     rng = np.random.default_rng(seed)
-    for name, part in evaluation.by_usage.items():
-        bounds = [score_interval(part.ap_at_3[clips]) for clips in part.y_true.T]
+    bounds: list[tuple[float, float]] = []
+    for part in evaluation.by_usage.values():
+        bounds += [wilson_interval(part.ap_at_3[has_label]) for has_label in part.y_true.T]
         bounds.append(mean_interval(part.ap_at_3, strata(part), rng, resamples))
-        place = table.columns.get_loc(f"{name}MAP@3") + 1
-        table.insert(place, f"{name}low", [low for low, _ in bounds])
-        table.insert(place + 1, f"{name}high", [high for _, high in bounds])
+    position = table.columns.get_loc("map3") + 1
+    table.insert(position, "ci_low", [low for low, _ in bounds])
+    table.insert(position + 1, "ci_high", [high for _, high in bounds])
     return table
 
 
 def strata(evaluation: Evaluation) -> np.ndarray:
-    """Number of the stratum that each clip is drawn from, (clips,).
+    """Assign each clip to a stratum: int, (n_clips,).
 
-    That is its class. Classes of one clip are a stratum together, since one clip tells of no variance; and
-    all clips are one where they have several labels.
+    The stratum is the clip's class. Classes with one clip share the stratum -1, because one clip has no
+    variance. Clips with several labels are all in stratum 0.
     """
     if is_multi_label(evaluation.labels):
         return np.zeros(len(evaluation.labels), int)
-    own = evaluation.y_true.argmax(axis=1)
-    return np.where(evaluation.y_true.sum(axis=0)[own] > 1, own, -1)
+    class_of_clip = evaluation.y_true.argmax(axis=1)
+    return np.where(evaluation.y_true.sum(axis=0)[class_of_clip] > 1, class_of_clip, -1)
 
 
 def mean_interval(
     values: np.ndarray, strata: np.ndarray, rng: np.random.Generator, resamples: int
 ) -> tuple[float, float]:
-    """Interval of the mean of values in [0, 1]: by the bootstrap, or by `score_interval` if they are few."""
-    if min((values < 1).sum(), (values > 0).sum()) < MANY:
-        return score_interval(values, strata)
-    low, high = np.quantile(resampled_means(values, strata, rng, resamples), TAILS)
+    """Compute the interval of a mean of values in [0, 1], by bootstrap or, for few values, by Wilson."""
+    if min((values < 1).sum(), (values > 0).sum()) < MIN_FOR_BOOTSTRAP:
+        return wilson_interval(values, strata)
+    low, high = np.quantile(resampled_means(values, strata, rng, resamples), QUANTILES)
     return float(low), float(high)
 
 
 def resampled_means(
     values: np.ndarray, strata: np.ndarray, rng: np.random.Generator, resamples: int
 ) -> np.ndarray:
-    """Means of values drawn anew within their strata, (resamples,): of each n values, n - 1 are drawn.
+    """Draw bootstrap means, n - 1 values from each stratum of n: float64, (resamples,).
 
-    What is drawn is how often each of a stratum's different values comes, which is multinomial.
+    The counts of a stratum's distinct values are multinomial, so that no values are drawn one by one.
     """
     sums = np.zeros(resamples)
     for stratum in np.unique(strata):
         levels, counts = np.unique(values[strata == stratum], return_counts=True)
-        clips = counts.sum()
-        draws = max(clips - 1, 1)
-        sums += rng.multinomial(draws, counts / clips, resamples) @ levels * (clips / draws)
+        n_clips = counts.sum()
+        draws = max(n_clips - 1, 1)
+        sums += rng.multinomial(draws, counts / n_clips, resamples) @ levels * (n_clips / draws)
     return sums / len(values)
 
 
-def score_interval(values: np.ndarray, strata: np.ndarray | None = None) -> tuple[float, float]:
-    """Wilson's interval of the mean of values in [0, 1], for as many clips as their variance is worth.
+def wilson_interval(values: np.ndarray, strata: np.ndarray | None = None) -> tuple[float, float]:
+    """Compute Wilson's interval of a mean of values in [0, 1], with the effective sample size.
 
-    Wilson (JASA 1927) has shares of right and wrong, whose variance m (1 - m) follows from their mean m.
-    Average precision varies less, by a ratio that is estimated from the values, and n clips are worth
-    n / ratio of right and wrong: the effective sample size of Franco et al. ("Comparative study of
-    confidence intervals for proportions in complex sample surveys", JSSAM 2019). One clip more, which
-    varies as much as any can, keeps the ratio sound where all values are alike.
+    Wilson's interval (JASA 1927) is for proportions, whose variance m (1 - m) follows from the mean m. The
+    variance of average precision is smaller by a ratio that is estimated from the values. So n clips count as
+    n / ratio binary outcomes: the effective sample size of Franco et al. ("Comparative study of confidence
+    intervals for proportions in complex sample surveys", JSSAM 2019). One added clip of maximal variance
+    keeps the ratio positive if all values are equal.
+
+    Parameters
+    ----------
+    values : ndarray, (n_clips,)
+        Average precision of each clip.
+    strata : ndarray of int, (n_clips,), optional
+        Stratum of each clip; one stratum by default.
 
     Returns
     -------
     (float, float)
-        Bounds in [0, 1], the mean between them; NaN without values.
+        Bounds in [0, 1] that enclose the mean; NaN without values.
     """
-    clips = len(values)
-    if not clips:
+    n_clips = len(values)
+    if not n_clips:
         return float("nan"), float("nan")
     mean = float(values.mean())
-    ratio = (_squares(values, strata) + 1 / 4) / (clips * mean * (1 - mean) + 1 / 4)
-    square = float(ndtri(TAILS[1])) ** 2 * ratio / clips
-    centre = (mean + square / 2) / (1 + square)
-    half = np.sqrt(square * (mean * (1 - mean) + square / 4)) / (1 + square)
-    return float(max(min(centre - half, mean), 0)), float(min(max(centre + half, mean), 1))
+    ratio = (_within_strata_ss(values, strata) + 1 / 4) / (n_clips * mean * (1 - mean) + 1 / 4)
+    scaled = float(ndtri(QUANTILES[1])) ** 2 * ratio / n_clips  # z^2 / effective sample size
+    centre = (mean + scaled / 2) / (1 + scaled)
+    half_width = np.sqrt(scaled * (mean * (1 - mean) + scaled / 4)) / (1 + scaled)
+    return float(max(min(centre - half_width, mean), 0)), float(min(max(centre + half_width, mean), 1))
 
 
-def _squares(values: np.ndarray, strata: np.ndarray | None) -> float:
-    """Sum of the squared deviations from the means of the strata; of all values alike, if None."""
-    _, own = np.unique(np.zeros(len(values)) if strata is None else strata, return_inverse=True)
-    clips = np.bincount(own)
-    deviations = values - (np.bincount(own, values) / clips)[own]
-    several = clips > 1
-    variances = np.bincount(own, deviations**2)[several] / (clips[several] - 1)
-    return float((variances * clips[several]).sum()) * (1 - 1 / len(values))
+def _within_strata_ss(values: np.ndarray, strata: np.ndarray | None) -> float:
+    """Sum of squared deviations from the stratum means, with the bias of small strata corrected."""
+    _, stratum = np.unique(np.zeros(len(values)) if strata is None else strata, return_inverse=True)
+    counts = np.bincount(stratum)
+    deviations = values - (np.bincount(stratum, values) / counts)[stratum]
+    has_variance = counts > 1
+    variances = np.bincount(stratum, deviations**2)[has_variance] / (counts[has_variance] - 1)
+    return float((variances * counts[has_variance]).sum()) * (1 - 1 / len(values))

@@ -1,13 +1,13 @@
-"""Whether one tagger is better than another, told from the same clips.
+"""Paired comparison of two systems on the same clips.
 
-A side of a comparison is a tagger, trained once or with several seeds. Its score of a clip is the mean
-over the seeds, and differences are B's less A's. Two things make a difference uncertain, and are told apart:
+A system is trained once or with several seeds. Its score of a clip is the mean over the seeds. Differences
+are B - A. There are two sources of uncertainty, reported separately:
 
-clips  other ones would have given another: the stratified bootstrap of `intervals`, over the differences
-seeds  other trainings would have: Student's interval, from how far those of a side lie apart
+clips  other clips of the same classes: stratified bootstrap over the differences, and a permutation test
+seeds  other training runs: Student's t interval from the spread of the seeds of each system
 
-Where there are several seeds, an interval of `both` adds the squares of their distances from the difference
-(Zou and Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 2008).
+With several seeds, the `combined` interval adds the squared distances of both bounds from the difference (Zou
+and Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 2008).
 """
 
 from collections.abc import Sequence
@@ -18,132 +18,147 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from dcase2018.data.labels import labels_per_clip
-from dcase2018.evaluation.confidence_intervals import TAILS, resampled_means, strata
-from dcase2018.evaluation.evaluate import Evaluation
+from dcase2018.evaluation.confidence_intervals import QUANTILES, resampled_means, strata
+from dcase2018.evaluation.evaluate import ALL, OVERALL, Evaluation
 from dcase2018.evaluation.metrics import class_means
 
-Side = Sequence[Evaluation]
+SeedRuns = Sequence[Evaluation]  # evaluations of one system, one per training seed
 
-SIGNIFICANT = 0.05
-SHOWN = 5  # classes and clips that are named for each direction
+ALPHA = 0.05
+N_PRINTED = 5  # classes and clips printed per direction
 
 
-def compare(a: Side, b: Side, seed: int = 0, resamples: int = 10_000) -> dict[str, Any]:
-    """Compare two taggers.
+def compare(a: SeedRuns, b: SeedRuns, seed: int = 0, resamples: int = 10_000) -> dict[str, Any]:
+    """Compare two systems.
 
     Parameters
     ----------
-    a, b
-        The same clips, scored by one or more trainings of each.
+    a, b : sequence of Evaluation
+        Evaluations of the same clips, one per training seed of each system.
+    seed : int
+        Seed of the resampling. The same seed gives the same result.
+    resamples : int
+        Number of bootstrap resamples and of permutations.
 
     Returns
     -------
     dict
-        `difference`, its `interval` and `p_value`, with `clips`, and the scores `a` and `b`; `parts` has the
-        same for each usage; `seeds`, where there are several, the score of each, the `interval` by seeds
-        and that by `both`; `classes` and `changed` have a dict for each class and each clip whose score
-        changes; and `conclusion` is one sentence. The same seed gives the same.
+        `n_clips`; the MAP@3 `a` and `b`; their `difference` with its `interval` and `p_value`; `parts`, the
+        same for each usage; `seeds`, None for one run each, else the MAP@3 of each run and the intervals
+        `interval` (seeds alone) and `combined`; `classes`, a dict per class; `changed_clips`, a dict per clip
+        whose score differs; and `conclusion`, one sentence.
     """
+    a_parts, b_parts = ([run.by_usage for run in system] for system in (a, b))
     parts = {
-        name: ([one.by_usage[name] for one in a], [one.by_usage[name] for one in b]) for name in a[0].by_usage
+        part: _difference([run[part] for run in a_parts], [run[part] for run in b_parts], seed, resamples)
+        for part in a_parts[0]
     }
-    told = {name.strip(): _difference(*sides, seed, resamples) for name, sides in parts.items()}
-    overall = told.pop("")
-    seeds = _seeds(a, b, overall) if len(a) + len(b) > 2 else None
+    overall = parts.pop(ALL)
+    seeds = _seed_intervals(a, b, overall) if len(a) + len(b) > 2 else None
     return overall | {
-        "parts": told,
+        "parts": parts,
         "seeds": seeds,
-        "classes": _classes(a, b),
-        "changed": _changed(a, b),
-        "conclusion": conclude(overall, seeds),
+        "classes": _class_differences(a, b),
+        "changed_clips": _changed_clips(a, b),
+        "conclusion": summarize(overall, seeds),
     }
 
 
-def _precision(side: Side) -> np.ndarray:
-    """Average precision of each clip, the mean over the seeds, (clips,)."""
-    return np.mean([one.ap_at_3 for one in side], axis=0)
+def _mean_ap(runs: SeedRuns) -> np.ndarray:
+    """Average precision of each clip, averaged over the seeds: (n_clips,)."""
+    return np.mean([run.ap_at_3 for run in runs], axis=0)
 
 
-def _differences(a: Side, b: Side) -> np.ndarray:
-    """B's score of each clip less A's, 0 where they are equal but for rounding, (clips,)."""
-    return (_precision(b) - _precision(a)).round(12)
+def _clip_differences(a: SeedRuns, b: SeedRuns) -> np.ndarray:
+    """Difference of each clip, exactly 0 where the scores differ by rounding only: (n_clips,)."""
+    return (_mean_ap(b) - _mean_ap(a)).round(12)
 
 
-def _difference(a: Side, b: Side, seed: int, resamples: int) -> dict[str, Any]:
+def _difference(a: SeedRuns, b: SeedRuns, seed: int, resamples: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    differences = _differences(a, b)
+    differences = _clip_differences(a, b)
     means = resampled_means(differences, strata(a[0]), rng, resamples)
     return {
-        "clips": len(differences),
-        "a": float(_precision(a).mean()),
-        "b": float(_precision(b).mean()),
+        "n_clips": len(differences),
+        "a": float(_mean_ap(a).mean()),
+        "b": float(_mean_ap(b).mean()),
         "difference": float(differences.mean()),
-        "interval": np.quantile(means, TAILS).tolist(),
+        "interval": np.quantile(means, QUANTILES).tolist(),
         "p_value": p_value(differences, rng, resamples),
     }
 
 
 def p_value(differences: np.ndarray, rng: np.random.Generator, resamples: int) -> float:
-    """Probability of a mean as far from 0, were A and B exchanged for each clip by the toss of a coin.
+    """Compute the two-sided p-value of a mean difference, by a paired permutation test.
 
-    A permutation test within pairs, two-sided; the clips themselves count as one draw, so that it is never 0
-    (Phipson and Smyth, "Permutation P-values should never be zero", 2010). What is drawn is how many
-    of the clips with the same distance turn to B.
+    The sign of each clip's difference is flipped at random. Clips with the same absolute difference are drawn
+    together, as one binomial count. The observed differences count as one permutation, so that p is never 0
+    (Phipson and Smyth, "Permutation P-values should never be zero", 2010).
+
+    Parameters
+    ----------
+    differences : ndarray, (n_clips,)
+    rng : numpy.random.Generator
+    resamples : int
+        Number of permutations.
     """
-    distances, clips = np.unique(np.abs(differences), return_counts=True)
-    tosses = 2 * rng.binomial(clips, 1 / 2, (resamples, len(clips))) - clips
-    as_far = np.abs(tosses @ distances) >= abs(differences.sum()) - 1e-9
-    return float((as_far.sum() + 1) / (resamples + 1))
+    magnitudes, counts = np.unique(np.abs(differences), return_counts=True)
+    sign_flips = 2 * rng.binomial(counts, 1 / 2, (resamples, len(counts))) - counts
+    extreme = np.abs(sign_flips @ magnitudes) >= abs(differences.sum()) - 1e-9
+    return float((extreme.sum() + 1) / (resamples + 1))
 
 
-def _seeds(a: Side, b: Side, overall: dict[str, Any]) -> dict[str, Any]:
-    scores = [[float(one.ap_at_3.mean()) for one in side] for side in (a, b)]
-    by_seeds = seed_interval(*scores)
-    gaps = [
-        np.hypot(overall["difference"] - by_clips, overall["difference"] - seeds)
-        for by_clips, seeds in zip(overall["interval"], by_seeds, strict=True)
+def _seed_intervals(a: SeedRuns, b: SeedRuns, overall: dict[str, Any]) -> dict[str, Any]:
+    scores = [[run.map3 for run in system] for system in (a, b)]
+    interval = t_interval(*scores)
+    distances = [
+        np.hypot(overall["difference"] - clip_bound, overall["difference"] - seed_bound)
+        for clip_bound, seed_bound in zip(overall["interval"], interval, strict=True)
     ]
-    both = [float(overall["difference"] - gaps[0]), float(overall["difference"] + gaps[1])]
-    return {"a": scores[0], "b": scores[1], "interval": by_seeds, "both": both}
+    combined = [float(overall["difference"] - distances[0]), float(overall["difference"] + distances[1])]
+    return {"a": scores[0], "b": scores[1], "interval": interval, "combined": combined}
 
 
-def seed_interval(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """Student's interval of the difference of two means, of the same variance, of three values or more."""
-    freedom = len(a) + len(b) - 2
-    variance = sum(np.square(np.subtract(side, np.mean(side))).sum() for side in (a, b)) / freedom
-    half = stdtrit(freedom, TAILS[1]) * np.sqrt(variance * (1 / len(a) + 1 / len(b)))
-    middle = np.mean(b) - np.mean(a)
-    return [float(middle - half), float(middle + half)]
+def t_interval(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """Compute Student's t interval of mean(b) - mean(a), with pooled variance.
+
+    `a` and `b` must have three values or more together.
+    """
+    dof = len(a) + len(b) - 2
+    variance = sum(np.square(np.subtract(scores, np.mean(scores))).sum() for scores in (a, b)) / dof
+    half_width = stdtrit(dof, QUANTILES[1]) * np.sqrt(variance * (1 / len(a) + 1 / len(b)))
+    difference = np.mean(b) - np.mean(a)
+    return [float(difference - half_width), float(difference + half_width)]
 
 
-def _classes(a: Side, b: Side) -> dict[str, dict[str, Any]]:
-    """Scores of each class that has clips, those that gain most first."""
+def _class_differences(a: SeedRuns, b: SeedRuns) -> dict[str, dict[str, Any]]:
+    """Scores of each class that has clips, largest gain first."""
     y_true = a[0].y_true
     columns = {
-        "clips": y_true.sum(axis=0),
-        "a": class_means(_precision(a), y_true),
-        "b": class_means(_precision(b), y_true),
+        "n_clips": y_true.sum(axis=0),
+        "a": class_means(_mean_ap(a), y_true),
+        "b": class_means(_mean_ap(b), y_true),
     }
     table = pd.DataFrame(columns, index=list(a[0].classes))
     table["difference"] = table["b"] - table["a"]
-    heard = table[table["clips"] > 0]
-    return heard.sort_values("difference", ascending=False, kind="stable").to_dict(orient="index")
+    present = table[table["n_clips"] > 0]
+    return present.sort_values("difference", ascending=False, kind="stable").to_dict(orient="index")
 
 
-def _changed(a: Side, b: Side) -> list[dict[str, Any]]:
-    """Clips whose scores differ, those that differ most first: truth, what each side says, and its score."""
-    before, after, differences = _precision(a), _precision(b), _differences(a, b)
-    best = [np.mean([one.scores for one in side], axis=0).argmax(axis=1) for side in (a, b)]
-    names, y_true = a[0].labels["fname"].to_numpy(), labels_per_clip(a[0].labels)
-    order = np.lexsort((names.astype(str), -np.abs(differences)))
+def _changed_clips(a: SeedRuns, b: SeedRuns) -> list[dict[str, Any]]:
+    """Clips whose scores differ, largest absolute difference first."""
+    a_ap, b_ap, differences = _mean_ap(a), _mean_ap(b), _clip_differences(a, b)
+    a_top, b_top = (np.mean([run.scores for run in runs], axis=0).argmax(axis=1) for runs in (a, b))
+    fnames, labels, classes = a[0].labels["fname"].to_numpy(), labels_per_clip(a[0].labels), a[0].classes
+    order = np.lexsort((fnames.astype(str), -np.abs(differences)))
     return [
         {
-            "fname": names[clip],
-            "truth": ",".join(y_true[clip]),
-            "a_says": a[0].classes[best[0][clip]],
-            "b_says": b[0].classes[best[1][clip]],
-            "a": float(before[clip]),
-            "b": float(after[clip]),
+            "fname": fnames[clip],
+            "label": ",".join(labels[clip]),
+            "a_prediction": classes[a_top[clip]],
+            "b_prediction": classes[b_top[clip]],
+            "a": float(a_ap[clip]),
+            "b": float(b_ap[clip]),
             "difference": float(differences[clip]),
         }
         for clip in order
@@ -151,80 +166,90 @@ def _changed(a: Side, b: Side) -> list[dict[str, Any]]:
     ]
 
 
-def conclude(overall: dict[str, Any], seeds: dict[str, Any] | None) -> str:
-    """Say in one sentence what may be concluded."""
+def summarize(overall: dict[str, Any], seeds: dict[str, Any] | None) -> str:
+    """State the conclusion of a comparison in one sentence.
+
+    Parameters
+    ----------
+    overall : dict
+        `difference`, `interval` and `p_value` over the clips.
+    seeds : dict, optional
+        `interval` and `combined`, with several seeds.
+    """
     better = "B" if overall["difference"] > 0 else "A"
-    by_clips = excludes_zero(overall["interval"]) and overall["p_value"] < SIGNIFICANT
+    by_clips = _excludes_zero(overall["interval"]) and overall["p_value"] < ALPHA
     if seeds is None:
         if by_clips:
-            return f"On such clips {better} is better; one run a side cannot tell whether other seeds agree."
-        return "These clips do not tell A from B."
-    by_seeds = excludes_zero(seeds["interval"])
-    if by_clips and by_seeds and excludes_zero(seeds["both"]):
-        return f"{better} is better: neither other clips nor other seeds are likely to change that."
+            return f"{better} is significantly better on these clips; other seeds may differ."
+        return "The difference between A and B is not significant on these clips."
+    by_seeds = _excludes_zero(seeds["interval"])
+    if by_clips and by_seeds and _excludes_zero(seeds["combined"]):
+        return f"{better} is significantly better, over clips and seeds."
     if by_clips and by_seeds:
-        return f"{better} leads by more than clips or seeds explain, but together they may."
+        return f"{better} is significantly better over clips and over seeds, but not over both combined."
     if by_clips:
-        return f"These runs of {better} are better on such clips, but other seeds may not be."
+        return f"These runs of {better} are significantly better on these clips, but not over seeds."
     if by_seeds:
-        return f"On these clips {better} is better whatever the seed, but other clips may change that."
-    return "Neither clips nor seeds tell A from B."
+        return f"{better} is significantly better over seeds, but not over clips."
+    return "The difference between A and B is not significant over clips or seeds."
 
 
-def excludes_zero(interval: Sequence[float]) -> bool:
+def _excludes_zero(interval: Sequence[float]) -> bool:
     return interval[0] > 0 or interval[1] < 0
 
 
-def render_comparison(told: dict[str, Any]) -> str:
-    """Lay out what `compare` tells for reading."""
-    rows = {"overall": told} | told["parts"]
+def format_comparison(comparison: dict[str, Any]) -> str:
+    """Format the result of `compare` for the terminal."""
+    rows = {OVERALL: comparison} | comparison["parts"]
     table = pd.DataFrame(
         {
-            "clips": [row["clips"] for row in rows.values()],
+            "clips": [row["n_clips"] for row in rows.values()],
             "A": [f"{row['a']:.4f}" for row in rows.values()],
             "B": [f"{row['b']:.4f}" for row in rows.values()],
             "B - A": [f"{row['difference']:+.4f}" for row in rows.values()],
-            "95 %": [_bounds(row["interval"]) for row in rows.values()],
+            "95 %": [_format_interval(row["interval"]) for row in rows.values()],
             "p": [f"{row['p_value']:.4f}" for row in rows.values()],
         },
         index=list(rows),
     )
     lines = [table.to_string(), ""]
-    if told["seeds"]:
-        lines += [*_render_seeds(told["seeds"]), ""]
-    return "\n".join(
-        [*lines, *_render_classes(told["classes"]), *_render_clips(told["changed"]), told["conclusion"]]
-    )
+    if comparison["seeds"]:
+        lines += [*_format_seeds(comparison["seeds"]), ""]
+    lines += [*_format_classes(comparison["classes"]), *_format_clips(comparison["changed_clips"])]
+    return "\n".join([*lines, comparison["conclusion"]])
 
 
-def _bounds(interval: Sequence[float]) -> str:
+def _format_interval(interval: Sequence[float]) -> str:
     return f"{interval[0]:+.4f} to {interval[1]:+.4f}"
 
 
-def _render_seeds(seeds: dict[str, Any]) -> list[str]:
+def _format_seeds(seeds: dict[str, Any]) -> list[str]:
     runs = [f"{name.upper()}: {', '.join(f'{score:.4f}' for score in seeds[name])}" for name in ("a", "b")]
-    return [
-        f"seeds    {'; '.join(runs)}",
-        f"B - A    {_bounds(seeds['interval'])} by seeds, {_bounds(seeds['both'])} by clips and seeds",
-    ]
+    interval, combined = _format_interval(seeds["interval"]), _format_interval(seeds["combined"])
+    return [f"seeds    {'; '.join(runs)}", f"B - A    {interval} over seeds, {combined} over clips and seeds"]
 
 
-def _render_classes(classes: dict[str, dict[str, Any]]) -> list[str]:
-    gained = [name for name, row in classes.items() if row["difference"] > 0]
-    lost = [name for name, row in reversed(classes.items()) if row["difference"] < 0]
-    lines = [f"{len(gained)} classes gain, {len(lost)} lose, {len(classes) - len(gained) - len(lost)} stay"]
-    for name in (*gained[:SHOWN], *lost[:SHOWN][::-1]):
+def _format_classes(classes: dict[str, dict[str, Any]]) -> list[str]:
+    better = [name for name, row in classes.items() if row["difference"] > 0]
+    worse = [name for name, row in reversed(classes.items()) if row["difference"] < 0]
+    n_unchanged = len(classes) - len(better) - len(worse)
+    lines = [f"{len(better)} classes better, {len(worse)} worse, {n_unchanged} unchanged"]
+    for name in (*better[:N_PRINTED], *worse[:N_PRINTED][::-1]):
         row = classes[name]
-        score = f"{row['a']:.4f} -> {row['b']:.4f}"
-        lines.append(f"  {row['difference']:+.4f}  {score}  {name} ({row['clips']} clips)")
+        scores = f"{row['a']:.4f} -> {row['b']:.4f}"
+        lines.append(f"  {row['difference']:+.4f}  {scores}  {name} ({row['n_clips']} clips)")
     return [*lines, ""]
 
 
-def _render_clips(changed: list[dict[str, Any]]) -> list[str]:
-    gained = [clip for clip in changed if clip["difference"] > 0]
-    lost = [clip for clip in changed if clip["difference"] < 0]
-    lines = [f"{len(gained)} clips gain, {len(lost)} lose; most of all:"] if changed else ["no clip changes"]
-    for clip in (*gained[:SHOWN], *lost[:SHOWN]):
-        said = f"{clip['a_says']} -> {clip['b_says']}"
-        lines.append(f"  {clip['difference']:+.2f}  {clip['fname']}: {clip['truth']}; best guess {said}")
+def _format_clips(changed_clips: list[dict[str, Any]]) -> list[str]:
+    if not changed_clips:
+        return ["no clip changed", ""]
+    better = [clip for clip in changed_clips if clip["difference"] > 0]
+    worse = [clip for clip in changed_clips if clip["difference"] < 0]
+    lines = [f"{len(better)} clips better, {len(worse)} worse; the largest changes:"]
+    for clip in (*better[:N_PRINTED], *worse[:N_PRINTED]):
+        predictions = f"{clip['a_prediction']} -> {clip['b_prediction']}"
+        lines.append(
+            f"  {clip['difference']:+.2f}  {clip['fname']}: {clip['label']}; predicted {predictions}"
+        )
     return [*lines, ""]

@@ -1,7 +1,7 @@
-"""What is said of clips, as files: all scores, and Kaggle's submission.
+"""Score files and Kaggle submissions: reading, writing, evaluation.
 
-A file of scores has a column `fname` and one a class. A submission is `fname,label`, a label being the top
-three classes parted by single spaces. Both may come from any program, and are scored as runs are.
+A score file has a column `fname` and one column per class. A submission has the columns `fname,label`, where
+`label` lists up to three classes separated by single spaces. Files of other programs are accepted too.
 """
 
 import math
@@ -20,17 +20,23 @@ from dcase2018.utils.errors import InputError
 
 
 def write_submission(path: StrPath, scores: pd.DataFrame) -> None:
-    """Write the top three classes of each clip.
+    """Write a Kaggle submission: the top three classes of each clip.
 
     Parameters
     ----------
-    scores
-        A row a clip, indexed by `fname`, a column a class (see `predict`).
+    path : str or PathLike
+        The CSV to write, atomically.
+    scores : DataFrame
+        One row per clip, indexed by `fname`, one column per class (see `predict`).
 
     Raises
     ------
     OSError
-        If it cannot be written; a file that stood there is then untouched.
+        If the file cannot be written. An existing file is then unchanged.
+
+    Examples
+    --------
+    >>> dcase2018.write_submission("submission.csv", dcase2018.predict(ensemble))
     """
     classes = scores.columns.to_numpy(object)
     labels = [" ".join(classes[ranks]) for ranks in top_classes(scores.to_numpy())]
@@ -39,12 +45,17 @@ def write_submission(path: StrPath, scores: pd.DataFrame) -> None:
 
 
 def write_scores(path: StrPath, scores: pd.DataFrame) -> None:
-    """Write all scores: a row a clip, a column a class."""
+    """Write a score file (see `read_scores`)."""
     write_table(Path(path), scores.reset_index())
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read a file of scores as `write_scores` writes them: float64, a row a clip, indexed by `fname`.
+    """Read a score file.
+
+    Returns
+    -------
+    DataFrame
+        float64, one row per clip, indexed by `fname`, one column per class.
 
     Raises
     ------
@@ -55,21 +66,22 @@ def read_scores(path: Path) -> pd.DataFrame:
     classes = [name for name in table.header if name != "fname"]
     if not classes or "label" in classes:
         raise InputError(
-            f"{path} has no column a class; dcase2018 predict --scores-output writes such a file"
+            f"{path} is not a score file: it needs one column per class;"
+            " dcase2018 predict --scores-output writes such a file"
         )
     rows, fnames = [], []
     for line, row in table.iter_rows():
-        scores = [_number(row[name]) for name in classes]
-        wrong = [name for name, score in zip(classes, scores, strict=True) if not math.isfinite(score)]
-        if wrong:
-            table.errors.append((line, f"the score {row[wrong[0]]!r} of {wrong[0]} is no finite number"))
+        scores = [_parse_float(row[name]) for name in classes]
+        invalid = [name for name, score in zip(classes, scores, strict=True) if not math.isfinite(score)]
+        if invalid:
+            table.errors.append((line, f"score {row[invalid[0]]!r} of {invalid[0]} is not a finite number"))
         rows.append(scores)
         fnames.append(row["fname"])
     table.raise_if_invalid()
     return pd.DataFrame(rows, pd.Index(fnames, name="fname", dtype=object), classes, dtype=float)
 
 
-def _number(text: str) -> float:
+def _parse_float(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -77,7 +89,7 @@ def _number(text: str) -> float:
 
 
 def evaluate_scores(scores: pd.DataFrame, labels: pd.DataFrame) -> Evaluation:
-    """Hold scores (see `predict`) against the clips of a label file.
+    """Evaluate scores (see `predict`) on the clips of a label file.
 
     Raises
     ------
@@ -86,75 +98,78 @@ def evaluate_scores(scores: pd.DataFrame, labels: pd.DataFrame) -> Evaluation:
     """
     missing = [fname for fname in labels["fname"] if fname not in scores.index]
     if missing:
-        raise InputError(f"clip {missing[0]!r} has no scores, and so have {len(missing) - 1} others")
+        raise InputError(f"{len(missing)} of {len(labels)} clips have no scores, such as {missing[0]!r}")
     return Evaluation(labels, scores.loc[labels["fname"]].to_numpy(), list(scores.columns))
 
 
 def evaluate_submission(path: Path, labels_csv: Path, classes: Sequence[str] | None = None) -> Evaluation:
-    """Hold a submission, of whatever program, against a label file.
+    """Evaluate a submission on the clips of a label file.
 
     Parameters
     ----------
-    classes
-        The labels allowed in both; those of the label file, if None.
+    path : Path
+        The submission.
+    labels_csv : Path
+        The label file.
+    classes : sequence of str, optional
+        Classes allowed in both files; by default those of the label file.
 
     Returns
     -------
     Evaluation
-        Its scores tell the ranks of the classes that were named, and are -inf for the others.
+        Scores are minus the rank of a submitted class, and -inf for the other classes.
 
     Raises
     ------
     InputError
-        With every error of a file and its line number: a clip that counts is missing, one is not in the label
-        file or stands there twice, and what `_label_errors` finds.
+        With every error of a file and its line number: a clip is missing, unknown or listed twice, or its
+        labels are invalid.
     """
-    y_true = read_table(labels_csv)
-    labels = parse_labels(y_true, classes)
-    known = list(classes or class_names(labels))
+    label_table = read_table(labels_csv)
+    labels = parse_labels(label_table, classes)
+    classes = list(classes or class_names(labels))
     table = read_clip_table(path, ("fname", "label"))
     if "label" not in table.header:
-        raise InputError(f"{path}: line 1: a submission has its labels in a column named label")
-    lines = {row["fname"]: line for line, row in y_true.iter_rows()}
-    named: dict[str, list[str]] = {}
+        raise InputError(f"{path}: line 1: the column label is missing; a submission has fname and label")
+    line_of = {row["fname"]: line for line, row in label_table.iter_rows()}
+    submitted: dict[str, list[str]] = {}
     for line, row in table.iter_rows():
-        if row["fname"] not in lines:
+        if row["fname"] not in line_of:
             table.errors.append((line, f"clip {row['fname']!r} is not in {labels_csv}"))
-        table.errors += [(line, error) for error in _label_errors(row["label"], known)]
-        named[row["fname"]] = _parted(row["label"])
-    missing = [fname for fname in labels["fname"] if fname not in named]
+        table.errors += [(line, error) for error in _label_errors(row["label"], classes)]
+        submitted[row["fname"]] = _split_labels(row["label"])
+    missing = [fname for fname in labels["fname"] if fname not in submitted]
     table.raise_if_invalid(
-        [f"clip {fname!r}, line {lines[fname]} of {labels_csv}, is missing" for fname in missing]
+        [f"clip {fname!r}, line {line_of[fname]} of {labels_csv}, is missing" for fname in missing]
     )
-    scores = np.full((len(labels), len(known)), -np.inf)
+    scores = np.full((len(labels), len(classes)), -np.inf)
     for clip, fname in enumerate(labels["fname"]):
-        for rank, label in enumerate(named[fname]):
-            scores[clip, known.index(label)] = -rank
-    return Evaluation(labels, scores, known)
+        for rank, label in enumerate(submitted[fname]):
+            scores[clip, classes.index(label)] = -rank
+    return Evaluation(labels, scores, classes)
 
 
-def _parted(text: str) -> list[str]:
+def _split_labels(text: str) -> list[str]:
     return [label for label in text.split(" ") if label]
 
 
 def _label_errors(text: str, classes: Sequence[str]) -> Iterator[str]:
-    """Say what is wrong with the labels of a clip."""
-    named = _parted(text)
-    if not named:
+    labels = _split_labels(text)
+    if not labels:
         yield "label is empty"
-    if len(named) > DEFAULT_K:
-        yield f"{len(named)} labels, and {DEFAULT_K} are allowed: {text!r}"
-    for label in dict.fromkeys(named):
-        if named.count(label) > 1:
-            yield f"label {label!r} stands there twice"
+    if len(labels) > DEFAULT_K:
+        yield f"{len(labels)} labels; at most {DEFAULT_K} are allowed: {text!r}"
+    for label in dict.fromkeys(labels):
+        if labels.count(label) > 1:
+            yield f"label {label!r} is listed twice"
         if label not in classes:
-            yield _unknown(label, classes)
+            yield _unknown_label_message(label, classes)
 
 
-def _unknown(label: str, classes: Sequence[str]) -> str:
-    pieces = [piece for piece in re.split(r"[\s,;|/]+", label) if piece]
-    if pieces and pieces != [label] and set(pieces) <= set(classes):
-        return f"{label!r}: labels are parted by single spaces"
-    alike = [name for name in classes if name.casefold() == label.casefold()]
-    hint = f"; {alike[0]} is" if alike else ""
+def _unknown_label_message(label: str, classes: Sequence[str]) -> str:
+    tokens = [token for token in re.split(r"[\s,;|/]+", label) if token]
+    if tokens and tokens != [label] and set(tokens) <= set(classes):
+        return f"{label!r}: labels must be separated by single spaces"
+    similar = [name for name in classes if name.casefold() == label.casefold()]
+    hint = f"; did you mean {similar[0]!r}?" if similar else ""
     return f"label {label!r} is not among the {len(classes)} classes{hint}"

@@ -1,1 +1,1 @@
-"""Which labels are wrong, and their correction."""
+"""Detection and correction of wrong labels."""

@@ -1,4 +1,4 @@
-"""Corrected labels for unverified clips, and what each label is worth."""
+"""Corrected labels of unverified clips, with a weight for each label."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,16 @@ from dcase2018.label_quality.noise_model import infer_true_labels
 
 @dataclass(frozen=True)
 class CorrectedLabels:
-    """New labels, and what was changed.
+    """Corrected labels and the list of changes.
 
     Attributes
     ----------
-    labels
-        The label file with the corrections in it, and in a column `weight` how likely each label is right.
-    changes
-        A row a changed clip: `fname`, `label`, `predicted_label`, the networks' scores of both, `given_label_score` and
-        `predicted_label_score`, and the `confidence`: how likely the proposed label is right.
+    labels : DataFrame
+        The label file with corrected labels, and in the column `weight` the probability of each label.
+    changes : DataFrame
+        One row per changed clip: `fname`, the given `label`, `predicted_label`, the scores of both as
+        `given_label_score` and `predicted_label_score`, and `confidence`, the probability of the predicted
+        label.
     """
 
     labels: pd.DataFrame
@@ -27,35 +28,36 @@ class CorrectedLabels:
 
 
 def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> CorrectedLabels:
-    """Give each unverified clip the class that is most likely the true one, if that is at least `confidence`.
+    """Replace the label of each unverified clip whose most probable class is another one.
 
     A verified clip keeps its label and has the weight 1.
 
     Parameters
     ----------
-    labels, scores
-        See `dcase2018.label_quality.noise_model.infer_true_labels`.
+    labels, scores : DataFrame
+        See `infer_true_labels`.
+    confidence : float
+        Least probability of the predicted label, in [0, 1].
 
     Raises
     ------
     InputError
-        See `dcase2018.label_quality.noise_model.infer_true_labels`.
+        See `infer_true_labels`.
     """
-    beliefs = infer_true_labels(labels, scores)
-    best = beliefs.predicted_labels
-    wrong = (best != beliefs.given_labels) & (beliefs.posterior_of(best) >= confidence)
-    new = np.where(wrong, best, beliefs.given_labels)
+    posterior = infer_true_labels(labels, scores)
+    predicted = posterior.predicted_labels
+    is_changed = (predicted != posterior.given_labels) & (posterior.posterior_of(predicted) >= confidence)
+    corrected = np.where(is_changed, predicted, posterior.given_labels)
     changes = pd.DataFrame(
         {
             "fname": labels["fname"],
             "label": labels["label"],
-            "predicted_label": beliefs.classes[new],
-            "given_label_score": beliefs.scores_of(beliefs.given_labels),
-            "predicted_label_score": beliefs.scores_of(new),
-            "confidence": beliefs.posterior_of(new),
+            "predicted_label": posterior.classes[corrected],
+            "given_label_score": posterior.scores_of(posterior.given_labels),
+            "predicted_label_score": posterior.scores_of(corrected),
+            "confidence": posterior.posterior_of(corrected),
         }
     )
-    weight = [f"{right:.4f}" for right in beliefs.posterior_of(new)]
-    return CorrectedLabels(
-        labels.assign(label=beliefs.classes[new], **{WEIGHT_COLUMN: weight}), changes[wrong]
-    )
+    weights = [f"{probability:.4f}" for probability in posterior.posterior_of(corrected)]
+    new_labels = labels.assign(label=posterior.classes[corrected], **{WEIGHT_COLUMN: weights})
+    return CorrectedLabels(new_labels, changes[is_changed])

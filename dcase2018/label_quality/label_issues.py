@@ -1,4 +1,4 @@
-"""Unverified labels, ranked by how likely they are wrong, with reasons."""
+"""Unverified labels, ranked by the probability that they are wrong, with a reason each."""
 
 import numpy as np
 import pandas as pd
@@ -8,16 +8,16 @@ from dcase2018.features.store import Store
 from dcase2018.label_quality.noise_model import LabelPosterior, infer_true_labels
 from dcase2018.utils.errors import InputError
 
-# The cosine of two embeddings, less the mean of all, from which on they are of one sound: copies that are
-# softer, compressed or a little noisier reach it, others of the class now and then, and of other classes not.
-SAME_SOUND = 0.98
-EMBEDDINGS_AT_ONCE = 1024
+# Least cosine of the centred embeddings of near duplicates. Quieter, compressed or slightly noisier copies
+# reach it; other clips of the class do occasionally, clips of other classes do not.
+DUPLICATE_COSINE = 0.98
+EMBEDDING_BATCH = 1024
 
-UNUSUAL = 0.05  # share of the verified clips that are as unlike every class as one that is "like no class"
+OUTLIER_QUANTILE = 0.05  # of the verified clips: a lower maximum probability makes a clip an outlier
 
-NOTHING = 0.01  # how far a value may be from silence, or from those of other frames, where nothing sounds
+SILENCE_TOLERANCE = 0.01  # largest distance from the silence value, or between the frames of a constant clip
 
-NO_SOUND, NO_CLASS, AGREED = "no sound in it", "like no class", "heard as labelled"
+SILENT, OUTLIER, AGREES = "silent", "outlier", "agrees with label"
 
 
 def find_label_issues(
@@ -26,44 +26,44 @@ def find_label_issues(
     embeddings: pd.DataFrame | None = None,
     store: Store | None = None,
 ) -> pd.DataFrame:
-    """Rank the unverified clips by how likely their labels are wrong.
+    """Rank the unverified clips by the probability that their label is wrong.
 
     Parameters
     ----------
-    labels, scores
-        See `dcase2018.label_quality.noise_model.infer_true_labels`.
-    embeddings
-        A row a clip, indexed by fname: what clips of one sound are found by, whose labels tell of each other.
-    store
-        What clips with nothing in them are found by.
+    labels, scores : DataFrame
+        See `infer_true_labels`.
+    embeddings : DataFrame, optional
+        One row per clip, indexed by fname. They detect near duplicates, whose labels are combined.
+    store : Store, optional
+        Features of the clips. They detect silent clips.
 
     Returns
     -------
     DataFrame
-        A row an unverified clip, most suspicious first: `rank` from 1, `fname`, `label`, `issue_probability` (how
-        likely the label is wrong), `predicted_label` (a class, or ""), `reason`, and the networks' scores of both,
-        `given_label_score` and `predicted_label_score` (NaN without a class).
+        One row per unverified clip, most probable issue first: `rank` from 1, `fname`, `label`,
+        `issue_probability`, `predicted_label` ("" if it is the given one), `reason`, `given_label_score`, and
+        `predicted_label_score` (NaN without a predicted label).
 
     Raises
     ------
     InputError
-        See `infer_true_labels`; or if no clip has an embedding, or one is not in the store.
+        If no clip has an embedding, a clip is not in the store, or see `infer_true_labels`.
     """
     near_duplicates = (
-        csr_array((len(labels), len(labels))) if embeddings is None else _twins(labels, embeddings)
+        csr_array((len(labels), len(labels))) if embeddings is None else _near_duplicates(labels, embeddings)
     )
-    silent = np.zeros(len(labels), bool) if store is None else _silent(labels, store)
-    beliefs = infer_true_labels(labels, scores, near_duplicates)
-    reasons = _reasons(labels, beliefs, near_duplicates, silent)
-    suspicion = np.where(silent, 1, 1 - beliefs.posterior_of(beliefs.given_labels))
-    ranked = _table(labels, beliefs, suspicion, reasons)[~beliefs.verified]
-    ranked = ranked.sort_values(["issue_probability", "fname"], ascending=[False, True], ignore_index=True)
-    ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
-    return ranked
+    is_silent = np.zeros(len(labels), bool) if store is None else _is_silent(labels, store)
+    posterior = infer_true_labels(labels, scores, near_duplicates)
+    reasons = _explain(labels, posterior, near_duplicates, is_silent)
+    probability = np.where(is_silent, 1, 1 - posterior.posterior_of(posterior.given_labels))
+    issues = _issue_table(labels, posterior, probability, reasons)[~posterior.is_verified]
+    issues = issues.sort_values(["issue_probability", "fname"], ascending=[False, True], ignore_index=True)
+    issues.insert(0, "rank", np.arange(1, len(issues) + 1))
+    return issues
 
 
-def _twins(labels: pd.DataFrame, embeddings: pd.DataFrame) -> csr_array:
-    """Which clips are of one sound: (clips, clips), 1 for two of them, and 0 for a clip and itself."""
+def _near_duplicates(labels: pd.DataFrame, embeddings: pd.DataFrame) -> csr_array:
+    """Pairs of near duplicates: (n_clips, n_clips), 1 for a pair, 0 elsewhere and on the diagonal."""
     row = embeddings.index.get_indexer(labels["fname"])
     clips = np.flatnonzero(row >= 0)
     if not len(clips):
@@ -75,63 +75,68 @@ def _twins(labels: pd.DataFrame, embeddings: pd.DataFrame) -> csr_array:
     vectors -= vectors.mean(axis=0)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(float).tiny)
     pairs = [
-        np.argwhere(vectors[start : start + EMBEDDINGS_AT_ONCE] @ vectors.T >= SAME_SOUND)
+        np.argwhere(vectors[start : start + EMBEDDING_BATCH] @ vectors.T >= DUPLICATE_COSINE)
         + np.array([start, 0])
-        for start in range(0, len(vectors), EMBEDDINGS_AT_ONCE)
+        for start in range(0, len(vectors), EMBEDDING_BATCH)
     ]
-    one, other = clips[np.concatenate(pairs)].T
-    apart = one != other
-    return csr_array((np.ones(apart.sum()), (one[apart], other[apart])), shape=(len(labels), len(labels)))
+    i, j = clips[np.concatenate(pairs)].T
+    off_diagonal = i != j
+    ones = np.ones(off_diagonal.sum())
+    return csr_array((ones, (i[off_diagonal], j[off_diagonal])), shape=(len(labels), len(labels)))
 
 
-def _silent(labels: pd.DataFrame, store: Store) -> np.ndarray:
-    """Which clips have no frames, or only such as digital silence or a constant has: bool, (clips,)."""
+def _is_silent(labels: pd.DataFrame, store: Store) -> np.ndarray:
+    """Whether a clip has no frames, or only those of digital silence or a constant signal: (n_clips,)."""
 
     def is_silent(frames: np.ndarray) -> bool:
         frames = frames.astype(np.float32)
-        still = len(frames) > 1 and np.ptp(frames, axis=0).max() <= NOTHING
-        return bool(still or (np.abs(frames - store.feature_config.silence_value) <= NOTHING).all())
+        is_constant = len(frames) > 1 and np.ptp(frames, axis=0).max() <= SILENCE_TOLERANCE
+        distance = np.abs(frames - store.feature_config.silence_value)
+        return bool(is_constant or (distance <= SILENCE_TOLERANCE).all())
 
     return np.array([is_silent(store.frames_of(row)) for row in store.rows_of(labels["fname"])], bool)
 
 
-def _reasons(
-    labels: pd.DataFrame, beliefs: LabelPosterior, near_duplicates: csr_array, silent: np.ndarray
+def _explain(
+    labels: pd.DataFrame, posterior: LabelPosterior, near_duplicates: csr_array, is_silent: np.ndarray
 ) -> np.ndarray:
-    """Why each label is, or is not, suspected: str, (clips,)."""
-    heard, checked = beliefs.pred_probs.max(axis=1), beliefs.verified
-    least = np.quantile(heard[checked], UNUSUAL) if checked.any() else 0
+    """Reason for the issue probability of each clip: str, (n_clips,)."""
+    given, is_verified = posterior.given_labels, posterior.is_verified
+    max_prob = posterior.pred_probs.max(axis=1)
+    min_usual = np.quantile(max_prob[is_verified], OUTLIER_QUANTILE) if is_verified.any() else 0
     reasons = np.where(
-        beliefs.predicted_labels == beliefs.given_labels,
-        AGREED,
-        np.char.add("heard as ", beliefs.classes[beliefs.predicted_labels]),
+        posterior.predicted_labels == given,
+        AGREES,
+        np.char.add("predicted as ", posterior.classes[posterior.predicted_labels]),
     ).astype(object)
-    reasons[heard < least] = NO_CLASS
+    reasons[max_prob < min_usual] = OUTLIER
     for clip in np.flatnonzero(np.diff(near_duplicates.indptr)):
-        others = near_duplicates.indices[near_duplicates.indptr[clip] : near_duplicates.indptr[clip + 1]]
-        others = others[beliefs.given_labels[others] != beliefs.given_labels[clip]]
-        if len(others):
-            twin = others[checked[others].argmax()]  # a verified one, if there is one
-            fname, label = labels["fname"].iloc[twin], beliefs.classes[beliefs.given_labels[twin]]
-            reasons[clip] = f"same sound as {fname}, {'verified' if checked[twin] else 'labelled'} {label}"
-    reasons[silent] = NO_SOUND
+        duplicates = near_duplicates.indices[near_duplicates.indptr[clip] : near_duplicates.indptr[clip + 1]]
+        conflicting = duplicates[given[duplicates] != given[clip]]
+        if len(conflicting):
+            duplicate = conflicting[is_verified[conflicting].argmax()]  # a verified one, if there is one
+            status = "verified" if is_verified[duplicate] else "labelled"
+            fname, label = labels["fname"].iloc[duplicate], posterior.classes[given[duplicate]]
+            reasons[clip] = f"near duplicate of {fname}, {status} {label}"
+    reasons[is_silent] = SILENT
     return reasons
 
 
-def _table(
-    labels: pd.DataFrame, beliefs: LabelPosterior, suspicion: np.ndarray, reasons: np.ndarray
+def _issue_table(
+    labels: pd.DataFrame, posterior: LabelPosterior, probability: np.ndarray, reasons: np.ndarray
 ) -> pd.DataFrame:
-    """The columns of `suspects` but for the rank, a row a clip, in the order of the labels."""
-    best = np.where(np.isin(reasons, (NO_SOUND, NO_CLASS)), beliefs.given_labels, beliefs.predicted_labels)
-    proposed = best != beliefs.given_labels
+    """All columns of `find_label_issues` except the rank, one row per clip, in the order of the labels."""
+    has_no_class = np.isin(reasons, (SILENT, OUTLIER))
+    predicted = np.where(has_no_class, posterior.given_labels, posterior.predicted_labels)
+    is_other = predicted != posterior.given_labels
     return pd.DataFrame(
         {
             "fname": labels["fname"],
             "label": labels["label"],
-            "issue_probability": suspicion,
-            "predicted_label": np.where(proposed, beliefs.classes[best], ""),
+            "issue_probability": probability,
+            "predicted_label": np.where(is_other, posterior.classes[predicted], ""),
             "reason": reasons,
-            "given_label_score": beliefs.scores_of(beliefs.given_labels),
-            "predicted_label_score": np.where(proposed, beliefs.scores_of(best), np.nan),
+            "given_label_score": posterior.scores_of(posterior.given_labels),
+            "predicted_label_score": np.where(is_other, posterior.scores_of(predicted), np.nan),
         }
     )

@@ -1,12 +1,13 @@
-"""How likely each clip's label is right, by networks that have not learned it, or not yet by heart.
+"""Posterior probability of each clip's true class, from predicted probabilities and the given label.
 
-Their scores, at the temperature that fits the verified clips, are taken for p(class | clip). The label of an
-unverified clip is right with probability 1 - error, or else any other class's, by chance (the symmetric noise
-of Angluin & Laird, "Learning from noisy examples", 1988). Bayes' rule then tells which class is the true one:
+The predictions come from models that were not trained on the clip, or have not memorized its label yet.
+Their scores, at the temperature that fits the verified clips, serve as p(class | clip). An unverified label is
+correct with probability 1 - e, and otherwise any other class with equal probability (symmetric noise: Angluin
+and Laird, "Learning from noisy examples", 1988). By Bayes' rule
 
-    P(class | clip, label) ~ p(class | clip) * (1 - error, if it is the label's; else error / (classes - 1))
+    P(class | clip, label) ~ p(class | clip) * (1 - e if class == label else e / (n_classes - 1))
 
-and the error is that under which the labels of all unverified clips together are most likely.
+The noise rate e is the one that maximizes the likelihood of all unverified labels.
 """
 
 from dataclasses import dataclass
@@ -23,28 +24,34 @@ from dcase2018.data.labels import LABELS_COLUMN, is_multi_label, parse_fraction,
 from dcase2018.evaluation.calibration import apply_temperature, fit_temperature
 from dcase2018.utils.errors import InputError
 
-VERIFIED_ERROR = 1e-3  # of a verified label, where it is taken for that of another clip of the same sound
+VERIFIED_ERROR_RATE = 1e-3  # of a verified label as evidence for a near duplicate
+
+FIT_FOLDS_HINT = "run dcase2018 fit --folds on this label file"
 
 
 def read_out_of_fold(path: Path) -> pd.DataFrame:
-    """Read the scores of `out_of_fold`: a row a clip, indexed by fname, a column a class.
+    """Read the out-of-fold scores of `fit --folds`.
+
+    Returns
+    -------
+    DataFrame
+        float64, one row per clip, indexed by fname, one column per class.
 
     Raises
     ------
     InputError
-        If it is no such table, with every error of the file and its line number.
+        With every error of the file and its line number.
     """
     table = read_table(path)
     if table.header[:3] != ["fname", LABELS_COLUMN, "verified"] or len(table.header) < 4:
-        raise InputError(f"{path} is no out_of_fold.csv; dcase2018 fit --folds writes one")
+        raise InputError(f"{path} is not an out_of_fold.csv; dcase2018 fit --folds writes one")
     scores: dict[str, list[float]] = {}
     for line, (fname, _, _, *texts) in table.rows:
         values = [parse_fraction(text) for text in texts]
         if None in values:
-            wrong = texts[values.index(None)]
-            table.errors.append((line, f"{wrong!r} is no score from 0 to 1"))
+            table.errors.append((line, f"score {texts[values.index(None)]!r} is not a number from 0 to 1"))
         elif fname in scores:
-            table.errors.append((line, f"{fname!r} stands there twice"))
+            table.errors.append((line, f"clip {fname!r} is listed twice"))
         else:
             scores[fname] = cast(list[float], values)
     table.raise_if_invalid()
@@ -53,142 +60,143 @@ def read_out_of_fold(path: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class LabelPosterior:
-    """What is to be believed of clips, in the order of their label file.
+    """Posterior probabilities of the true classes of clips, in the order of their label file.
 
     Attributes
     ----------
-    classes
-        Their names, str, (classes,).
-    given_labels
-        Number of the class of each label, int, (clips,).
-    verified
-        Whether a person has checked it, bool, (clips,).
-    scores
-        What the networks say: (clips, classes).
-    pred_probs
-        The same at the temperature that fits the verified clips, sums of 1.
-    posterior
-        How likely each class is the true one, label and all: (clips, classes); that of a verified clip is its
-        label's.
-    error
-        Estimated share of the unverified labels that are wrong.
+    classes : ndarray of str, (n_classes,)
+    given_labels : ndarray of int, (n_clips,)
+        Class index of each given label.
+    is_verified : ndarray of bool, (n_clips,)
+        Whether the label was verified by a person.
+    scores : ndarray of float64, (n_clips, n_classes)
+        Scores of the models.
+    pred_probs : ndarray of float64, (n_clips, n_classes)
+        Calibrated scores; each row sums to 1.
+    posterior : ndarray of float64, (n_clips, n_classes)
+        Probability of each class, given scores and label. For a verified clip it is 1 at the label.
+    noise_rate : float
+        Estimated fraction of unverified labels that are wrong.
     """
 
     classes: np.ndarray
     given_labels: np.ndarray
-    verified: np.ndarray
+    is_verified: np.ndarray
     scores: np.ndarray
     pred_probs: np.ndarray
     posterior: np.ndarray
-    error: float
+    noise_rate: float
 
     @property
     def predicted_labels(self) -> np.ndarray:
-        """Number of the class that is most likely the true one, int, (clips,)."""
+        """Class index with the highest posterior: int, (n_clips,)."""
         return self.posterior.argmax(axis=1)
 
-    def posterior_of(self, chosen: np.ndarray) -> np.ndarray:
-        """How likely a class each, by its number, is the true one: (clips,)."""
-        return self.posterior[np.arange(len(chosen)), chosen]
+    def posterior_of(self, labels: np.ndarray) -> np.ndarray:
+        """Posterior of one class index per clip: float64, (n_clips,)."""
+        return self.posterior[np.arange(len(labels)), labels]
 
-    def scores_of(self, chosen: np.ndarray) -> np.ndarray:
-        """What the networks say of a class each, by its number: (clips,)."""
-        return self.scores[np.arange(len(chosen)), chosen]
+    def scores_of(self, labels: np.ndarray) -> np.ndarray:
+        """Score of one class index per clip: float64, (n_clips,)."""
+        return self.scores[np.arange(len(labels)), labels]
 
 
 def infer_true_labels(
     labels: pd.DataFrame, scores: pd.DataFrame, near_duplicates: csr_array | None = None
 ) -> LabelPosterior:
-    """Judge labels by scores of networks that have not learned the clips.
+    """Estimate the true class of each clip from its label and out-of-fold scores.
 
     Parameters
     ----------
-    labels
-        See `read_labels`; it must tell which clips are verified.
-    scores
-        A row a clip, indexed by fname, a column a class, in [0, 1].
-    twins
-        Which clips are of one sound, whose labels tell of each other: (clips, clips), 1 for two of them, and
-        0 for a clip and itself.
+    labels : DataFrame
+        One row per clip (see `read_labels`), with one label each and the column `manually_verified`.
+    scores : DataFrame
+        Scores in [0, 1], indexed by fname, one column per class (see `read_out_of_fold`).
+    near_duplicates : csr_array, (n_clips, n_clips), optional
+        1 for each pair of near duplicates, 0 elsewhere and on the diagonal. The labels of near duplicates
+        count as evidence for each other.
 
     Raises
     ------
     InputError
-        If the labels do not tell what is verified, a clip has several, or a clip or label has no score.
+        If clips have several labels, the column `manually_verified` is missing, or a clip or label has no
+        scores.
     """
-    _check(labels, scores)
-    given = scores.columns.get_indexer(labels["label"])
-    checked = verified_mask(labels)
-    own = np.eye(scores.shape[1], dtype=bool)[given]
+    _check_inputs(labels, scores)
+    given_labels = scores.columns.get_indexer(labels["label"])
+    is_verified = verified_mask(labels)
+    one_hot = np.eye(scores.shape[1], dtype=bool)[given_labels]
     values = scores.loc[labels["fname"]].to_numpy(float)
-    heard, truth, error = estimate_posterior(values, own, checked, near_duplicates)
-    return LabelPosterior(scores.columns.to_numpy(str), given, checked, values, heard, truth, error)
+    estimates = estimate_posterior(values, one_hot, is_verified, near_duplicates)
+    return LabelPosterior(scores.columns.to_numpy(str), given_labels, is_verified, values, *estimates)
 
 
 def estimate_posterior(
-    scores: np.ndarray, own: np.ndarray, checked: np.ndarray, near_duplicates: csr_array | None = None
+    scores: np.ndarray,
+    one_hot: np.ndarray,
+    is_verified: np.ndarray,
+    near_duplicates: csr_array | None = None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Weigh what networks say of clips against their labels.
+    """Combine scores and labels by Bayes' rule.
 
     Parameters
     ----------
-    scores
-        (clips, classes), in [0, 1].
-    own
-        Which class each clip's label names, bool, (clips, classes).
-    checked
-        Whether the label is verified, bool, (clips,).
-    twins
+    scores : ndarray, (n_clips, n_classes)
+        Scores in [0, 1].
+    one_hot : ndarray of bool, (n_clips, n_classes)
+        The given labels.
+    is_verified : ndarray of bool, (n_clips,)
+    near_duplicates : csr_array, optional
         See `infer_true_labels`.
 
     Returns
     -------
     tuple
-        `pred_probs`, `posterior` and `error` of `LabelPosterior`.
+        `pred_probs`, `posterior` and `noise_rate` of `LabelPosterior`.
     """
-    heard = apply_temperature(
-        scores, fit_temperature(scores[checked], own[checked], exclusive=True), exclusive=True
-    )
-    others = max(1, scores.shape[1] - 1)
-    error = _error(heard[own][~checked], others)
-    wrong = np.where(checked, VERIFIED_ERROR, error)[:, None]
-    likely = np.log(np.where(own, 1 - wrong, wrong / others))  # of each label, by the class that is true
+    temperature = fit_temperature(scores[is_verified], one_hot[is_verified], is_single_label=True)
+    pred_probs = apply_temperature(scores, temperature, is_single_label=True)
+    n_other_classes = max(1, scores.shape[1] - 1)
+    noise_rate = _noise_rate(pred_probs[one_hot][~is_verified], n_other_classes)
+    error_rate = np.where(is_verified, VERIFIED_ERROR_RATE, noise_rate)[:, None]
+    # Log likelihood of each given label, for each possible true class.
+    log_likelihood = np.log(np.where(one_hot, 1 - error_rate, error_rate / n_other_classes))
     if near_duplicates is not None:
-        likely = likely + near_duplicates @ likely
-    truth = softmax(np.log(heard) + likely, axis=1)
-    truth[checked] = own[checked]
-    return heard, truth, error
+        log_likelihood = log_likelihood + near_duplicates @ log_likelihood
+    posterior = softmax(np.log(pred_probs) + log_likelihood, axis=1)
+    posterior[is_verified] = one_hot[is_verified]
+    return pred_probs, posterior, noise_rate
 
 
-def _error(own: np.ndarray, others: int) -> float:
-    """The share of wrong labels under which the labels that were given are most likely.
+def _noise_rate(label_probs: np.ndarray, n_other_classes: int) -> float:
+    """Estimate the fraction of wrong labels, by maximum a posteriori.
 
     Parameters
     ----------
-    own
-        Score of each label's class.
-    others
-        Number of the other classes.
+    label_probs : ndarray, (n_unverified,)
+        Predicted probability of each given label.
+    n_other_classes : int
     """
 
-    def unlikelihood(error: float) -> float:
-        prior = np.log(error * (1 - error))  # weak: as if one more label were right, and one wrong
-        return float(-prior - np.log((1 - error) * own + error / others * (1 - own)).sum())
+    def neg_log_posterior(rate: float) -> float:
+        log_prior = np.log(rate * (1 - rate))  # as if one more label were correct and one more wrong
+        likelihood = (1 - rate) * label_probs + rate / n_other_classes * (1 - label_probs)
+        return float(-log_prior - np.log(likelihood).sum())
 
-    return float(minimize_scalar(unlikelihood, bounds=(0, 1), options={"xatol": 1e-6}).x)
+    return float(minimize_scalar(neg_log_posterior, bounds=(0, 1), options={"xatol": 1e-6}).x)
 
 
-def _check(labels: pd.DataFrame, scores: pd.DataFrame) -> None:
+def _check_inputs(labels: pd.DataFrame, scores: pd.DataFrame) -> None:
     if is_multi_label(labels):
-        raise InputError("only files with one label a clip (a column `label`) can be judged")
+        raise InputError("clips with several labels are not supported; use a column label, one per clip")
     if "manually_verified" not in labels:
         raise InputError(
-            "the label file does not tell which clips are verified;"
-            " add a column manually_verified of 0 and 1 (0 everywhere, if none is)"
+            "the label file does not mark verified clips;"
+            " add a column manually_verified of 0 and 1 (0 everywhere if none is)"
         )
     missing = [fname for fname in labels["fname"] if fname not in scores.index]
     if missing:
-        raise InputError(f"clip {missing[0]!r} has no scores; run dcase2018 fit --folds on this label file")
+        raise InputError(f"clip {missing[0]!r} has no scores; {FIT_FOLDS_HINT}")
     unknown = sorted(set(labels["label"]) - set(scores.columns))
     if unknown:
-        raise InputError(f"label {unknown[0]!r} has no scores; run dcase2018 fit --folds on this label file")
+        raise InputError(f"label {unknown[0]!r} has no scores; {FIT_FOLDS_HINT}")

@@ -1,4 +1,4 @@
-"""Charts as SVG that takes its colours and its font from the page, so that they suit light and dark."""
+"""Charts as SVG. Colours and font come from the page, so that charts follow its light and dark themes."""
 
 import io
 import re
@@ -13,12 +13,12 @@ from matplotlib.ticker import MaxNLocator
 
 from dcase2018.report.history_plot import PANELS
 
-# Stand-ins for the colours of the page, which `_svg` puts in their place.
+# Placeholder colours, which `_to_svg` replaces by the CSS variables of the page.
 INK, FAINT, ACCENT = "#010101", "#020202", "#030303"
-OF_THE_PAGE = {INK: "var(--ink)", FAINT: "var(--line)", ACCENT: "var(--accent)"}
+CSS_COLORS = {INK: "var(--ink)", FAINT: "var(--line)", ACCENT: "var(--accent)"}
 
 STYLE = {
-    "svg.fonttype": "none",  # text stays text
+    "svg.fonttype": "none",  # keep text as text
     "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
@@ -33,39 +33,59 @@ STYLE = {
 }
 
 
-def reliability_diagram(bins: pd.DataFrame, key: str = "") -> str:
-    """Draw how often answers are right by how sure the tagger is of them (see `reliability`).
+def reliability_diagram(bins: pd.DataFrame, prefix: str = "") -> str:
+    """Plot accuracy against confidence, with the number of clips per bin.
 
-    Charts of different keys may stand on one page.
+    Parameters
+    ----------
+    bins : DataFrame
+        See `reliability_table`.
+    prefix : str
+        Makes the ids of the SVG unique on a page with several systems.
+
+    Returns
+    -------
+    str
+        An `<svg>` element.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
-        above, axes = figure.subplots(2, sharex=True, height_ratios=(1, 4))
-        filled = bins[bins["clips"] > 0]
+        histogram, axes = figure.subplots(2, sharex=True, height_ratios=(1, 4))
+        filled = bins[bins["n_clips"] > 0]
         width = (filled["high"] - filled["low"]) * 0.92
-        middle = (filled["high"] + filled["low"]) / 2
-        above.bar(middle, filled["clips"], width, color=FAINT)
-        above.set_ylabel("clips")
-        axes.bar(middle, filled["accuracy"], width, color=ACCENT, alpha=0.35)
+        centre = (filled["high"] + filled["low"]) / 2
+        histogram.bar(centre, filled["n_clips"], width, color=FAINT)
+        histogram.set_ylabel("clips")
+        axes.bar(centre, filled["accuracy"], width, color=ACCENT, alpha=0.35)
         axes.plot(filled["confidence"], filled["accuracy"], "o-", color=ACCENT, markersize=4)
         axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=0.8)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score of the answer", ylabel="share of right answers")
-        meaning = "Reliability diagram: the share of right answers by the score of the answer."
-        return _svg(figure, meaning, f"{key}reliability")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+        return _to_svg(figure, "Reliability diagram: accuracy by confidence.", f"{prefix}reliability")
 
 
-def learning_curves(histories: Mapping[str, pd.DataFrame], key: str = "") -> Sequence[str]:
-    """Draw what the histories of runs tell by epoch, a chart a column; the best epoch is marked.
+def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> Sequence[str]:
+    """Plot the training histories of runs by epoch, one chart per column; the best epoch is marked.
 
-    Charts of different keys may stand on one page.
+    Parameters
+    ----------
+    histories : dict of DataFrame
+        History of each run.
+    prefix : str
+        See `reliability_diagram`.
+
+    Returns
+    -------
+    list of str
+        `<svg>` elements.
     """
     columns = [name for name in PANELS if any(name in history for history in histories.values())]
     return [
-        _curve(name, [history for history in histories.values() if name in history], key) for name in columns
+        _learning_curve(name, [history for history in histories.values() if name in history], prefix)
+        for name in columns
     ]
 
 
-def _curve(name: str, histories: Iterable[pd.DataFrame], key: str) -> str:
+def _learning_curve(name: str, histories: Iterable[pd.DataFrame], prefix: str) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.4, 2.6), layout="constrained")
         axes = figure.subplots()
@@ -79,7 +99,7 @@ def _curve(name: str, histories: Iterable[pd.DataFrame], key: str) -> str:
             axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
-        return _svg(figure, f"Learning curve: {PANELS[name]} by epoch.", f"{key}{name}")
+        return _to_svg(figure, f"Learning curve: {PANELS[name]} by epoch.", f"{prefix}{name}")
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame) -> None:
@@ -91,19 +111,16 @@ def _mark_best(axes: Axes, history: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
-def _svg(figure: Figure, meaning: str, salt: str) -> str:
-    """Write a figure as an element for the page; `meaning` is its alternative text.
-
-    The ids of its groups go, and those that it needs come from the salt: a page has no id twice.
-    """
+def _to_svg(figure: Figure, alt_text: str, id_salt: str) -> str:
+    """Convert a figure to an `<svg>` element whose ids are unique on the page."""
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": salt}):
+    with matplotlib.rc_context({"svg.hashsalt": id_salt}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    for stand_in, colour in OF_THE_PAGE.items():
-        text = text.replace(stand_in, colour)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(meaning)}" ', 1)
+    for placeholder, colour in CSS_COLORS.items():
+        text = text.replace(placeholder, colour)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt_text)}" ', 1)

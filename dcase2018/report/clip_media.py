@@ -1,4 +1,4 @@
-"""The clips that a report shows, illustrated by several processes."""
+"""Spectrogram images and audio excerpts of the clips that a report shows, made in several processes."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,84 +23,89 @@ from dcase2018.evaluation.metrics import top_classes
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.predictor import iter_window_scores
-from dcase2018.report.summary import Side
+from dcase2018.report.summary import SystemResult
 from dcase2018.utils.parallel import parallel_pool
 from dcase2018.utils.progress import Progress
 
-SECONDS = 15.0  # of a clip that are shown and played
+MAX_SECONDS = 15.0  # shown and played of a clip
 
-PIECE = 1 << 14  # samples written at a time: libvorbis overflows its stack with many
+VORBIS_BLOCK = 1 << 14  # samples per write: libvorbis overflows its stack with many more
+
+FIGURE_INCHES, FIGURE_DPI = (3.4, 1.9), 200  # a column of the page, at twice its resolution
+FONT_POINTS = 7
+GREY = "#7b7b7b"  # readable on white and on black
+TICKS_KHZ = (0.1, 0.5, 1, 2, 4, 8, 16)
+SCORE_COLORMAP = LinearSegmentedColormap.from_list(
+    "scores", [(0.18, 0.55, 0.85, 0.06), (0.18, 0.55, 0.85, 1)]
+)
+MAX_COLUMNS = 600  # of a spectrogram; more are not visible
+WAVEFORM_MEL_BANDS = 64  # of the spectrogram of a feature config that stores samples
+
+SERIAL_BELOW = 24  # clips: starting processes takes longer than plotting fewer
 
 
-def audio_files(audio: Path, fnames: Sequence[str]) -> dict[str, Path]:
-    """Find the files of clips, by name.
+def find_audio(audio: Path, fnames: Sequence[str]) -> dict[str, Path]:
+    """Find the audio files of clips, by file name.
 
     Raises
     ------
     InputError
-        If one is not in the folder, or its name leads out of it.
+        If a clip is not in the folder, or its name is a path outside the folder.
     """
-    return {source.fname: source.path for source in list_clips(audio, fnames)}
+    return {file.fname: file.path for file in list_clips(audio, fnames)}
 
 
 def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> str:
-    """Write the beginning of a clip as Ogg Vorbis, or return why there is nothing to be heard.
+    """Write the first seconds of a clip as Ogg Vorbis, preprocessed as for the features.
+
+    Returns
+    -------
+    str
+        Why there is no excerpt, or "".
 
     Raises
     ------
     OSError
-        If the clip cannot be opened, or the excerpt not be written.
+        If the clip cannot be opened or the excerpt cannot be written.
     """
     try:
         with AudioReader(source, feature_config.sample_rate) as clip:
             blocks, full_scale = FrontEnd(feature_config).preprocessed_blocks(clip)
-            pieces = list(_pieces(blocks, round(SECONDS * feature_config.sample_rate)))
+            chunks = list(_first_samples(blocks, round(MAX_SECONDS * feature_config.sample_rate)))
     except AudioReadError as error:
         return str(error)
-    if not pieces:
+    if not chunks:
         return "no samples"
     encoded = io.BytesIO()
     with soundfile.SoundFile(encoded, "w", feature_config.sample_rate, 1, "VORBIS", format="OGG") as excerpt:
-        for piece in pieces:
-            excerpt.write(piece / np.float32(full_scale))
+        for chunk in chunks:
+            excerpt.write(chunk / np.float32(full_scale))
     target.write_bytes(encoded.getbuffer())
     return ""
 
 
-def _pieces(blocks: Iterator[np.ndarray], most: int) -> Iterator[np.ndarray]:
-    """Cut the first `most` samples of a stream small."""
+def _first_samples(blocks: Iterator[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
+    """Yield the first samples of a stream, in chunks of at most `VORBIS_BLOCK`."""
     for block in blocks:
-        for start in range(0, min(len(block), most), PIECE):
-            yield block[start : min(start + PIECE, most)]
-        most -= len(block)
-        if most <= 0:
+        for start in range(0, min(len(block), n_samples), VORBIS_BLOCK):
+            yield block[start : min(start + VORBIS_BLOCK, n_samples)]
+        n_samples -= len(block)
+        if n_samples <= 0:
             return
 
 
-INCHES, DPI = (3.4, 1.9), 200  # as large as a column of the page shows it, at twice its pixels
-SMALL = 7  # points
-GREY = "#7b7b7b"  # can be read on white and on black alike
-KILOHERTZ = (0.1, 0.5, 1, 2, 4, 8, 16)
-STRONG = LinearSegmentedColormap.from_list("strong", [(0.18, 0.55, 0.85, 0.06), (0.18, 0.55, 0.85, 1)])
-
-MOST_COLUMNS = 600  # of the log mels: more cannot be seen
-
-# How samples are drawn, where the feature_config has no bands.
-BANDS_OF_SAMPLES = 64
-
-
 @dataclass(frozen=True)
-class Strip:
+class ScoreStrip:
     """Scores of some classes over a clip.
 
     Attributes
     ----------
-    names
-        What stands beside each row.
-    seconds
-        The middle of each example, (examples,).
-    scores
-        In [0, 1], (rows, examples).
+    names : list of str, (n_rows,)
+        Label beside each row.
+    seconds : ndarray, (n_windows,)
+        Centre of each window, in s.
+    scores : ndarray, (n_rows, n_windows)
+        Scores in [0, 1].
     """
 
     names: list[str]
@@ -108,52 +113,62 @@ class Strip:
     scores: np.ndarray
 
 
-def draw_clip(target: Path, frames: np.ndarray, feature_config: FeatureConfig, strip: Strip) -> None:
-    """Draw frames, (n_frames, feature_config.n_features), and the scores over them, as a WebP that has no background."""
-    figure, above, below = _figure(len(strip.names))
-    for drawn in (*above.collections, *below.collections):
-        drawn.remove()
+def plot_clip(target: Path, frames: np.ndarray, feature_config: FeatureConfig, strip: ScoreStrip) -> None:
+    """Plot the spectrogram of a clip and the scores below it, as a WebP with a transparent background.
+
+    Parameters
+    ----------
+    target : Path
+        The image to write.
+    frames : ndarray, (n_frames, n_features)
+        Frames of the feature store.
+    feature_config : FeatureConfig
+    strip : ScoreStrip
+    """
+    figure, upper, lower = _figure(len(strip.names))
+    for artist in (*upper.collections, *lower.collections):
+        artist.remove()
     seconds = len(frames) * feature_config.stft_hop_seconds
-    _draw_mels(above, frames, feature_config)
-    _draw_strip(below, strip, seconds)
-    above.set(xlabel="", xlim=(0, seconds))
-    for axes in (above, below):
+    _plot_spectrogram(upper, frames, feature_config)
+    _plot_strip(lower, strip, seconds)
+    upper.set(xlabel="", xlim=(0, seconds))
+    for axes in (upper, lower):
         axes.minorticks_off()
     figure.savefig(target, format="webp", pil_kwargs={"quality": 80, "method": 1})
 
 
 @cache
-def _figure(rows: int) -> tuple[Figure, Axes, Axes]:
-    """A figure for strips of so many rows, to be drawn into again and again, as making one takes long."""
-    figure = Figure(figsize=INCHES, dpi=DPI, facecolor="none")
-    above, below = figure.subplots(
-        2, sharex=True, height_ratios=(3.4, 0.28 * rows), subplot_kw={"facecolor": "none"},
+def _figure(n_rows: int) -> tuple[Figure, Axes, Axes]:
+    """Make a figure for strips of `n_rows`. It is reused, because making one is slow."""
+    figure = Figure(figsize=FIGURE_INCHES, dpi=FIGURE_DPI, facecolor="none")
+    upper, lower = figure.subplots(
+        2, sharex=True, height_ratios=(3.4, 0.28 * n_rows), subplot_kw={"facecolor": "none"},
         gridspec_kw={"left": 0.105, "right": 0.97, "top": 0.97, "bottom": 0.15, "hspace": 0.08},
     )  # fmt: skip
-    for axes, label in ((above, "kHz"), (below, "")):
+    for axes, label in ((upper, "kHz"), (lower, "")):
         axes.spines[:].set_visible(False)
-        axes.tick_params(colors=GREY, labelsize=SMALL, length=2, pad=2, width=0.5)
-        axes.set_ylabel(label, labelpad=1, color=GREY, size=SMALL)
-    below.set_xlabel("s", labelpad=0, color=GREY, size=SMALL)
-    above.tick_params(bottom=False, labelbottom=False)
-    return figure, above, below
+        axes.tick_params(colors=GREY, labelsize=FONT_POINTS, length=2, pad=2, width=0.5)
+        axes.set_ylabel(label, labelpad=1, color=GREY, size=FONT_POINTS)
+    lower.set_xlabel("s", labelpad=0, color=GREY, size=FONT_POINTS)
+    upper.tick_params(bottom=False, labelbottom=False)
+    return figure, upper, lower
 
 
-def _draw_strip(axes: Axes, strip: Strip, seconds: float) -> None:
+def _plot_strip(axes: Axes, strip: ScoreStrip, seconds: float) -> None:
     rows = np.arange(len(strip.names) + 1)
     edges = np.concatenate([[0], (strip.seconds[1:] + strip.seconds[:-1]) / 2, [seconds]])
-    axes.pcolormesh(np.minimum(edges, seconds), rows, strip.scores, cmap=STRONG, vmin=0, vmax=1)
+    axes.pcolormesh(np.minimum(edges, seconds), rows, strip.scores, cmap=SCORE_COLORMAP, vmin=0, vmax=1)
     axes.set_yticks(rows[:-1] + 0.5, strip.names)
     axes.set_ylim(rows[-1], 0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def _draw_mels(axes: Axes, frames: np.ndarray, feature_config: FeatureConfig) -> None:
+def _plot_spectrogram(axes: Axes, frames: np.ndarray, feature_config: FeatureConfig) -> None:
     low, high = feature_config.mel_min_hz, feature_config.mel_max_hz
     if feature_config.feature == "waveform":
         low, high = 0.0, feature_config.sample_rate / 2
-        frames = _mels_of(frames, feature_config)
-    step = -(-len(frames) // MOST_COLUMNS)
+        frames = _log_mel_of_samples(frames, feature_config)
+    step = -(-len(frames) // MAX_COLUMNS)
     starts = np.arange(0, len(frames), step)
     columns = np.add.reduceat(frames.astype(np.float32), starts) / np.diff([*starts, len(frames)])[:, None]
     edges = np.append(starts, len(frames)) * feature_config.stft_hop_seconds
@@ -161,111 +176,130 @@ def _draw_mels(axes: Axes, frames: np.ndarray, feature_config: FeatureConfig) ->
         columns.T, ax=axes, x_axis="s", y_axis="mel", cmap="magma",
         x_coords=edges, y_coords=librosa.mel_frequencies(columns.shape[1] + 1, fmin=low, fmax=high, htk=True),
     )  # fmt: skip
-    shown = [khz for khz in KILOHERTZ if low <= 1000 * khz <= high]
-    axes.set_yticks([1000 * khz for khz in shown], [f"{khz:g}" for khz in shown])
+    ticks = [khz for khz in TICKS_KHZ if low <= 1000 * khz <= high]
+    axes.set_yticks([1000 * khz for khz in ticks], [f"{khz:g}" for khz in ticks])
     axes.set(ylim=(low, high), ylabel="kHz")
 
 
-def _mels_of(samples: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
-    """Log mels of the samples that a feature_config of waveforms keeps, a frame a row of them."""
+def _log_mel_of_samples(samples: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
+    """Compute one log-mel frame per row of stored samples: (n_frames, WAVEFORM_MEL_BANDS)."""
     y = samples.astype(np.float32).ravel()
     mels = librosa.feature.melspectrogram(
         y=librosa.util.fix_length(y, size=max(len(y), feature_config.n_fft)), sr=feature_config.sample_rate,
-        hop_length=feature_config.hop_length, n_fft=feature_config.n_fft, n_mels=BANDS_OF_SAMPLES, power=1, htk=True,
+        hop_length=feature_config.hop_length, n_fft=feature_config.n_fft, n_mels=WAVEFORM_MEL_BANDS,
+        power=1, htk=True,
     )  # fmt: skip
     return np.log(mels.T[: len(samples)] + feature_config.mel_log_offset)
 
 
 @dataclass(frozen=True)
-class Illustration:
-    """A clip to be seen and heard; the target lacks a suffix."""
+class ClipMediaTask:
+    """The media files of one clip, to be written by a worker process.
 
-    number: int
+    Attributes
+    ----------
+    clip_number : int
+    target : Path
+        Path of the files, without suffix.
+    feature_config : FeatureConfig
+    frames : ndarray, (n_frames, n_features)
+    strip : ScoreStrip
+    source : Path, optional
+        The audio file.
+    """
+
+    clip_number: int
     target: Path
     feature_config: FeatureConfig
     frames: np.ndarray
-    strip: Strip
+    strip: ScoreStrip
     source: Path | None
 
     def __call__(self) -> tuple[int, dict[str, Any]]:
-        """Make the files; return the clip's number and what the report says of them."""
-        made: dict[str, Any] = {"picture": None, "excerpt": None, "silent": None}
+        """Write the files; return the clip number and the entries for the report."""
+        media: dict[str, Any] = {"spectrogram": None, "excerpt": None, "audio_error": None}
         if len(self.frames):
-            picture = self.target.with_suffix(".webp")
-            draw_clip(picture, self.frames, self.feature_config, self.strip)
-            made["picture"] = f"{picture.parent.name}/{picture.name}"
+            image = self.target.with_suffix(".webp")
+            plot_clip(image, self.frames, self.feature_config, self.strip)
+            media["spectrogram"] = f"{image.parent.name}/{image.name}"
         if self.source:
             excerpt = self.target.with_suffix(".ogg")
-            made["silent"] = write_excerpt(excerpt, self.source, self.feature_config) or None
-            made["excerpt"] = None if made["silent"] else f"{excerpt.parent.name}/{excerpt.name}"
-        return self.number, made
+            media["audio_error"] = write_excerpt(excerpt, self.source, self.feature_config) or None
+            media["excerpt"] = None if media["audio_error"] else f"{excerpt.parent.name}/{excerpt.name}"
+        return self.clip_number, media
 
 
-FEW = 24  # clips that are sooner done than processes are started
+def make_clip_media(
+    folder: Path, system: SystemResult, sources: Mapping[str, Path], jobs: int = -1
+) -> list[dict[str, Any]]:
+    """Write the spectrograms and excerpts of the clips that a report shows for a system.
 
-
-def illustrate(folder: Path, side: Side, sources: Mapping[str, Path], jobs: int = -1) -> list[dict[str, Any]]:
-    """Make the pictures and excerpts of the clips that a side shows.
-
-    Files are named by the numbers of the clips, never by their names.
+    Files are named by clip number, never by the clip's file name.
 
     Parameters
     ----------
-    sources
-        The audio files of the clips, by name; none where the report has no sound.
+    folder : Path
+        Folder to write to.
+    system : SystemResult
+    sources : dict
+        Audio file of each clip, by file name; empty for a report without audio.
+    jobs : int
+        Number of processes; -1 for one per core.
 
     Returns
     -------
     list of dict
-        For each clip, in order of number: `number`, the `seconds` that its frames last, its `problem` if it
-        has none, `picture` and `excerpt`, the names of files or None, and why it is `silent`, or None.
+        Per clip, in order of clip number: `clip_number`; `seconds`, the duration of its frames; `error`, why
+        the feature store has none, or ""; `spectrogram` and `excerpt`, paths or None; and `audio_error`, why
+        there is no excerpt, or None.
     """
-    clips = list(_planned(folder, side, sources))
-    made: dict[int, dict[str, Any]] = {}
+    tasks = list(_plan_media(folder, system, sources))
+    media: dict[int, dict[str, Any]] = {}
     with (
-        Progress("illustrate", len(clips), "clips") as progress,
-        parallel_pool(1 if len(clips) <= FEW else jobs) as parallel,
+        Progress("plot clips", len(tasks), "clips") as progress,
+        parallel_pool(1 if len(tasks) <= SERIAL_BELOW else jobs) as parallel,
     ):
-        for number, files in parallel(joblib.delayed(clip)() for clip in clips):
-            made[number] = files
+        for number, files in parallel(joblib.delayed(task)() for task in tasks):
+            media[number] = files
             progress.update(1)
-    return [{"number": clip.number, **_of_store(side, clip.number), **made[clip.number]} for clip in clips]
+    numbers = [task.clip_number for task in tasks]
+    return [{"clip_number": number, **_store_entry(system, number), **media[number]} for number in numbers]
 
 
-def _planned(folder: Path, side: Side, sources: Mapping[str, Path]) -> Iterator[Illustration]:
-    shown = side.clips[side.clips["shown"] != ""]
-    store = side.ensemble.members[0].store
-    most = round(SECONDS / store.feature_config.stft_hop_seconds)
-    examples = iter_window_scores(side.ensemble, list(shown["fname"]))
-    places = len(str(len(side.clips)))
-    for (clip, row), (seconds, scores) in zip(shown.iterrows(), examples, strict=True):
-        yield Illustration(
-            row["number"],
-            folder / f"{side.key}{row['number']:0{places}}",
+def _plan_media(folder: Path, system: SystemResult, sources: Mapping[str, Path]) -> Iterator[ClipMediaTask]:
+    shown = system.clips[system.clips["shown_as"] != ""]
+    store = system.ensemble.members[0].store
+    max_frames = round(MAX_SECONDS / store.feature_config.stft_hop_seconds)
+    window_scores = iter_window_scores(system.ensemble, list(shown["fname"]))
+    n_digits = len(str(len(system.clips)))
+    for (clip, row), (seconds, scores) in zip(shown.iterrows(), window_scores, strict=True):
+        yield ClipMediaTask(
+            row["clip_number"],
+            folder / f"{system.prefix}{row['clip_number']:0{n_digits}}",
             store.feature_config,
-            store.frames_of(store.rows[row["fname"]])[:most],
-            _strip(side, clip, seconds, scores),
+            store.frames_of(store.rows[row["fname"]])[:max_frames],
+            _score_strip(system, clip, seconds, scores),
             sources.get(row["fname"]),
         )
 
 
-def _strip(side: Side, clip: int, seconds: np.ndarray, scores: np.ndarray) -> Strip:
-    """The top three of a clip over time, by their ranks, and the label if it is not among them."""
-    y_true = side.evaluation.y_true[clip]
-    top = top_classes(side.evaluation.scores[clip : clip + 1])[0]
+def _score_strip(system: SystemResult, clip: int, seconds: np.ndarray, scores: np.ndarray) -> ScoreStrip:
+    """Rows of the top three classes, named by rank, and of the label if it is not among them."""
+    y_true = system.evaluation.y_true[clip]
+    top = top_classes(system.evaluation.scores[clip : clip + 1])[0]
     names = [f"{rank} ✓" if y_true[index] else f"{rank}" for rank, index in enumerate(top, 1)]
     classes = list(top)
     if not y_true[top].any():
-        classes.append(side.hardest_labels[clip])
+        classes.append(system.lowest_scored_labels[clip])
         names.append("✓")
-    return Strip(names, seconds, scores[:, classes].T)
+    return ScoreStrip(names, seconds, scores[:, classes].T)
 
 
-def _of_store(side: Side, number: int) -> dict[str, Any]:
-    """How long a clip is in the store, in s, and its problem there, if it has one."""
-    store = side.ensemble.members[0].store
-    row = store.rows[side.clips["fname"].iloc[number - 1]]
+def _store_entry(system: SystemResult, clip_number: int) -> dict[str, Any]:
+    """Duration of a clip in the store, in s, and the error of its extraction."""
+    store = system.ensemble.members[0].store
+    row = store.rows[system.clips["fname"].iloc[clip_number - 1]]
     return {
         "seconds": float(store.lengths[row] * store.feature_config.stft_hop_seconds),
-        "problem": store.errors[row],
+        "error": store.errors[row],
     }

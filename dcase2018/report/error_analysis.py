@@ -1,7 +1,7 @@
-"""What there is to say of a tagger's answers: tables of classes, confusions and clips, and what to show.
+"""Error analysis: confusions, scores by class, and the clips that a report shows.
 
-The answer to a clip is the class with the best score. Of a clip with several labels, an answer that is one
-of them is right, and the clip stands in the class of the label that scored least.
+The prediction for a clip is the class with the highest score. For a clip with several labels, a prediction
+that is one of them is correct, and the clip is grouped under its label with the lowest score.
 """
 
 from collections.abc import Mapping
@@ -10,109 +10,121 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.data.labels import verified_mask
-from dcase2018.evaluation.confidence_intervals import intervals
+from dcase2018.evaluation.confidence_intervals import score_table
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.metrics import top_classes
 
-# What clips are shown for, and how they are ordered (see `clip_table`).
-KINDS = ("most wrong", "least sure", "most right")
+# Kinds of clips that a report shows, in order of priority (see `select_clips`).
+ERROR, LEAST_CONFIDENT, CORRECT = "most confident error", "least confident", "most confident correct"
+CLIP_KINDS = (ERROR, LEAST_CONFIDENT, CORRECT)
 
-MOST_SHOWN = 200  # clips with a picture and a player: they bound the size of the report
-MOST_OF_A_CLASS = 5  # for each kind; of those that are not wrong also a quarter of the class at most
+MAX_CLIPS = 200  # shown clips, each with a spectrogram and a player: they determine the size of the report
+MAX_PER_CLASS = 5  # shown clips of a kind and class; at most a quarter of the class if they are not errors
 
 
 def class_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Scores with their intervals by class, and what its clips are taken for most.
+    """Compute the score table, with the most frequent confusion of each class.
 
-    The rows and columns of `intervals`, and `taken_for` ("" if all answers are right) and `taken_for_clips`.
+    Returns
+    -------
+    DataFrame
+        `score_table`, with the columns `most_confused_with` ("" if all predictions are correct) and
+        `n_confused`, the number of these clips. The row `overall` has the number of all errors.
     """
-    table = intervals(evaluation)
-    wrong = confusion(evaluation)
-    np.fill_diagonal(wrong, 0)
-    most = wrong.max(axis=1)
-    names = [evaluation.classes[index] if most[row] else "" for row, index in enumerate(wrong.argmax(axis=1))]
-    table["taken_for"] = [*names, ""]
-    table["taken_for_clips"] = [*most, wrong.sum()]
-    return table
+    table = score_table(evaluation)
+    names: list[str] = []
+    counts: list[int] = []
+    for part in evaluation.by_usage.values():
+        errors = confusion_matrix(part)
+        np.fill_diagonal(errors, 0)
+        most = errors.max(axis=1)
+        names += [part.classes[j] if most[i] else "" for i, j in enumerate(errors.argmax(axis=1))] + [""]
+        counts += [*most, errors.sum()]
+    return table.assign(most_confused_with=names, n_confused=counts)
 
 
-def confusion(evaluation: Evaluation) -> np.ndarray:
-    """Count clips by class (rows) and answer (columns): int64, (classes, classes).
+def confusion_matrix(evaluation: Evaluation) -> np.ndarray:
+    """Count clips by label (rows) and prediction (columns): int64, (n_classes, n_classes).
 
-    A clip with several labels counts once, on the diagonal, if the answer is one of them; else in the row of
-    each of them.
+    A clip with several labels counts once, on the diagonal, if the prediction is one of them; otherwise it
+    counts in the row of each label.
     """
     counts = np.zeros((len(evaluation.classes),) * 2, np.int64)
-    for row, column, _ in cells(evaluation):
+    for row, column, _ in confusion_cells(evaluation):
         counts[row, column] += 1
     return counts
 
 
-def cells(evaluation: Evaluation) -> list[tuple[int, int, int]]:
-    """Where each clip counts in the confusion matrix: (row, column, clip)."""
-    answers = top_classes(evaluation.scores, 1)[:, 0]
+def confusion_cells(evaluation: Evaluation) -> list[tuple[int, int, int]]:
+    """List where each clip counts in the confusion matrix, as (row, column, clip index)."""
+    predicted = top_classes(evaluation.scores, 1)[:, 0]
     rows, clips = np.nonzero(evaluation.y_true.T)
-    right = evaluation.y_true[clips, answers[clips]]
-    counted = ~right | (rows == answers[clips])
+    is_correct = evaluation.y_true[clips, predicted[clips]]
+    is_counted = ~is_correct | (rows == predicted[clips])
     return [
-        (int(row), int(answers[clip]), int(clip))
-        for row, clip in zip(rows[counted], clips[counted], strict=True)
+        (int(row), int(predicted[clip]), int(clip))
+        for row, clip in zip(rows[is_counted], clips[is_counted], strict=True)
     ]
 
 
-def hardest_labels(evaluation: Evaluation) -> np.ndarray:
-    """The class of each clip: that of its labels which scored least, int, (clips,)."""
+def lowest_scored_labels(evaluation: Evaluation) -> np.ndarray:
+    """Class index of each clip's label with the lowest score: int, (n_clips,)."""
     return np.where(evaluation.y_true, evaluation.scores, np.inf).argmin(axis=1)
 
 
 def clip_table(evaluation: Evaluation) -> pd.DataFrame:
-    """What `Evaluation.clips` says, and what orders the clips.
+    """Compute the clip table of a report.
 
-    Columns are added: `number`, from 1, before the others; `verified` where the labels tell it (1 or 0);
-    `given_label_score`, of the label that scored least; `margin`, by which that is above the best of the other
-    classes; and `shown`, the kinds that the clip is shown for, parted by commas.
+    Returns
+    -------
+    DataFrame
+        `Evaluation.clips`, with the columns `clip_number`, from 1, in front; `verified` (1 or 0) if the label
+        file has it; `given_label_score`, of the label with the lowest score; `margin`, that score minus the
+        highest score of another class; and `shown_as`, the kinds that the clip is shown as, comma-separated.
     """
     table = evaluation.clips
-    table.insert(0, "number", np.arange(1, len(table) + 1))
+    table.insert(0, "clip_number", np.arange(1, len(table) + 1))
     if "manually_verified" in evaluation.labels:
         table["verified"] = verified_mask(evaluation.labels).astype(int)
-    table["given_label_score"] = evaluation.scores[np.arange(len(table)), hardest_labels(evaluation)]
-    others = np.where(evaluation.y_true, -np.inf, evaluation.scores).max(axis=1)
-    table["margin"] = table["given_label_score"] - np.where(np.isfinite(others), others, 0)
-    shown = choose(table, hardest_labels(evaluation))
-    table["shown"] = [", ".join(shown.get(clip, [])) for clip in range(len(table))]
+    class_of_clip = lowest_scored_labels(evaluation)
+    table["given_label_score"] = evaluation.scores[np.arange(len(table)), class_of_clip]
+    best_other = np.where(evaluation.y_true, -np.inf, evaluation.scores).max(axis=1)
+    table["margin"] = table["given_label_score"] - np.where(np.isfinite(best_other), best_other, 0)
+    kinds = select_clips(table, class_of_clip)
+    table["shown_as"] = [", ".join(kinds.get(clip, [])) for clip in range(len(table))]
     return table
 
 
-def choose(clips: pd.DataFrame, classes: np.ndarray) -> Mapping[int, list[str]]:
-    """Choose what to show: of each class the first few of each kind, all first ones before any second.
+def select_clips(clips: pd.DataFrame, class_of_clip: np.ndarray) -> Mapping[int, list[str]]:
+    """Select the clips to show: the first few of each kind and class, in rounds over the classes.
 
-    Most wrong is the answer that is furthest above the label, most right the label that is furthest above all
-    else, least sure the clip whose best score is lowest.
+    The most confident error has the lowest margin, the most confident correct clip the highest margin, and
+    the least confident clip the lowest maximum score.
 
     Parameters
     ----------
-    clips
-        `average_precision`, `margin` and `score_1`, a row a clip.
-    classes
-        The class of each clip, (clips,).
+    clips : DataFrame
+        `ap_at_3`, `margin` and `score_1`, one row per clip.
+    class_of_clip : ndarray of int, (n_clips,)
+
+    Returns
+    -------
+    dict
+        Kinds of each selected clip, by clip index.
     """
-    right = clips["average_precision"].to_numpy() == 1
-    margin, best = clips["margin"].to_numpy(), clips["score_1"].to_numpy()
-    orders = (
-        np.argsort(margin, kind="stable"),
-        np.argsort(best, kind="stable"),
-        np.argsort(-margin, kind="stable"),
-    )
-    eligible = (~right, np.ones(len(clips), bool), right)
-    quarter = np.clip(np.bincount(classes) // 4, 1, MOST_OF_A_CLASS)
-    parts = []
-    for kind, order, fit in zip(KINDS, orders, eligible, strict=True):
-        part = pd.DataFrame({"clip": order[fit[order]], "kind": kind})
-        own = classes[part["clip"]]
-        part["place"] = part.groupby(own).cumcount()
-        parts.append(part[part["place"] < (MOST_OF_A_CLASS if kind == KINDS[0] else quarter[own])])
-    candidates = pd.concat(parts).sort_values("place", kind="stable")
-    kept = candidates["clip"].drop_duplicates()[:MOST_SHOWN]
-    chosen = candidates[candidates["clip"].isin(kept)]
-    return {int(clip): list(kinds) for clip, kinds in chosen.groupby("clip", sort=True)["kind"]}
+    is_correct = clips["ap_at_3"].to_numpy() == 1
+    margin, max_score = clips["margin"].to_numpy(), clips["score_1"].to_numpy()
+    orders = {ERROR: margin, LEAST_CONFIDENT: max_score, CORRECT: -margin}
+    eligible = {ERROR: ~is_correct, LEAST_CONFIDENT: np.ones(len(clips), bool), CORRECT: is_correct}
+    quarter = np.clip(np.bincount(class_of_clip) // 4, 1, MAX_PER_CLASS)
+    tables = []
+    for kind in CLIP_KINDS:
+        order = np.argsort(orders[kind], kind="stable")
+        table = pd.DataFrame({"clip": order[eligible[kind][order]], "kind": kind})
+        classes = class_of_clip[table["clip"]]
+        table["rank"] = table.groupby(classes).cumcount()
+        tables.append(table[table["rank"] < (MAX_PER_CLASS if kind == ERROR else quarter[classes])])
+    candidates = pd.concat(tables).sort_values("rank", kind="stable")
+    selected = candidates["clip"].drop_duplicates()[:MAX_CLIPS]
+    candidates = candidates[candidates["clip"].isin(selected)]
+    return {int(clip): list(kinds) for clip, kinds in candidates.groupby("clip", sort=True)["kind"]}

@@ -1,4 +1,4 @@
-"""The history of a run as a picture."""
+"""Plot of the training history of a run."""
 
 from pathlib import Path
 
@@ -9,41 +9,44 @@ from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import atomic_path
 from dcase2018.utils.errors import InputError
 
+# Columns of history.csv to plot, with their axis labels.
 PANELS = {"loss": "training loss", "map3": "validation MAP@3", "learning_rate": "learning rate"}
 
 
 def plot_history(run: Run) -> Path:
-    """Draw history.csv as history.png beside it, a panel a column.
+    """Plot history.csv as history.png beside it, one panel per column.
+
+    Returns
+    -------
+    Path
+        The image.
 
     Raises
     ------
     InputError
-        If the run has no complete epoch yet, or its history is damaged.
+        If the run has no completed epoch, or its history is damaged.
     """
     rows = run.history()
     if not rows:
-        table = run.path / "history.csv"
-        raise InputError(f"{table} has no epoch; it is written when the first one is complete")
+        raise InputError(f"{run.path / 'history.csv'} has no epoch; fit writes one after each epoch")
     history = pd.DataFrame(rows)
     panels = [name for name in PANELS if name in history]
     figure = Figure(figsize=(7, 2.2 * len(panels)), layout="constrained")
-    for axes, name in zip(
-        figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True
-    ):
+    all_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(all_axes, panels, strict=True):
         axes.plot(history["epoch"], history[name], marker="." if len(history) < 60 else "", color="C0")
         axes.set_ylabel(PANELS[name])
         axes.grid(alpha=0.3)
         if name == "map3":
             best = history.loc[history[name].idxmax()]
             axes.plot(best["epoch"], best[name], "o", color="C1")
-            axes.set_title(
-                f"best {best[name]:.4f} in epoch {best['epoch']:.0f}", loc="right", fontsize="small"
-            )
-    axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+            title = f"best {best[name]:.4f} in epoch {best['epoch']:.0f}"
+            axes.set_title(title, loc="right", fontsize="small")
+    all_axes[-1].set_xlabel("epoch")
+    all_axes[-1].xaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
     figure.suptitle(f"{run.path.name}: {run.model}")
     target = run.path / "history.png"
-    with atomic_path(target) as partial:
-        figure.savefig(partial, format="png", dpi=120)
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
     return target

@@ -1,8 +1,4 @@
-"""The page: a report's numbers as HTML, with styles and scripts inside it.
-
-All that it shows is in `report.json`, which it is rendered from, but for the charts. It asks for nothing but
-the pictures and excerpts beside it.
-"""
+"""The HTML page of a report, rendered from report.json and the charts, with its styles and script inline."""
 
 import base64
 import hashlib
@@ -12,17 +8,18 @@ from typing import Any
 
 import jinja2
 
-MOST_IN_MATRIX = 64  # classes: a larger matrix cannot be looked at
-MOST_PAIRS = 12  # confusions that are listed
+from dcase2018.evaluation.evaluate import ALL, OVERALL
+
+MAX_MATRIX_CLASSES = 64  # a larger confusion matrix is not readable
+MAX_CONFUSIONS = 12  # in the list of the most frequent ones
 
 
-def score(value: float | None) -> str:
-    """A score as the page writes it, with four digits."""
+def format_score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def clips(count: int) -> str:
-    """A number of clips in words."""
+def count_clips(count: int) -> str:
+    """Write a number of clips, as `1 clip` or `2 clips`."""
     return "1 clip" if count == 1 else f"{count} clips"
 
 
@@ -30,94 +27,108 @@ LOADER = jinja2.PackageLoader("dcase2018.report")
 TEMPLATES = jinja2.Environment(
     loader=LOADER, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-TEMPLATES.filters |= {"score": score, "clips": clips}
+TEMPLATES.filters |= {"score": format_score, "count_clips": count_clips}
 
 
 def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> str:
-    """Lay a report out.
+    """Render the page of a report.
 
     Parameters
     ----------
-    report
-        What `report.json` holds.
-    charts
-        For each side its charts as SVG: `reliability`, and `curves`, several.
+    report : dict
+        The content of report.json (see `report_data`).
+    charts : sequence of dict
+        Charts of each system as SVG: `reliability`, and `curves`, a list.
+
+    Returns
+    -------
+    str
+        HTML that loads nothing but the spectrograms and excerpts beside it.
     """
-    script = _source("page.js")
+    script = _read_source("page.js")
     return TEMPLATES.get_template("report.html").render(
         report=report,
-        sides=[SideView(report["classes"], *side) for side in zip(report["sides"], charts, strict=True)],
-        style=_source("page.css"),
+        systems=[
+            SystemView(report["classes"], *system) for system in zip(report["systems"], charts, strict=True)
+        ],
+        style=_read_source("page.css"),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def _source(name: str) -> str:
-    """A file that goes into the page as it is."""
+def _read_source(name: str) -> str:
     return LOADER.get_source(TEMPLATES, name)[0]
 
 
-class SideView:
-    """A side of `report.json` as the templates ask for it; its own keys are attributes."""
+class SystemView:
+    """A system of report.json, arranged for the templates. The keys of its object are attributes too."""
 
+    scores: Sequence[Mapping[str, Any]]
+    confusion: Sequence[Sequence[int]]
+    confusion_cells: Sequence[tuple[int, int, int]]
     labels: Sequence[Sequence[str]]
-    class_of_clip: Sequence[int]
+    lowest_scored_labels: Sequence[int]
 
-    def __init__(self, names: Sequence[str], side: Mapping[str, Any], charts: Mapping[str, Any]) -> None:
-        self.__dict__.update(side)
-        self.names, self.charts, self.grid = names, charts, side["confusion"]
-        self.several = "mAP" in side["overall"]
-        self.clip = {clip["number"]: clip for clip in side["clips"]}
-        self.media = {clip["number"]: clip for clip in side["shown"]}
-        numbered = [row | {"number": number} for number, row in enumerate(side["classes"])]
-        self.classes_in_order = sorted(numbered, key=lambda row: (row["MAP@3"] is None, row["MAP@3"]))
-        self.row_sums = [sum(row) for row in self.grid]
-        self.cells_by_place = defaultdict(list)
-        for row, column, number in side["cells"]:
-            self.cells_by_place[row, column].append(number)
-        wrong = [place for place in self.cells_by_place if place[0] != place[1]]
-        self.pairs = sorted(wrong, key=lambda place: -len(self.cells_by_place[place]))[:MOST_PAIRS]
-        self.has_matrix = len(names) <= MOST_IN_MATRIX
-        self.listed = list(self.cells_by_place) if self.has_matrix else self.pairs
-        self.of_class = defaultdict(list)
-        for number in self.media:
-            self.of_class[names[side["class_of_clip"][number - 1]]].append(number)
-        for shown in self.of_class.values():
-            shown.sort(key=lambda number: self.clip[number]["margin"])
+    def __init__(self, classes: Sequence[str], system: Mapping[str, Any], charts: Mapping[str, Any]) -> None:
+        self.__dict__.update(system)
+        self.class_names, self.charts = classes, charts
+        self.is_multi_label = "lwlrap" in self.scores[0]
+        self.overall = {row["part"]: row for row in self.scores if row["label"] == OVERALL}
+        of_class = [row for row in self.scores if row["part"] == ALL and row["label"] != OVERALL]
+        indexed = [dict(row) | {"index": index} for index, row in enumerate(of_class)]
+        self.class_rows = sorted(indexed, key=lambda row: (row["map3"] is None, row["map3"]))
+        self.clips_by_number = {clip["clip_number"]: clip for clip in system["clips"]}
+        self.media_by_number = {media["clip_number"]: media for media in system["media"]}
+        self._arrange_confusions()
+        self.shown_by_class: dict[str, list[int]] = defaultdict(list)
+        for number in self.media_by_number:
+            self.shown_by_class[self.lowest_scored_label(number)].append(number)
+        for shown in self.shown_by_class.values():
+            shown.sort(key=lambda number: self.clips_by_number[number]["margin"])
+
+    def _arrange_confusions(self) -> None:
+        self.clips_of_cell: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row, column, number in self.confusion_cells:
+            self.clips_of_cell[row, column].append(number)
+        errors = [cell for cell in self.clips_of_cell if cell[0] != cell[1]]
+        by_frequency = sorted(errors, key=lambda cell: -len(self.clips_of_cell[cell]))
+        self.top_confusions = by_frequency[:MAX_CONFUSIONS]
+        self.has_matrix = len(self.class_names) <= MAX_MATRIX_CLASSES
+        self.shown_cells = list(self.clips_of_cell) if self.has_matrix else self.top_confusions
+        self.row_sums = [sum(row) for row in self.confusion]
 
     def cell_title(self, row: int, column: int) -> str:
-        """What a cell of the matrix says."""
-        count = clips(self.grid[row][column])
+        """Describe a cell of the confusion matrix."""
+        count = count_clips(self.confusion[row][column])
         if row == column:
-            return f"{self.names[row]}, right: {count}"
-        return f"{self.names[row]} taken for {self.names[column]}: {count}"
+            return f"{self.class_names[row]}, correct: {count}"
+        return f"{self.class_names[row]} predicted as {self.class_names[column]}: {count}"
 
-    def labels_of(self, number: int) -> Sequence[str]:
-        """Labels of a clip."""
-        return self.labels[number - 1]
+    def labels_of(self, clip_number: int) -> Sequence[str]:
+        return self.labels[clip_number - 1]
 
-    def notes(self, number: int) -> Sequence[str]:
-        """What stands under the name of a clip."""
-        clip, seconds = self.clip[number], self.media[number]["seconds"]
-        notes = [clip["shown"], clip.get("usage", ""), f"{seconds:.1f} s"]
+    def lowest_scored_label(self, clip_number: int) -> str:
+        """Class that a clip is grouped under."""
+        return self.class_names[self.lowest_scored_labels[clip_number - 1]]
+
+    def notes(self, clip_number: int) -> Sequence[str]:
+        """Notes below the name of a clip."""
+        clip, seconds = self.clips_by_number[clip_number], self.media_by_number[clip_number]["seconds"]
+        notes = [clip["shown_as"], clip.get("usage", ""), f"{seconds:.1f} s"]
         if "verified" in clip:
             notes.append("verified" if clip["verified"] else "not verified")
-        if self.several:
-            notes.append("labels: " + ", ".join(self.labels_of(number)))
+        if self.is_multi_label:
+            notes.append("labels: " + ", ".join(self.labels_of(clip_number)))
         return [note for note in notes if note]
 
-    def hardest_label(self, number: int) -> str:
-        """The class that a clip stands in."""
-        return self.names[self.class_of_clip[number - 1]]
-
-    def origin_of(self, run: Mapping[str, Any]) -> dict[str, object]:
-        """What a run was made by and from."""
+    def provenance_of(self, run: Mapping[str, Any]) -> dict[str, object]:
+        """Seed, fingerprints and provenance of a run, by their titles."""
         facts = {
             name: run[name]
             for name in ("seed", "training_fingerprint", "validation_fingerprint", "pretrained_fingerprint")
         }
-        for name, value in run["provenance"].items():  # which is for people, and may be anything
-            several = isinstance(value, dict)
-            facts[name] = ", ".join(f"{key} {value[key]}" for key in value) if several else value
+        for name, value in run["provenance"].items():  # free-form
+            is_dict = isinstance(value, dict)
+            facts[name] = ", ".join(f"{key} {value[key]}" for key in value) if is_dict else value
         return {name.replace("_", " "): value for name, value in facts.items() if value not in (None, "")}

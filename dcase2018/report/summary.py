@@ -1,6 +1,7 @@
-"""All numbers of a report: as one object, which is `report.json`, and as tables, which are its CSVs."""
+"""The numbers of a report: as one object, report.json, and as tables, the CSV files."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,35 +12,51 @@ import pandas as pd
 
 from dcase2018.data.labels import labels_per_clip
 from dcase2018.evaluation.calibration import calibration_error, reliability_table
-from dcase2018.evaluation.evaluate import OVERALL, Evaluation
+from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.report.error_analysis import cells, class_table, clip_table, confusion, hardest_labels
-from dcase2018.report.published_results import published_scores
+from dcase2018.report.error_analysis import (
+    class_table,
+    clip_table,
+    confusion_cells,
+    confusion_matrix,
+    lowest_scored_labels,
+)
 from dcase2018.runs.provenance import collect_provenance
 from dcase2018.runs.run import Run
 
-FORMAT = 1
+FORMAT = 2
 
-Table = dict[str, Any]  # a row of a table, by column
+# SHA-256 of fname, label and usage of the 1,600 evaluated test clips of FSDKaggle2018, sorted: of Zenodo's
+# test_post_competition_scoring_clips.csv, or of test_post_competition.csv without the usage Ignored.
+TEST_SET_DIGEST = "6543e94b572428f59b7c7f899cba402ef13dd9f7f3cb1d8a80398324544ddb57"
+
+# MAP@3 of the official baseline on Kaggle's leaderboard.
+PUBLISHED_BASELINE = {"Public": 0.7049, "Private": 0.6943}
+
+Row = dict[str, Any]  # a row of a table, by column
 
 
 @dataclass(frozen=True)
-class Side:
-    """A tagger and its answers. A report has one side, or several of the same clips beside each other.
+class SystemResult:
+    """A system and its evaluation. A report has one, or two on the same clips side by side.
 
     Attributes
     ----------
-    key
-        What stands before the names of its files and anchors; "" where there is one side.
+    name : str
+        Name on the page.
+    prefix : str
+        Prefix of the system's file names and HTML ids; "" if there is one system.
+    ensemble : Ensemble
+    evaluation : Evaluation
     """
 
     name: str
-    key: str
+    prefix: str
     ensemble: Ensemble
     evaluation: Evaluation
 
     @cached_property
-    def classes(self) -> pd.DataFrame:
+    def scores(self) -> pd.DataFrame:
         """See `class_table`."""
         return class_table(self.evaluation)
 
@@ -55,113 +72,135 @@ class Side:
 
     @cached_property
     def confusion(self) -> pd.DataFrame:
-        """A row a class, a column an answer (see `findings.confusion`)."""
+        """The confusion matrix, one row per label, one column per prediction."""
         names = list(self.evaluation.classes)
-        return pd.DataFrame(confusion(self.evaluation), index=pd.Index(names, name="label"), columns=names)
+        counts = confusion_matrix(self.evaluation)
+        return pd.DataFrame(counts, index=pd.Index(names, name="label"), columns=names)
 
     @cached_property
     def histories(self) -> Mapping[str, pd.DataFrame]:
-        """The history of each run that has one, by the run's path."""
+        """The training history of each run that has one, by the path of the run."""
         runs = [member.run for member in self.ensemble.members]
         histories = {str(run.path): pd.DataFrame(run.history()) for run in runs}
         return {path: history for path, history in histories.items() if len(history)}
 
     @cached_property
-    def hardest_labels(self) -> np.ndarray:
-        """See `findings.hardest_labels`."""
-        return hardest_labels(self.evaluation)
+    def lowest_scored_labels(self) -> np.ndarray:
+        """See `error_analysis.lowest_scored_labels`."""
+        return lowest_scored_labels(self.evaluation)
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables that are written as CSV, by the names of their files."""
+        """Tables to write as CSV, by file name."""
         tables = {
-            "classes": self.classes.reset_index(),
+            "classes": self.scores,
             "confusion": self.confusion.reset_index(),
             "clips": self.clips,
             "reliability": self.reliability,
         }
         if self.histories:
-            parts = [history.assign(run=path) for path, history in self.histories.items()]
-            history = pd.concat(parts)
+            history = pd.concat([history.assign(run=path) for path, history in self.histories.items()])
             tables["history"] = history[["run", *history.columns.drop("run")]]
-        return {f"{self.key}{name}.csv": table for name, table in tables.items()}
+        return {f"{self.prefix}{name}.csv": table for name, table in tables.items()}
 
-    def account(self, shown: Sequence[Table]) -> dict[str, Any]:
-        """Everything that the page tells of this side; `shown` has what there is to see and hear of clips."""
+    def to_dict(self, media: Sequence[Row]) -> dict[str, Any]:
+        """Convert to the object in report.json.
+
+        Parameters
+        ----------
+        media : sequence of dict
+            The result of `make_clip_media`.
+        """
         evaluation = self.evaluation
-        answers = self.clips["number"].to_numpy()
         return {
             "name": self.name,
-            "key": self.key,
-            "overall": rows(self.classes.loc[[OVERALL]])[0],
-            "classes": rows(self.classes.drop(index=OVERALL).reset_index()),
+            "prefix": self.prefix,
+            "scores": rows(self.scores),
             "confusion": self.confusion.to_numpy().tolist(),
-            "cells": [[row, column, int(answers[clip])] for row, column, clip in cells(evaluation)],
+            "confusion_cells": [
+                [row, column, clip + 1] for row, column, clip in confusion_cells(evaluation)
+            ],  # the last one is a clip_number
             "clips": rows(self.clips),
             "labels": labels_per_clip(evaluation.labels),
-            "class_of_clip": self.hardest_labels.tolist(),
-            "shown": list(shown),
+            "lowest_scored_labels": self.lowest_scored_labels.tolist(),
+            "media": list(media),
             "calibration_error": calibration_error(evaluation.scores, evaluation.y_true),
             "reliability": rows(self.reliability),
-            "runs": [self._run(member.run) for member in self.ensemble.members],
+            "runs": [self._run_to_dict(member.run) for member in self.ensemble.members],
         }
 
-    def _run(self, run: Run) -> dict[str, Any]:
-        """What a run says of itself, and its history."""
+    def _run_to_dict(self, run: Run) -> dict[str, Any]:
         history = self.histories.get(str(run.path))
         values = dataclasses.asdict(run) | {"path": str(run.path)}
         del values["classes"], values["class_counts"]
         return values | {"history": [] if history is None else rows(history)}
 
 
-def account(
-    sides: Sequence[Side], shown: Sequence[Sequence[Table]], seconds: float, audible: bool
+def report_data(
+    systems: Sequence[SystemResult], media: Sequence[Sequence[Row]], max_seconds: float, has_audio: bool
 ) -> dict[str, Any]:
-    """The object that `report.json` holds.
+    """Collect all numbers of a report, the content of report.json.
 
     Parameters
     ----------
-    shown
-        For each side, what there is to see and hear of clips.
-    seconds
-        Length of what is shown of a clip at most.
-    audible
-        Whether there are excerpts to play.
+    systems : sequence of SystemResult
+        One system, or two.
+    media : sequence of sequence of dict
+        The result of `make_clip_media` for each system.
+    max_seconds : float
+        Longest part of a clip that is shown.
+    has_audio : bool
+        Whether there are audio excerpts.
     """
-    first = sides[0].evaluation
+    evaluation = systems[0].evaluation
     return {
         "dcase2018_report": FORMAT,
-        "made": collect_provenance(),
-        "classes": list(first.classes),
-        "parts": list(first.by_usage),
-        "published_baseline": published_scores(first.labels),
-        "seconds_shown": seconds,
-        "audible": audible,
-        "files": list(tables(sides)),
-        "changes": rows(changes(*sides)) if len(sides) == 2 else [],
-        "sides": [side.account(clips) for side, clips in zip(sides, shown, strict=True)],
+        "provenance": collect_provenance(),
+        "classes": list(evaluation.classes),
+        "parts": list(evaluation.by_usage),
+        "published_baseline": published_scores(evaluation.labels),
+        "max_seconds": max_seconds,
+        "has_audio": has_audio,
+        "files": list(tables(systems)),
+        "changed_clips": rows(changed_clips(*systems)) if len(systems) == 2 else [],
+        "systems": [system.to_dict(shown) for system, shown in zip(systems, media, strict=True)],
     }
 
 
-def tables(sides: Sequence[Side]) -> dict[str, pd.DataFrame]:
-    """The tables of a report, by the names of their files."""
-    named = {name: table for side in sides for name, table in side.tables().items()}
-    return named | ({"changes.csv": changes(*sides)} if len(sides) == 2 else {})
+def tables(systems: Sequence[SystemResult]) -> dict[str, pd.DataFrame]:
+    """Collect the tables of a report, by file name."""
+    named = {name: table for system in systems for name, table in system.tables().items()}
+    return named | ({"changed_clips.csv": changed_clips(*systems)} if len(systems) == 2 else {})
 
 
-def changes(first: Side, second: Side) -> pd.DataFrame:
-    """Clips that a second tagger ranks better or worse, in order of what was gained.
+def changed_clips(a: SystemResult, b: SystemResult) -> pd.DataFrame:
+    """List the clips whose average precision differs between two systems, largest gain first.
 
-    Columns `number`, `fname`, `truth`; of each side the answer and its average precision; and `gain`, of the
-    second over the first.
+    Returns
+    -------
+    DataFrame
+        `clip_number`, `fname`, `label`, `a_prediction`, `a_ap_at_3`, `b_prediction`, `b_ap_at_3`, and
+        `difference`, of B minus A.
     """
-    table = first.clips[["number", "fname", "truth"]].copy()
-    for key, side in (("a", first), ("b", second)):
-        table[f"{key}_answer"] = side.clips["top_1"]
-        table[f"{key}_average_precision"] = side.clips["average_precision"]
-    table["gain"] = table["b_average_precision"] - table["a_average_precision"]
-    return table[table["gain"] != 0].sort_values("gain", ascending=False, kind="stable")
+    table = a.clips[["clip_number", "fname", "label"]].copy()
+    for name, system in (("a", a), ("b", b)):
+        table[f"{name}_prediction"] = system.clips["top_1"]
+        table[f"{name}_ap_at_3"] = system.clips["ap_at_3"]
+    table["difference"] = table["b_ap_at_3"] - table["a_ap_at_3"]
+    return table[table["difference"] != 0].sort_values("difference", ascending=False, kind="stable")
 
 
-def rows(table: pd.DataFrame) -> list[Table]:
-    """Rows of a table, with None for NaN."""
+def rows(table: pd.DataFrame) -> list[Row]:
+    """Convert a table to row objects, with None for NaN."""
     return table.astype(object).where(table.notna(), None).to_dict(orient="records")
+
+
+def labels_digest(labels: pd.DataFrame) -> str:
+    """Compute the SHA-256 of the file names, labels and usage of a label file, in any order."""
+    columns = [column for column in ("fname", "label", "usage") if column in labels]
+    lines = sorted(",".join(row) for row in labels[columns].itertuples(index=False))
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def published_scores(labels: pd.DataFrame) -> dict[str, float]:
+    """Return the published MAP@3 of the baseline by usage, if the labels are those of its test set."""
+    return PUBLISHED_BASELINE if labels_digest(labels) == TEST_SET_DIGEST else {}

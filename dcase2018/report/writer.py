@@ -1,13 +1,15 @@
-"""A report: a folder with a page to look at and listen to, and every number on it as JSON and CSV.
+"""The report folder: an HTML page, and every number on it as JSON and CSV.
 
-index.html       the page; it asks for nothing but what lies in clips/
-report.json      all numbers that the page shows
-classes.csv      a row a class, and the overall score
-confusion.csv    a row a class, a column an answer
-clips.csv        a row a clip
-reliability.csv  a row a bin of scores
-history.csv      the trainings, a row an epoch
-clips/           a picture of each clip that is shown, and its sound
+index.html       the page; it loads nothing but files in clips/
+report.json      all numbers of the page
+classes.csv      the score table: one row per part and class
+confusion.csv    the confusion matrix: one row per label, one column per prediction
+clips.csv        one row per clip
+reliability.csv  one row per confidence bin
+history.csv      training history: one row per run and epoch
+clips/           a spectrogram of each shown clip, and its audio
+
+With two systems, the CSV names start with a- and b-, and changed_clips.csv lists the clips that differ.
 """
 
 import json
@@ -20,50 +22,59 @@ from dcase2018.data.labels import write_table
 from dcase2018.evaluation.evaluate import Evaluation, evaluate
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.report.charts import learning_curves, reliability_diagram
-from dcase2018.report.clip_media import SECONDS, audio_files, illustrate
+from dcase2018.report.clip_media import MAX_SECONDS, find_audio, make_clip_media
 from dcase2018.report.html import render
-from dcase2018.report.summary import Side, account, tables
+from dcase2018.report.summary import SystemResult, report_data, tables
 from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
 from dcase2018.utils.config import read_json_object
 from dcase2018.utils.errors import InputError
 
-PAGE, NUMBERS, CLIPS = "index.html", "report.json", "clips"
+INDEX_HTML, REPORT_JSON, CLIPS_FOLDER = "index.html", "report.json", "clips"
 
 
 def report(
     ensemble: Ensemble, labels: pd.DataFrame, out: StrPath, audio: StrPath | None = None, jobs: int = -1
 ) -> Path:
-    """Report what an ensemble says of labelled clips.
+    """Write an HTML report of an ensemble on labelled clips.
 
     Parameters
     ----------
-    labels
-        Clips of the ensemble's stores, their labels among its classes (see `read_labels`).
-    out
-        The folder to make. A report that stands there is replaced.
-    audio
-        The folder of the clips, from which those that are shown get a player.
-    jobs
-        Processes that draw (-1: one a core).
+    ensemble : Ensemble
+        The runs to report, with their stores.
+    labels : DataFrame
+        Clips of the ensemble's stores, with labels among its classes (see `read_labels`).
+    out : str or PathLike
+        The folder to write. An existing report is replaced.
+    audio : str or PathLike, optional
+        The folder of the clips, to add audio players.
+    jobs : int
+        Number of processes that plot the clips; -1 for one per core.
 
     Returns
     -------
     Path
-        The page.
+        The HTML page.
 
     Raises
     ------
     InputError
-        If `out` holds something that is no report, a clip is not in `audio`, or see `predict`.
+        If `out` contains files that are not part of a report, a clip is not in `audio`, or see `predict`.
     Dcase2018Error, OSError
         See `predict` and `atomic_directory`.
+
+    Examples
+    --------
+    >>> ensemble = dcase2018.Ensemble.open(["runs/first"], [dcase2018.Store("features/test.h5")])
+    >>> labels = dcase2018.read_labels("data/test_post_competition.csv", ensemble.classes)
+    >>> dcase2018.report(ensemble, labels, "report", "data/audio_test")
+    PosixPath('report/index.html')
     """
     check_report(out, labels, audio)
-    return report_sides([(ensemble, evaluate(ensemble, labels))], out, audio, jobs)
+    return report_systems([(ensemble, evaluate(ensemble, labels))], out, audio, jobs)
 
 
 def check_report(out: StrPath, labels: pd.DataFrame, audio: StrPath | None = None) -> None:
-    """See to it, before the work, that a report can be written, and that its clips are in `audio`.
+    """Check before the work that a report can be written and that its clips are in `audio`.
 
     Raises
     ------
@@ -73,27 +84,26 @@ def check_report(out: StrPath, labels: pd.DataFrame, audio: StrPath | None = Non
     out = Path(out)
     ensure_writable(out.absolute().parent)
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; name a folder for the report")
+        raise InputError(f"{out} is a file; choose a folder for the report")
     if out.exists() and any(out.iterdir()):
-        _check_standing(out)
+        _check_existing(out)
     if audio is not None:
-        audio_files(Path(audio), list(labels["fname"]))
+        find_audio(Path(audio), list(labels["fname"]))
 
 
-def _check_standing(out: Path) -> None:
-    """Refuse a folder that is no report, or has more in it than a report: it would be lost."""
+def _check_existing(out: Path) -> None:
+    """Raise `InputError` for a folder with anything but a report, because it would be deleted."""
     try:
-        held = read_json_object(out / NUMBERS)
-        parts = {PAGE, NUMBERS, CLIPS, *held["files"]}
+        own_files = {INDEX_HTML, REPORT_JSON, CLIPS_FOLDER, *read_json_object(out / REPORT_JSON)["files"]}
     except (OSError, InputError, KeyError, TypeError):
-        raise InputError(f"{out} exists and is no report; name another folder") from None
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in parts)
-    if foreign:
-        raise InputError(f"{out} holds {foreign[0]!r}, which is no part of the report and would be lost")
+        raise InputError(f"{out} exists and is not a report; choose another folder") from None
+    unknown = sorted(path.name for path in out.iterdir() if path.name not in own_files)
+    if unknown:
+        raise InputError(f"{out} contains {unknown[0]!r}, which is not part of the report; move it first")
 
 
-def name_of(ensemble: Ensemble) -> str:
-    """What a reader calls an ensemble: its runs' folders by name."""
+def display_name(ensemble: Ensemble) -> str:
+    """Name an ensemble by the folders of its runs."""
     names = [member.run.path.resolve().name for member in ensemble.members]
     parents = {member.run.path.resolve().parent for member in ensemble.members}
     if len(names) > 1 and len(parents) == 1 and all(name.startswith("fold-") for name in names):
@@ -101,42 +111,55 @@ def name_of(ensemble: Ensemble) -> str:
     return ", ".join(names)
 
 
-def report_sides(
+def report_systems(
     evaluated: Sequence[tuple[Ensemble, Evaluation]],
     out: StrPath,
     audio: StrPath | None = None,
     jobs: int = -1,
 ) -> Path:
-    """Report one ensemble, or two beside each other, with what they say of the same labelled clips.
+    """Write a report of one system, or of two side by side.
 
-    The other parameters, what is returned, and what is raised are as for `report`.
+    Parameters
+    ----------
+    evaluated : sequence of (Ensemble, Evaluation)
+        Each system with its evaluation on the same clips.
+    out, audio, jobs
+        See `report`.
+
+    Returns
+    -------
+    Path
+        The HTML page.
     """
-    names = [name_of(ensemble) for ensemble, _ in evaluated]
+    names = [display_name(ensemble) for ensemble, _ in evaluated]
     if len(set(names)) < len(names):
         names = [str(ensemble.members[0].run.path) for ensemble, _ in evaluated]
-    keys = [""] if len(evaluated) == 1 else ["a-", "b-"]
-    sides = [Side(name, key, *one) for name, key, one in zip(names, keys, evaluated, strict=True)]
-    return _write_report(sides, Path(out), audio, jobs)
+    prefixes = [""] if len(evaluated) == 1 else ["a-", "b-"]
+    systems = [
+        SystemResult(name, prefix, ensemble, evaluation)
+        for name, prefix, (ensemble, evaluation) in zip(names, prefixes, evaluated, strict=True)
+    ]
+    return _write_report(systems, Path(out), audio, jobs)
 
 
-def _write_report(sides: Sequence[Side], out: Path, audio: StrPath | None, jobs: int) -> Path:
-    """Write a report, whole or not at all."""
-    names = list(sides[0].evaluation.labels["fname"])
-    sources = audio_files(Path(audio), names) if audio is not None else {}
+def _write_report(systems: Sequence[SystemResult], out: Path, audio: StrPath | None, jobs: int) -> Path:
+    """Write the report folder atomically."""
+    fnames = list(systems[0].evaluation.labels["fname"])
+    sources = find_audio(Path(audio), fnames) if audio is not None else {}
     with atomic_directory(out, fsync=False, overwrite=True) as folder:
-        (folder / CLIPS).mkdir()
-        shown = [illustrate(folder / CLIPS, side, sources, jobs) for side in sides]
-        numbers = account(sides, shown, SECONDS, audio is not None)
-        for name, table in tables(sides).items():
+        (folder / CLIPS_FOLDER).mkdir()
+        media = [make_clip_media(folder / CLIPS_FOLDER, system, sources, jobs) for system in systems]
+        data = report_data(systems, media, MAX_SECONDS, audio is not None)
+        for name, table in tables(systems).items():
             write_table(folder / name, table)
-        (folder / NUMBERS).write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", "utf-8")
+        (folder / REPORT_JSON).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", "utf-8")
         charts = [
             {
-                "reliability": reliability_diagram(side.reliability, side.key),
-                "curves": learning_curves(side.histories, side.key),
+                "reliability": reliability_diagram(system.reliability, system.prefix),
+                "curves": learning_curves(system.histories, system.prefix),
             }
-            for side in sides
+            for system in systems
         ]
-        page = render(json.loads((folder / NUMBERS).read_text("utf-8")), charts)
-        (folder / PAGE).write_text(page, "utf-8", errors="backslashreplace")
-    return out / PAGE
+        page = render(json.loads((folder / REPORT_JSON).read_text("utf-8")), charts)
+        (folder / INDEX_HTML).write_text(page, "utf-8", errors="backslashreplace")
+    return out / INDEX_HTML

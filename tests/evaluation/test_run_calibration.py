@@ -1,4 +1,4 @@
-"""The calibration that a run's folder keeps: written and read, and what is no calibration."""
+"""calibration.json of a run: reading, writing, damaged files."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 from dcase2018.evaluation.calibration import Calibration
 from dcase2018.utils.errors import InputError
 
-KEPT = Calibration(temperature=1.25, clips=120, ece_before=0.08, ece_after=0.03)
+CALIBRATION = Calibration(temperature=1.25, clips=120, ece_before=0.08, ece_after=0.03)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    KEPT.save(tmp_path)
-    assert Calibration.load(tmp_path) == KEPT
+def test_round_trip(tmp_path: Path) -> None:
+    CALIBRATION.save(tmp_path)
+    assert Calibration.load(tmp_path) == CALIBRATION
 
 
 @pytest.mark.parametrize(
@@ -23,21 +23,24 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ({"temperature": "warm"}, "temperature must be a number, not 'warm'"),
         ({"temperature": float("inf")}, "temperature must be a number, not inf"),
         ({"clips": 1.5}, "clips must be a whole number, not 1.5"),
-        ({"ece_before": -0.1}, "error must be >= 0, not -0.1"),
+        ({"ece_before": -0.1}, "ece_before must be >= 0, not -0.1"),
         ({"colour": "red"}, "settings of another version of dcase2018: colour"),
     ],
 )
-def test_damage_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    KEPT.save(tmp_path)
-    file = tmp_path / "calibration.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+def test_invalid_values_are_reported(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    CALIBRATION.save(tmp_path)
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError) as raised:
         Calibration.load(tmp_path)
-    assert str(raised.value) == f"{file} is damaged or foreign: {message}; fit it again with --force"
+    assert (
+        str(raised.value)
+        == f"{path} is damaged or of an unknown version: {message}; train again with fit --overwrite"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"temperature": 1.25'])
-def test_half_a_file(tmp_path: Path, text: str) -> None:
+def test_truncated_file_is_damaged(tmp_path: Path, text: str) -> None:
     (tmp_path / "calibration.json").write_text(text)
-    with pytest.raises(InputError, match="is damaged or foreign"):
+    with pytest.raises(InputError, match="is damaged or of an unknown version"):
         Calibration.load(tmp_path)

@@ -1,5 +1,6 @@
-"""Suspects: planted errors come first, with the right reasons, and nobody who is verified is among them."""
+"""Label issues: known errors are ranked first, with the correct reasons; verified clips are left out."""
 
+import re
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BASELINE, run_fails, run_ok
-from noisy_labels import corpus, write
+from noisy_labels import make_noisy_labels, write_noisy_labels
 from sklearn.metrics import average_precision_score
 
 from dcase2018.features.store import ClipRecord, Store, checksum
@@ -16,75 +17,74 @@ from dcase2018.label_quality.label_issues import find_label_issues
 from dcase2018.utils.errors import InputError
 
 
-def test_planted_errors_come_first() -> None:
-    labels, scores, truth = corpus()
-    ranked = find_label_issues(labels, scores)
+def test_known_errors_are_ranked_first() -> None:
+    labels, scores, true_labels = make_noisy_labels()
+    issues = find_label_issues(labels, scores)
     unverified = labels[labels["manually_verified"] == "0"]
-    assert sorted(ranked["fname"]) == sorted(unverified["fname"])
-    assert ranked["rank"].tolist() == list(range(1, len(ranked) + 1))
-    assert ranked["issue_probability"].is_monotonic_decreasing
-    assert ranked["issue_probability"].between(0, 1).all()
-    posterior_of = dict(zip(labels["fname"], truth, strict=True))
-    wrong = ranked["label"] != ranked["fname"].map(posterior_of)
-    assert wrong[:100].mean() > 0.95
-    own = average_precision_score(wrong, -ranked["given_label_score"])
-    assert average_precision_score(wrong, ranked["issue_probability"]) > max(0.95, own)
-    assert ranked["issue_probability"].sum() == pytest.approx(wrong.sum(), rel=0.1)
+    assert sorted(issues["fname"]) == sorted(unverified["fname"])
+    assert issues["rank"].tolist() == list(range(1, len(issues) + 1))
+    assert issues["issue_probability"].is_monotonic_decreasing
+    assert issues["issue_probability"].between(0, 1).all()
+    is_wrong = issues["label"] != issues["fname"].map(dict(zip(labels["fname"], true_labels, strict=True)))
+    assert is_wrong[:100].mean() > 0.95
+    score_only = average_precision_score(is_wrong, -issues["given_label_score"])
+    assert average_precision_score(is_wrong, issues["issue_probability"]) > max(0.95, score_only)
+    assert issues["issue_probability"].sum() == pytest.approx(is_wrong.sum(), rel=0.1)
     shuffled = find_label_issues(labels.sample(frac=1, random_state=0), scores.sample(frac=1, random_state=1))
-    pd.testing.assert_frame_equal(shuffled, ranked, atol=1e-6)
+    pd.testing.assert_frame_equal(shuffled, issues, atol=1e-6)
 
 
-def judged(
+def issue_of(
     scores: list[float], embeddings: pd.DataFrame | None = None, store: Store | None = None
 ) -> pd.Series:
-    """What is said of x.wav, a Bark that is not verified, among clips that are, and are heard as labelled."""
+    """Row of x.wav, an unverified Bark, among verified clips whose predictions agree with their labels."""
     n = 40
     fnames = ["x.wav", *(f"{i}.wav" for i in range(n))]
-    given = ["Bark", *(["Bark", "Flute"] * (n // 2))]
-    labels = pd.DataFrame(
-        {"fname": fnames, "label": given, "manually_verified": ["0"] + ["1"] * n}, dtype=object
-    )
+    columns = {
+        "fname": fnames,
+        "label": ["Bark", *(["Bark", "Flute"] * (n // 2))],
+        "manually_verified": ["0"] + ["1"] * n,
+    }
     values = [scores, *([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]] * (n // 2))]
-    ranked = find_label_issues(
-        labels, pd.DataFrame(values, fnames, ["Bark", "Flute", "Oboe"]), embeddings, store
-    )
-    assert list(ranked["fname"]) == ["x.wav"]
-    return ranked.iloc[0]
+    table = pd.DataFrame(values, fnames, ["Bark", "Flute", "Oboe"])
+    issues = find_label_issues(pd.DataFrame(columns, dtype=object), table, embeddings, store)
+    assert list(issues["fname"]) == ["x.wav"]
+    return issues.iloc[0]
 
 
-def test_each_reason_has_its_words_and_proposes_what_it_can() -> None:
-    agreed = judged([0.95, 0.04, 0.01])
-    assert (agreed["reason"], agreed["predicted_label"]) == ("heard as labelled", "")
-    assert agreed["issue_probability"] < 0.1
-    assert np.isnan(agreed["predicted_label_score"])
-    other = judged([0.04, 0.95, 0.01])
-    assert (other["reason"], other["predicted_label"]) == ("heard as Flute", "Flute")
-    assert (other["given_label_score"], other["predicted_label_score"]) == (0.04, 0.95)
-    assert other["issue_probability"] > 0.9
-    none = judged([0.3, 0.35, 0.35])
-    assert (none["reason"], none["predicted_label"]) == ("like no class", "")
-    assert agreed["issue_probability"] < none["issue_probability"] < other["issue_probability"]
+def test_reason_and_predicted_label() -> None:
+    agreeing = issue_of([0.95, 0.04, 0.01])
+    assert (agreeing["reason"], agreeing["predicted_label"]) == ("agrees with label", "")
+    assert agreeing["issue_probability"] < 0.1
+    assert np.isnan(agreeing["predicted_label_score"])
+    flute = issue_of([0.04, 0.95, 0.01])
+    assert (flute["reason"], flute["predicted_label"]) == ("predicted as Flute", "Flute")
+    assert (flute["given_label_score"], flute["predicted_label_score"]) == (0.04, 0.95)
+    assert flute["issue_probability"] > 0.9
+    outlier = issue_of([0.3, 0.35, 0.35])
+    assert (outlier["reason"], outlier["predicted_label"]) == ("outlier", "")
+    assert agreeing["issue_probability"] < outlier["issue_probability"] < flute["issue_probability"]
 
 
-def test_labels_of_the_same_sound_tell_of_each_other() -> None:
+def test_labels_of_near_duplicates_are_combined() -> None:
     rng = np.random.default_rng(0)
     fnames = ["x.wav", *(f"{i}.wav" for i in range(40))]
     vectors = rng.standard_normal((41, 16)) + 5
-    alone = judged([0.5, 0.49, 0.01], pd.DataFrame(vectors, fnames))
-    assert alone.equals(judged([0.5, 0.49, 0.01]))
+    scores = [0.5, 0.49, 0.01]
+    alone = issue_of(scores, pd.DataFrame(vectors, fnames))
+    assert alone.equals(issue_of(scores))
     vectors[0] = vectors[2] + 0.01  # 1.wav is a Flute
-    twin = judged([0.5, 0.49, 0.01], pd.DataFrame(vectors, fnames))
-    assert (twin["reason"], twin["predicted_label"]) == ("same sound as 1.wav, verified Flute", "Flute")
-    assert twin["issue_probability"] > 0.98
+    conflicting = issue_of(scores, pd.DataFrame(vectors, fnames))
+    assert conflicting["reason"] == "near duplicate of 1.wav, verified Flute"
+    assert conflicting["predicted_label"] == "Flute"
+    assert conflicting["issue_probability"] > 0.98
     vectors[0] = vectors[1] - 0.01  # 0.wav is a Bark
-    assert (
-        judged([0.5, 0.49, 0.01], pd.DataFrame(vectors, fnames))["issue_probability"]
-        < alone["issue_probability"] / 10
-    )
-    missing = judged([0.5, 0.49, 0.01], pd.DataFrame(vectors[1:], fnames[1:]))
-    assert missing["issue_probability"] == alone["issue_probability"]
+    agreeing = issue_of(scores, pd.DataFrame(vectors, fnames))
+    assert agreeing["issue_probability"] < alone["issue_probability"] / 10
+    without_embedding = issue_of(scores, pd.DataFrame(vectors[1:], fnames[1:]))
+    assert without_embedding["issue_probability"] == alone["issue_probability"]
     with pytest.raises(InputError, match=r"no labelled clip has an embedding, such as 'x\.wav'"):
-        judged([0.5, 0.49, 0.01], pd.DataFrame(vectors[:1], ["y.wav"]))
+        issue_of(scores, pd.DataFrame(vectors[:1], ["y.wav"]))
 
 
 @pytest.mark.parametrize(
@@ -97,50 +97,60 @@ def test_labels_of_the_same_sound_tell_of_each_other() -> None:
         (np.full((1, 64), -1.0), False),
         (np.random.default_rng(0).normal(-6, 0.1, (5, 64)), False),
     ],
-    ids=["no frames", "silence", "one frame of it", "constant", "one frame of sound", "noise"],
+    ids=["no frames", "silence", "one silent frame", "constant", "one loud frame", "noise"],
 )
-def test_clips_with_nothing_in_them(tmp_path: Path, frames: np.ndarray, is_silent: bool) -> None:
-    sound = np.random.default_rng(1).normal(-3, 1, (5, 64)).astype(np.float32)
-    clips = {"x.wav": frames.astype(np.float32), **{f"{i}.wav": sound for i in range(40)}}
-    entries = [ClipRecord(name, len(clip), checksum(clip), 0, 0) for name, clip in clips.items()]
-    write_store(tmp_path / "s.h5", BASELINE, entries, list(clips.values()))
-    told = judged([0.95, 0.04, 0.01], store=Store(tmp_path / "s.h5"))
-    assert (told["reason"] == "no sound in it", told["issue_probability"] == 1) == (is_silent, is_silent)
+def test_silent_clips(tmp_path: Path, frames: np.ndarray, is_silent: bool) -> None:
+    noise = np.random.default_rng(1).normal(-3, 1, (5, 64)).astype(np.float32)
+    clips = {"x.wav": frames.astype(np.float32), **{f"{i}.wav": noise for i in range(40)}}
+    records = [ClipRecord(name, len(clip), checksum(clip), 0, 0) for name, clip in clips.items()]
+    write_store(tmp_path / "s.h5", BASELINE, records, list(clips.values()))
+    issue = issue_of([0.95, 0.04, 0.01], store=Store(tmp_path / "s.h5"))
+    assert (issue["reason"] == "silent", issue["issue_probability"] == 1) == (is_silent, is_silent)
 
 
-def test_the_command_tells_the_first_ten_and_writes_all(tmp_path: Path) -> None:
-    labels, scores, _ = corpus(200)
-    write(tmp_path, labels, scores)
+def test_command_prints_ten_issues_and_writes_all(tmp_path: Path) -> None:
+    labels, scores, _ = make_noisy_labels(200)
+    write_noisy_labels(tmp_path, labels, scores)
     with h5py.File(tmp_path / "e.h5", "w") as file:
         file["fname"] = list(labels["fname"])
         file["features"] = np.random.default_rng(0).standard_normal((200, 16)).astype(np.float32)
         file["clip"] = np.arange(200)
-    given = (tmp_path / "out_of_fold.csv", tmp_path / "train.csv", tmp_path / "ranked.csv")
-    said = run_ok("suspects", *given, "--embeddings", tmp_path / "e.h5").splitlines()
-    ranked = pd.read_csv(given[-1], keep_default_na=False)
-    unverified = (labels["manually_verified"] == "0").sum()
-    assert len(ranked) == unverified
-    assert list(ranked) == [
-        "rank", "fname", "label", "issue_probability", "predicted_label", "reason", "given_label_score", "predicted_label_score"
+    issues_csv = tmp_path / "issues.csv"
+    command = ("find-label-issues", tmp_path / "train.csv", tmp_path / "out_of_fold.csv", "-o", issues_csv)
+    printed = run_ok(*command, "--embeddings", tmp_path / "e.h5").splitlines()
+    issues = pd.read_csv(issues_csv, keep_default_na=False)
+    n_unverified = (labels["manually_verified"] == "0").sum()
+    assert len(issues) == n_unverified
+    assert list(issues) == [
+        "rank", "fname", "label", "issue_probability", "predicted_label", "reason", "given_label_score",
+        "predicted_label_score",
     ]  # fmt: skip
-    assert said[0].split() == ["rank", "fname", "label", "issue_probability", "reason"]
-    assert [line.split()[1] for line in said[1:11]] == ranked["fname"][:10].tolist()
-    wrong = f"{ranked['suspicion'].sum():.0f}"
-    assert said[11:] == [f"{given[-1]}: {unverified} unverified labels, of which about {wrong} are wrong"]
+    assert printed[0].split() == ["rank", "fname", "label", "issue_probability", "reason"]
+    assert [line.split()[1] for line in printed[1:11]] == issues["fname"][:10].tolist()
+    n_wrong = f"{issues['issue_probability'].sum():.0f}"
+    summary = f"{n_unverified} unverified labels, an estimated {n_wrong} of them wrong"
+    assert printed[11:] == [f"{issues_csv}: {summary}"]
 
 
-def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
-    labels, scores, _ = corpus(20)
-    write(tmp_path, labels, scores)
-    given = (tmp_path / "out_of_fold.csv", tmp_path / "train.csv", tmp_path / "ranked.csv")
+def test_command_rejects_invalid_input_in_one_line(tmp_path: Path) -> None:
+    labels, scores, _ = make_noisy_labels(20)
+    write_noisy_labels(tmp_path, labels, scores)
+    train_csv, out_of_fold_csv = tmp_path / "train.csv", tmp_path / "out_of_fold.csv"
+    issues_csv = tmp_path / "issues.csv"
     (tmp_path / "e.h5").write_bytes(b"nothing")
-    for arguments, message in (
-        ((given[1], *given[1:]), "is no out_of_fold.csv; dcase2018 fit --folds writes one"),
-        ((*given[:2], given[1]), "train.csv is read and would be overwritten"),
-        ((*given, "--embeddings", tmp_path / "e.h5"), "e.h5 has no embeddings"),
-        ((*given, "--store", given[0]), "out_of_fold.csv is no feature store"),
+    for arguments, expected in (
+        ((train_csv, train_csv), r"is not an out_of_fold\.csv; dcase2018 fit --folds writes one"),
+        ((train_csv, out_of_fold_csv, "-o", train_csv), r"train\.csv is an input and would be overwritten"),
+        (
+            (train_csv, out_of_fold_csv, "--embeddings", tmp_path / "e.h5"),
+            r"e\.h5 (has no embeddings|is not an embedding file)",
+        ),
+        (
+            (train_csv, out_of_fold_csv, "--store", out_of_fold_csv),
+            r"out_of_fold\.csv is (no|not a) feature store",
+        ),
     ):
-        said = run_fails(2, "suspects", *arguments)
-        assert message in said
-        assert said.count("\n") == 1
-    assert not given[-1].exists()
+        message = run_fails(2, "find-label-issues", "-o", issues_csv, *arguments)
+        assert re.search(expected, message)
+        assert message.count("\n") == 1
+    assert not issues_csv.exists()

@@ -1,50 +1,51 @@
-"""What is believed of labels, against what Bayes' rule gives where all that it needs is known."""
+"""The label posterior, against Bayes' rule with the true noise rate and calibration."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noisy_labels import CLASSES, corpus
+from noisy_labels import CLASSES, make_noisy_labels
 from scipy.special import softmax
 
 from dcase2018.label_quality.noise_model import infer_true_labels
 from dcase2018.utils.errors import InputError
 
 
-def test_beliefs_are_those_of_one_who_knows_the_noise() -> None:
-    labels, scores, _ = corpus(6000)
-    beliefs = infer_true_labels(labels, scores)
-    assert beliefs.error == pytest.approx(0.3, abs=0.02)
-    own = (labels["label"].to_numpy()[:, None] == np.array(CLASSES)).astype(float)
-    known = softmax(3 * np.log(scores.to_numpy()), axis=1) * np.where(own, 0.7, 0.1)
-    known /= known.sum(axis=1, keepdims=True)
-    unverified = ~beliefs.verified
-    assert np.abs(beliefs.posterior - known)[unverified].mean() < 0.01
-    assert np.abs(beliefs.posterior - known)[unverified].max() < 0.1
-    np.testing.assert_array_equal(beliefs.posterior[beliefs.verified], own[beliefs.verified])
+def test_posterior_equals_bayes_rule_with_the_true_noise_rate() -> None:
+    labels, scores, _ = make_noisy_labels(6000)
+    result = infer_true_labels(labels, scores)
+    assert result.noise_rate == pytest.approx(0.3, abs=0.02)
+    one_hot = (labels["label"].to_numpy()[:, None] == np.array(CLASSES)).astype(float)
+    expected = softmax(3 * np.log(scores.to_numpy()), axis=1) * np.where(one_hot, 0.7, 0.1)
+    expected /= expected.sum(axis=1, keepdims=True)
+    unverified = ~result.is_verified
+    assert np.abs(result.posterior - expected)[unverified].mean() < 0.01
+    assert np.abs(result.posterior - expected)[unverified].max() < 0.1
+    np.testing.assert_array_equal(result.posterior[result.is_verified], one_hot[result.is_verified])
 
 
-def test_what_is_believed_comes_true() -> None:
-    labels, scores, truth = corpus(6000, seed=1)
-    beliefs = infer_true_labels(labels, scores)
-    likely, right = beliefs.posterior_of(beliefs.given_labels), (labels["label"] == truth).to_numpy()
+def test_posterior_is_calibrated() -> None:
+    labels, scores, true_labels = make_noisy_labels(6000, seed=1)
+    result = infer_true_labels(labels, scores)
+    probability = result.posterior_of(result.given_labels)
+    is_correct = (labels["label"] == true_labels).to_numpy()
     for low, high in ((0, 0.05), (0.05, 0.5), (0.5, 0.95), (0.95, 1)):
-        some = ~beliefs.verified & (low <= likely) & (likely <= high)
-        assert likely[some].mean() == pytest.approx(right[some].mean(), abs=0.08)
+        in_bin = ~result.is_verified & (low <= probability) & (probability <= high)
+        assert probability[in_bin].mean() == pytest.approx(is_correct[in_bin].mean(), abs=0.08)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
-def test_the_share_of_wrong_labels_is_found(share: float) -> None:
+@pytest.mark.parametrize("noise_rate", [0.0, 0.1, 0.9])
+def test_noise_rate_is_estimated(noise_rate: float) -> None:
     rng = np.random.default_rng(0)
-    labels, scores, truth = corpus(3000)
-    number = pd.Index(CLASSES).get_indexer(truth)
-    wrong = rng.random(3000) < share
-    given = np.where(wrong, (number + rng.integers(1, 4, 3000)) % 4, number)
-    given[:1000] = number[:1000]
-    checked = np.where(np.arange(3000) < 1000, "1", "0")
-    labels = labels.assign(label=np.array(CLASSES, object)[given], manually_verified=checked)
-    assert infer_true_labels(labels, scores).error == pytest.approx(share, abs=0.03)
+    labels, scores, true_labels = make_noisy_labels(3000)
+    true_classes = pd.Index(CLASSES).get_indexer(true_labels)
+    is_wrong = rng.random(3000) < noise_rate
+    given_classes = np.where(is_wrong, (true_classes + rng.integers(1, 4, 3000)) % 4, true_classes)
+    given_classes[:1000] = true_classes[:1000]
+    verified = np.where(np.arange(3000) < 1000, "1", "0")
+    labels = labels.assign(label=np.array(CLASSES, object)[given_classes], manually_verified=verified)
+    assert infer_true_labels(labels, scores).noise_rate == pytest.approx(noise_rate, abs=0.03)
 
 
 @given(
@@ -57,22 +58,24 @@ def test_the_share_of_wrong_labels_is_found(share: float) -> None:
     )
 )
 @settings(deadline=None, max_examples=60)
-def test_beliefs_are_probabilities_whatever_the_scores_and_the_order(drawn: tuple) -> None:
-    values, given, checked = drawn
-    fnames = [f"{i}.wav" for i in range(len(given))]
-    labels = pd.DataFrame({"fname": fnames, "label": given, "manually_verified": checked}, dtype=object)
+def test_posterior_is_a_distribution_and_independent_of_order(drawn: tuple) -> None:
+    values, given_labels, verified = drawn
+    n = len(given_labels)
+    fnames = [f"{i}.wav" for i in range(n)]
+    columns = {"fname": fnames, "label": given_labels, "manually_verified": verified}
+    labels = pd.DataFrame(columns, dtype=object)
     scores = pd.DataFrame(values, index=fnames, columns=list("abc"))
-    beliefs = infer_true_labels(labels, scores)
-    assert ((beliefs.posterior >= 0) & (beliefs.posterior <= 1)).all()
-    np.testing.assert_allclose(beliefs.posterior.sum(axis=1), 1)
-    assert 0 < beliefs.error < 1
-    order = np.random.default_rng(len(given)).permutation(len(given))
-    again = infer_true_labels(labels.iloc[order], scores.iloc[::-1])
-    np.testing.assert_allclose(again.posterior, beliefs.posterior[order], atol=1e-4)
+    result = infer_true_labels(labels, scores)
+    assert ((result.posterior >= 0) & (result.posterior <= 1)).all()
+    np.testing.assert_allclose(result.posterior.sum(axis=1), 1)
+    assert 0 < result.noise_rate < 1
+    order = np.random.default_rng(n).permutation(n)
+    permuted = infer_true_labels(labels.iloc[order], scores.iloc[::-1])
+    np.testing.assert_allclose(permuted.posterior, result.posterior[order], atol=1e-4)
 
 
-def test_labels_that_do_not_tell_what_is_verified() -> None:
-    labels, scores, _ = corpus(20)
+def test_labels_must_mark_what_is_verified() -> None:
+    labels, scores, _ = make_noisy_labels(20)
     with pytest.raises(InputError, match="add a column manually_verified of 0 and 1"):
         infer_true_labels(labels.drop(columns="manually_verified"), scores)
     unverified = infer_true_labels(labels.assign(manually_verified="0"), scores)

@@ -1,4 +1,4 @@
-"""A page of HTML as a tree, for tests that read it."""
+"""An HTML page as a tree of elements, for tests."""
 
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -19,21 +19,21 @@ class Element:
                 yield from child.walk()
 
     def all(self, tag: str, **attributes: str) -> list["Element"]:
-        named = {name.rstrip("_"): value for name, value in attributes.items()}
+        expected = {name.rstrip("_"): value for name, value in attributes.items()}
         return [
             element
             for element in self.walk()
-            if element.tag == tag and named.items() <= element.attributes.items()
+            if element.tag == tag and expected.items() <= element.attributes.items()
         ]
 
     @property
     def text(self) -> str:
-        parts = (child if isinstance(child, str) else child.text for child in self.children)
-        return " ".join("".join(parts).split())
+        texts = (child if isinstance(child, str) else child.text for child in self.children)
+        return " ".join("".join(texts).split())
 
 
 class Page(HTMLParser):
-    """A page as a tree, read as a browser reads it."""
+    """Parse a page; `root` is its tree."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

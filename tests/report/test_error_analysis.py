@@ -1,4 +1,4 @@
-"""What is said of answers: confusions against a loop over clips, choices against their rules."""
+"""Error analysis: confusions against hand-made counts, selected clips against their rules."""
 
 import numpy as np
 import pandas as pd
@@ -7,89 +7,107 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcase2018.evaluation.evaluate import Evaluation
-from dcase2018.report import error_analysis as findings
-from dcase2018.report.error_analysis import choose, class_table, clip_table, confusion, hardest_labels
+from dcase2018.report import error_analysis
+from dcase2018.report.error_analysis import (
+    class_table,
+    clip_table,
+    confusion_matrix,
+    lowest_scored_labels,
+    select_clips,
+)
 
 CLASSES = ["a", "b", "c", "d"]
 
 
-def evaluation(scores: list[list[float]], labels: list[str]) -> Evaluation:
-    """Clips 0.wav, 1.wav, ... with their labels; several in one are parted by commas."""
+def make_evaluation(scores: list[list[float]], labels: list[str]) -> Evaluation:
+    """Clips 0.wav, 1.wav, ... with their labels; several labels of a clip are separated by commas."""
     column = "labels" if any("," in label for label in labels) else "label"
-    names = [f"{number}.wav" for number in range(len(labels))]
-    table = pd.DataFrame({"fname": names, column: labels}, dtype=object)
+    fnames = [f"{i}.wav" for i in range(len(labels))]
+    table = pd.DataFrame({"fname": fnames, column: labels}, dtype=object)
     return Evaluation(table, np.array(scores, float), CLASSES[: len(scores[0])])
 
 
-def test_confusions_are_counted_by_class_and_answer() -> None:
+def test_confusion_matrix_counts_labels_and_predictions() -> None:
     scores = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.1, 0.6, 0.3]]
-    assert confusion(evaluation(scores, ["a", "a", "c", "c"])).tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
+    counts = confusion_matrix(make_evaluation(scores, ["a", "a", "c", "c"]))
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
 
 
-def test_an_answer_that_is_one_of_several_labels_is_no_confusion() -> None:
+def test_prediction_among_several_labels_is_no_confusion() -> None:
     scores = [[0.7, 0.6, 0.1], [0.1, 0.2, 0.9]]
-    counts = confusion(evaluation(scores, ["a,b", "a,b"]))
+    counts = confusion_matrix(make_evaluation(scores, ["a,b", "a,b"]))
     assert counts.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0]]
 
 
-def test_classes_tell_what_they_are_taken_for() -> None:
+def test_class_table_has_the_most_frequent_confusion() -> None:
     scores = [[0.1, 0.9, 0], [0.2, 0.8, 0], [0.1, 0, 0.9], [0.9, 0, 0.1], [0, 1, 0]]
-    table = class_table(evaluation(scores, ["a", "a", "a", "a", "b"]))
-    assert table["taken_for"].tolist() == ["b", "", "", ""]
-    assert table["taken_for_clips"].tolist() == [2, 0, 0, 3]
-    assert table.loc["a", "MAP@3"] == pytest.approx(np.mean([1 / 2, 1 / 2, 1 / 2, 1]))
-    assert table.loc["a", "low"] < table.loc["a", "MAP@3"] < table.loc["a", "high"]
-    assert table.loc["c"].drop(["clips", "taken_for", "taken_for_clips"]).isna().all()
+    table = class_table(make_evaluation(scores, ["a", "a", "a", "a", "b"])).set_index("label")
+    assert table["most_confused_with"].tolist() == ["b", "", "", ""]
+    assert table["n_confused"].tolist() == [2, 0, 0, 3]
+    assert table.loc["a", "map3"] == pytest.approx(np.mean([1 / 2, 1 / 2, 1 / 2, 1]))
+    assert table.loc["a", "ci_low"] < table.loc["a", "map3"] < table.loc["a", "ci_high"]
+    assert table.loc["c", ["map3", "ci_low", "ci_high"]].isna().all()
+    assert table.loc["c", "n_clips"] == 0
 
 
-def test_clips_tell_the_distance_of_label_and_answer() -> None:
+def test_class_table_counts_confusions_of_each_part() -> None:
+    evaluation = make_evaluation([[0.1, 0.9], [0.9, 0.1]], ["a", "a"])
+    labels = evaluation.labels.assign(usage=["Public", "Private"])
+    table = class_table(Evaluation(labels, evaluation.scores, evaluation.classes))
+    assert table["part"].tolist() == ["all"] * 3 + ["Private"] * 3 + ["Public"] * 3
+    assert table["most_confused_with"].tolist() == ["b", "", "", "", "", "", "b", "", ""]
+    assert table["n_confused"].tolist() == [1, 0, 1, 0, 0, 0, 1, 0, 1]
+
+
+def test_clip_table_has_the_margin_of_the_label() -> None:
     scores = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]
-    table = clip_table(evaluation(scores, ["a", "b"]))
-    assert table["number"].tolist() == [1, 2]
+    table = clip_table(make_evaluation(scores, ["a", "b"]))
+    assert table["clip_number"].tolist() == [1, 2]
     assert table["margin"].tolist() == pytest.approx([0.5, -0.3])
     assert table["given_label_score"].tolist() == pytest.approx([0.7, 0.3])
-    assert table["shown"].tolist() == ["least sure, most right", "most wrong, least sure"]
+    assert table["shown_as"].tolist() == [
+        "least confident, most confident correct",
+        "most confident error, least confident",
+    ]
 
 
-def test_a_clip_with_several_labels_stands_in_the_class_that_scored_least() -> None:
-    several = evaluation([[0.9, 0.4, 0.5], [0.3, 0.2, 0.1]], ["a,b", "a,b,c"])
-    assert hardest_labels(several).tolist() == [1, 2]
-    assert clip_table(several)["margin"].tolist() == pytest.approx([-0.1, 0.1])  # nothing but labels: 0
+def test_clip_with_several_labels_is_grouped_by_the_lowest_score() -> None:
+    evaluation = make_evaluation([[0.9, 0.4, 0.5], [0.3, 0.2, 0.1]], ["a,b", "a,b,c"])
+    assert lowest_scored_labels(evaluation).tolist() == [1, 2]
+    assert clip_table(evaluation)["margin"].tolist() == pytest.approx([-0.1, 0.1])  # no other class: 0
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 200), st.integers(2, 4), st.integers(0, 2**32 - 1))
-def test_what_is_shown_keeps_the_rules(n_clips: int, n_classes: int, seed: int) -> None:
+def test_shown_clips_are_the_first_of_each_kind(n_clips: int, n_classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.dirichlet(np.full(n_classes, 0.5), n_clips)
-    labels = [CLASSES[label] for label in rng.integers(n_classes, size=n_clips)]
-    table = clip_table(evaluation(scores.tolist(), labels))
-    right = table["top_1"] == table["truth"]
-    for label, own in table.groupby("truth"):
-        wrong, found = own[~right[own.index]], own[right[own.index]]
-        quarter = min(max(len(own) // 4, 1), findings.MOST_OF_A_CLASS)
-        for kind, eligible, order, most in (
-            ("most wrong", wrong, "margin", findings.MOST_OF_A_CLASS),
-            ("most right", found.assign(margin=-found["margin"]), "margin", quarter),
-            ("least sure", own, "score_1", quarter),
+    labels = [CLASSES[index] for index in rng.integers(n_classes, size=n_clips)]
+    table = clip_table(make_evaluation(scores.tolist(), labels))
+    for label, clips in table.groupby("label"):
+        is_correct = clips["top_1"] == clips["label"]
+        correct = clips[is_correct].assign(margin=lambda table: -table["margin"])
+        max_per_class = error_analysis.MAX_PER_CLASS
+        quarter = min(max(len(clips) // 4, 1), max_per_class)
+        for kind, eligible, column, count in (
+            ("most confident error", clips[~is_correct], "margin", max_per_class),
+            ("most confident correct", correct, "margin", quarter),
+            ("least confident", clips, "score_1", quarter),
         ):
-            shown = eligible[eligible["shown"].str.contains(kind)]
-            expected = eligible.sort_values(order, kind="stable")[:most]
-            assert sorted(shown["number"]) == sorted(expected["number"]), (label, kind)
+            shown = eligible[eligible["shown_as"].str.contains(kind)]
+            expected = eligible.sort_values(column, kind="stable")[:count]
+            assert sorted(shown["clip_number"]) == sorted(expected["clip_number"]), (label, kind)
 
 
-def test_no_more_is_shown_than_is_allowed_and_each_class_has_its_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_selection_is_limited_and_starts_with_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    classes = np.repeat(np.arange(10), 40)
+    class_of_clip = np.repeat(np.arange(10), 40)
     margin = rng.uniform(-1, 1, 400)
-    clips = pd.DataFrame(
-        {"margin": margin, "score_1": rng.random(400), "average_precision": (margin > 0) * 1.0}
-    )
-    assert len(choose(clips, classes)) > 100
-    monkeypatch.setattr(findings, "MOST_SHOWN", 25)
-    chosen = choose(clips, classes)
-    assert len(chosen) == 25
-    worst = clips.groupby(classes)["margin"].idxmin()
-    assert set(worst) <= set(chosen)
+    columns = {"margin": margin, "score_1": rng.random(400), "ap_at_3": (margin > 0) * 1.0}
+    clips = pd.DataFrame(columns)
+    assert len(select_clips(clips, class_of_clip)) > 100
+    monkeypatch.setattr(error_analysis, "MAX_CLIPS", 25)
+    selected = select_clips(clips, class_of_clip)
+    assert len(selected) == 25
+    worst = clips.groupby(class_of_clip)["margin"].idxmin()
+    assert set(worst) <= set(selected)

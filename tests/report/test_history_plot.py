@@ -1,4 +1,4 @@
-"""The history of a run as a picture."""
+"""Plot of the training history."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import matplotlib.image
 from conftest import ToyPipeline, run_fails, run_ok
 
 
-def test_the_history_as_a_picture(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+def test_plot_writes_an_image(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(toy_pipeline.run, run)
     assert run_ok("plot", run) == f"{run / 'history.png'}\n"
@@ -15,4 +15,4 @@ def test_the_history_as_a_picture(toy_pipeline: ToyPipeline, tmp_path: Path) -> 
     assert height > 500
     assert width > 500
     (run / "history.csv").unlink()
-    assert "it is written when the first one is complete" in run_fails(2, "plot", run)
+    assert "history.csv has no epoch; fit writes one after each epoch" in run_fails(2, "plot", run)

@@ -41,10 +41,12 @@ def test_address_that_cannot_be_bound(runs: dict[str, Path]) -> None:
     assert message.startswith("dcase2018: cannot bind to 192.0.2.1:0: ")
 
 
-def test_make_serve_uses_the_run_of_the_preset(project: Path) -> None:
-    command = ["make", "-n", "serve", "PRESET=quick", "SERVE_FLAGS=--port 8001"]
+def test_run_serve_uses_the_run_of_the_preset(project: Path) -> None:
+    (project / ".venv" / ".installed-serve").touch()
+    dry_run = "RUN=.venv/bin/dcase2018 run --dry-run"
+    command = ["make", "serve", "PRESET=quick", "SERVE_FLAGS=--port 8001", dry_run]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines()[-1] == ".venv/bin/dcase2018 serve runs/demo/quick --port 8001"
+    assert done.stdout.splitlines()[-1] == "dcase2018 serve runs/demo/quick --port 8001"
 
 
 def test_folder_without_a_run(tmp_path: Path) -> None:
