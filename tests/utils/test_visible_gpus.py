@@ -19,9 +19,7 @@ from dcase2018.utils.parallel import visible_gpus
         ("", []),
     ],
 )
-def test_gpus_of_cuda_visible_devices(
-    visible: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpus_of_cuda_visible_devices(visible: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert visible_gpus() == gpus
 
