@@ -1,9 +1,9 @@
-"""What lies in an exported folder beside the model: what it means, an example that runs it, a page.
+"""The files of an export beside the model: metadata, labels, an example program, a README.
 
-model.json   sample rate, what is done to a clip, classes, where the network comes from, versions
-labels.txt   the classes, a line each
-example.py   tags clips, with the runtime, NumPy and soundfile alone
-README.md    all this for people
+model.json   sample rate, preprocessing, classes, origin of the network, versions
+labels.txt   one class per line
+example.py   tags clips with the runtime, NumPy and soundfile alone
+README.md    the same for readers
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import pandas as pd
 
@@ -20,19 +21,19 @@ from dcase2018.runs.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
-class Format:
-    """A file for a runtime, and how Python runs it.
+class ExportFormat:
+    """A model format, and how Python code runs it.
 
     Attributes
     ----------
     file
-        The model's file, or folder.
+        Name of the model file or folder.
     package
-        What has to be installed to run it.
+        Package that runs the model.
     modules
-        What has to be there to make it, and try it.
+        Modules that the export needs, to convert and to check the model.
     imports, load, call
-        Lines of the example; `call` is an expression of `samples` whose value is the scores.
+        Code of `example.py`; `call` is an expression of `samples` that returns the scores.
     """
 
     file: str
@@ -43,8 +44,8 @@ class Format:
     call: str
 
 
-FORMATS = {
-    "onnx": Format(
+EXPORT_FORMATS = {
+    "onnx": ExportFormat(
         file="model.onnx",
         package="onnxruntime",
         modules=("onnx", "onnxruntime", "tf2onnx"),
@@ -52,7 +53,7 @@ FORMATS = {
         load='session = onnxruntime.InferenceSession(FOLDER / "model.onnx")',
         call='session.run(["scores"], {"samples": samples})[0]',
     ),
-    "litert": Format(
+    "litert": ExportFormat(
         file="model.tflite",
         package="ai-edge-litert",
         modules=("ai_edge_litert",),
@@ -60,7 +61,7 @@ FORMATS = {
         load='interpreter = Interpreter(str(FOLDER / "model.tflite"))',
         call='interpreter.get_signature_runner()(samples=samples)["scores"]',
     ),
-    "saved-model": Format(
+    "saved-model": ExportFormat(
         file="saved_model",
         package="tensorflow",
         modules=(),
@@ -70,24 +71,47 @@ FORMATS = {
     ),
 }
 
-MEANINGS = {
-    "softmax": "They are shares that add up to 1: the highest is the class that the clip most likely has.",
-    "logistic": "Each is the probability of one class, whatever the others are.",
+SCORE_SEMANTICS = {
+    "softmax": "The scores add up to 1. The class with the highest score is the most likely one.",
+    "logistic": "Each score is the probability of its class, independent of the other classes.",
 }
 
 
-def describe(run: Run, checkpoint: int | str | None, format: str, folder: Path) -> None:
-    """Write what the example needs, and the example."""
-    about = {
+def write_metadata(run: Run, checkpoint: int | str | None, format: str, folder: Path) -> None:
+    """Write model.json, labels.txt and example.py."""
+    metadata = _metadata(run, checkpoint, format)
+    (folder / "model.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in run.classes), "utf-8")
+    example = _template("example.py").substitute(dataclasses.asdict(EXPORT_FORMATS[format]))
+    (folder / "example.py").write_text(example, "utf-8")
+
+
+def write_readme(run: Run, format: str, differences: pd.Series, folder: Path) -> None:
+    """Write README.md, with the largest difference from the scores of `predict`."""
+    readme = _template("README.md").substitute(
+        dataclasses.asdict(EXPORT_FORMATS[format]),
+        model=run.model,
+        n_classes=len(run.classes),
+        sample_rate=run.feature_config.sample_rate,
+        score_semantics=SCORE_SEMANTICS[run.hparams.classifier],
+        steps="".join(f"- {step}\n" for step in _preprocessing_steps(run)).strip(),
+        difference=f"{differences.max():.1g}",
+    )
+    (folder / "README.md").write_text(readme, "utf-8")
+
+
+def _metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, Any]:
+    packages = ("dcase2018", "keras", "tensorflow", EXPORT_FORMATS[format].package)
+    return {
         "format": format,
-        "file": FORMATS[format].file,
+        "file": EXPORT_FORMATS[format].file,
         "sample_rate": run.feature_config.sample_rate,
         "input": {"name": "samples", "dtype": "float32", "shape": ["n_samples"], "range": [-1, 1]},
         "output": {"name": "scores", "dtype": "float32", "shape": [len(run.classes)]},
-        "inside": _inside(run),
+        "preprocessing": _preprocessing(run),
         "classes": list(run.classes),
         "run": {
-            "network": run.model,
+            "model": run.model,
             "checkpoint": checkpoint,
             "sha256": hashlib.sha256(run.model_file(checkpoint).read_bytes()).hexdigest(),
             "training_fingerprint": run.training_fingerprint,
@@ -95,69 +119,44 @@ def describe(run: Run, checkpoint: int | str | None, format: str, folder: Path) 
             "pretrained_fingerprint": run.pretrained_fingerprint,
             "seed": run.seed,
         },
-        "versions": _versions(format),
+        "versions": {package: version(package) for package in packages},
     }
-    (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
-    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in run.classes), "utf-8")
-    example = _template("example.py").substitute(dataclasses.asdict(FORMATS[format]))
-    (folder / "example.py").write_text(example, "utf-8")
 
 
-def introduce(run: Run, format: str, differences: pd.Series, folder: Path) -> None:
-    """Write the folder's page, which tells how far its scores are from those of `predict`, clip by clip."""
-    page = _template("README.md").substitute(
-        dataclasses.asdict(FORMATS[format]),
-        network=run.model,
-        n_classes=len(run.classes),
-        sample_rate=run.feature_config.sample_rate,
-        meaning=MEANINGS[run.hparams.classifier],
-        steps="".join(f"- {step}\n" for step in _steps(run)).strip(),
-        difference=f"{differences.max():.1g}",
-    )
-    (folder / "README.md").write_text(page, "utf-8")
-
-
-def _inside(run: Run) -> dict[str, object]:
+def _preprocessing(run: Run) -> dict[str, object]:
     hparams = run.hparams
     return {
         "feature_config": dataclasses.asdict(run.feature_config),
         "example_frames": run.example_shape[0],
-        "example_hop_frames": hparams.inference_hop_frames(run.feature_config),
-        "short": hparams.pad_mode,
+        "inference_hop_frames": hparams.inference_hop_frames(run.feature_config),
+        "pad_mode": hparams.pad_mode,
         "classifier": hparams.classifier,
-        "mean": hparams.clip_pooling,
+        "clip_pooling": hparams.clip_pooling,
     }
 
 
-def _steps(run: Run) -> list[str]:
-    """What is done to samples inside the model, in order, for people."""
-    feature_config, hparams = run.feature_config, run.hparams
+def _preprocessing_steps(run: Run) -> list[str]:
+    """Return sentences that describe the model's steps from samples to scores."""
+    config, hparams = run.feature_config, run.hparams
     steps = []
-    if feature_config.trim_db:
-        steps.append(f"ends that are {feature_config.trim_db:g} dB below the peak are cut")
-    if feature_config.normalize == "peak":
-        steps.append("the clip is scaled to a peak of 1")
-    hop = f"every {1000 * feature_config.stft_hop_seconds:g} ms"
-    if feature_config.feature == "waveform":
-        steps.append(f"a frame is {feature_config.n_features} samples")
+    if config.trim_db:
+        steps.append(f"Ends more than {config.trim_db:g} dB below the peak are trimmed.")
+    if config.normalize == "peak":
+        steps.append("The clip is scaled to a peak of 1.")
+    if config.feature == "waveform":
+        steps.append(f"A frame is {config.n_features} samples.")
     else:
-        bands = f"{feature_config.mel_bands} log mel bands from {feature_config.mel_min_hz:g} to {feature_config.mel_max_hz:g} Hz"
-        steps.append(f"a frame is {bands}, {hop}")
-    filled = {"constant": "filled up with silence", "wrap": "repeated"}[hparams.pad_mode]
-    length, distance = (
-        frames * feature_config.stft_hop_seconds
-        for frames in (run.example_shape[0], hparams.inference_hop_frames(feature_config))
+        bands = f"{config.mel_bands} log mel bands from {config.mel_min_hz:g} to {config.mel_max_hz:g} Hz"
+        steps.append(f"A frame is {bands}, every {1000 * config.stft_hop_seconds:g} ms.")
+    window, hop = (
+        frames * config.stft_hop_seconds
+        for frames in (run.example_shape[0], hparams.inference_hop_frames(config))
     )
-    steps.append(
-        f"the network scores {length:g} s at a time, every {distance:g} s; a shorter clip is {filled}"
-    )
-    steps.append(f"a clip's scores are the {hparams.clip_pooling} mean")
+    padded = {"constant": "padded with silence", "wrap": "repeated"}[hparams.pad_mode]
+    steps.append(f"The network scores windows of {window:g} s, every {hop:g} s. A shorter clip is {padded}.")
+    pooling = hparams.clip_pooling.replace("_", " ")
+    steps.append(f"The scores of a clip are the {pooling} over its windows.")
     return steps
-
-
-def _versions(format: str) -> dict[str, str]:
-    packages = ("dcase2018", "keras", "tensorflow", FORMATS[format].package)
-    return {package: version(package) for package in packages}
 
 
 def _template(name: str) -> Template:

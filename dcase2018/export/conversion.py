@@ -1,8 +1,8 @@
-"""A graph to the file of a runtime, `python -m dcase2018.export.conversion RUN STEP FORMAT TARGET`.
+"""Convert a run's inference graph: `python -m dcase2018.export.conversion RUN CHECKPOINT FORMAT OUT`.
 
-It is a process of its own: LiteRT's converter leaks, and this alone needs TensorFlow, whatever Keras
-computes with elsewhere. So it is the one module that names a backend. Input and output have the same
-names in every format.
+The conversion runs in a subprocess, because LiteRT's converter leaks memory, and because it needs TensorFlow,
+whatever backend Keras uses in the parent process. This is the only module that imports a backend. Input and
+output have the same names in every format.
 """
 
 import logging
@@ -19,27 +19,25 @@ from dcase2018.utils.errors import Dcase2018Error
 log = logging.getLogger(__name__)
 
 INPUT, OUTPUT = "samples", "scores"
-OPSET = 17  # of ONNX: runtimes since 2022
+ONNX_OPSET = 17  # supported by runtimes since 2022
 
 
 class SignatureMismatch(Exception):
-    """What a converter made is not what was asked for."""
+    """A converted model has other inputs or outputs than `INPUT` and `OUTPUT`."""
 
 
 def convert(run: Run, checkpoint: int | str | None, format: str, target: Path) -> None:
-    """Write a run's graph in a format, in a process of its own.
+    """Write a run's inference graph in a format, from a subprocess.
 
     Raises
     ------
     Dcase2018Error
-        If it cannot be converted.
+        If the conversion fails.
     """
     command = [sys.executable, "-m", __name__, str(run.path), str(checkpoint or ""), format, str(target)]
     log.info("converting ...")
-    surroundings = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        command, env=surroundings, capture_output=True, text=True, errors="replace", check=False
-    )
+    env = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False)
     log.debug("%s", done.stderr)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -50,7 +48,7 @@ def to_onnx(function: Any, target: Path) -> None:
     import onnx
     import tf2onnx
 
-    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=ONNX_OPSET)
     names = [[value.name for value in values] for values in (model.graph.input, model.graph.output)]
     _check_names(*names)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n_samples"
@@ -65,7 +63,8 @@ def to_litert(function: Any, target: Path) -> None:
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function()], tf.Module()
     )
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # fails for what needs TensorFlow
+    # The conversion fails if an operation would need TensorFlow at run time.
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     content = converter.convert()
     (signature,) = Interpreter(model_content=content).get_signature_list().values()
     _check_names(signature["inputs"], signature["outputs"])
@@ -93,12 +92,11 @@ def _check_names(inputs: list[str], outputs: list[str]) -> None:
 def _main(path: str, checkpoint: str, format: str, target: str) -> None:
     import tensorflow as tf
 
-    from dcase2018.export.graph import Graph
+    from dcase2018.export.graph import InferenceGraph
 
     run = Run.load(path)
-    graph = Graph(
-        run, run.load_for_inference(int(checkpoint) if checkpoint.isdecimal() else checkpoint or None)
-    )
+    model = run.load_for_inference(int(checkpoint) if checkpoint.isdecimal() else checkpoint or None)
+    graph = InferenceGraph(run, model)
 
     def scores(samples: Any) -> dict[str, Any]:
         return {OUTPUT: graph(samples)}
@@ -106,7 +104,7 @@ def _main(path: str, checkpoint: str, format: str, target: str) -> None:
     signature = [tf.TensorSpec([None], tf.float32, name=INPUT)]
     try:
         CONVERTERS[format](tf.function(scores, input_signature=signature), Path(target))
-    except Exception as error:  # of all kinds: the last line is for people
+    except Exception as error:  # the parent process reports the last line of stderr
         traceback.print_exc()
         sys.exit((str(error).strip().splitlines() or [type(error).__name__])[0])
 

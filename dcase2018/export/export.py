@@ -1,18 +1,18 @@
-"""A run as a folder that another program takes, published once it says what `predict` says."""
+"""Export a run as a folder with a model for another runtime, checked against `predict`."""
 
 import importlib.util
 from pathlib import Path
 
 import pandas as pd
 
-from dcase2018.export.bundle import FORMATS, describe, introduce
+from dcase2018.export.bundle import EXPORT_FORMATS, write_metadata, write_readme
 from dcase2018.export.conversion import convert
-from dcase2018.export.parity_check import compare
+from dcase2018.export.parity_check import max_differences
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
 from dcase2018.utils.errors import Dcase2018Error, InputError
 
-TOLERANCE = 1e-4  # in a score
+TOLERANCE = 1e-4  # of a score
 
 
 def export(
@@ -20,71 +20,81 @@ def export(
     folder: StrPath,
     format: str = "onnx",
     checkpoint: int | str | None = None,
-    force: bool = False,
+    overwrite: bool = False,
 ) -> pd.Series:
-    """Write a run as a folder that another program takes: samples in, scores out.
+    """Export a run as a folder with a model from samples to scores.
 
     Parameters
     ----------
     format
         "onnx", "litert" or "saved-model".
-    which
-        The network of this step, or "best"; the trained one, if None.
-    force
-        Replace what an earlier export wrote.
+    checkpoint
+        Step of the checkpoint to export, or "best". Default: the trained network.
+    overwrite
+        Replace an earlier export.
 
     Returns
     -------
     Series
-        How far its scores are from those of `predict` on clips that are made to compare them: the largest
-        difference for each, indexed by the clip's name.
+        Largest difference between a score of the model and of `predict`, indexed by test clip.
 
     Raises
     ------
     InputError
-        If the run has no such network or computes in halves, a package is missing, or the folder is taken.
-    Dcase2018Error
-        If the network cannot be converted, or a score is further than 1e-4 from that of `predict`.
-    OSError
-        If it cannot be written.
+        If the run or the folder cannot be used, or a package is missing.
+    Dcase2018Error, OSError
+        If the conversion fails, a difference is above 1e-4, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> from dcase2018 import export
+    >>> export("runs/first", "tagger", format="litert").max()
     """
-    trained, target = Run.load(run), Path(folder).resolve()  # a link is followed, and stays
-    check_export(trained, target, format, checkpoint, force)
+    source, target = Run.load(run), Path(folder).resolve()  # a link to a folder is kept
+    check_export(source, target, format, checkpoint, overwrite)
     ensure_writable(target.parent)
     with atomic_directory(target, overwrite=True) as partial:
-        convert(trained, checkpoint, format, partial / FORMATS[format].file)
-        describe(trained, checkpoint, format, partial)
-        differences = compare(partial, trained, checkpoint)
-        _check(differences, trained)
-        introduce(trained, format, differences, partial)
+        convert(source, checkpoint, format, partial / EXPORT_FORMATS[format].file)
+        write_metadata(source, checkpoint, format, partial)
+        differences = max_differences(partial, source, checkpoint)
+        _check_differences(differences, source)
+        write_readme(source, format, differences, partial)
     return differences
 
 
-def check_export(run: Run, folder: Path, format: str, checkpoint: int | str | None, force: bool) -> None:
-    """See to it, before the work, that a run can be exported to a folder; raises as `export` does."""
-    if format not in FORMATS:
-        raise InputError(f"format={format!r} is none of {', '.join(FORMATS)}")
+def check_export(run: Run, folder: Path, format: str, checkpoint: int | str | None, overwrite: bool) -> None:
+    """Check before the work that a run can be exported to a folder.
+
+    Raises
+    ------
+    InputError
+        See `export`.
+    """
+    if format not in EXPORT_FORMATS:
+        raise InputError(f"format={format!r} is not allowed: it must be one of {', '.join(EXPORT_FORMATS)}")
     run.model_file(checkpoint)
     if run.hparams.precision != "float32":
         raise InputError(
-            f"{run.path} computes in halves (precision={run.hparams.precision}), which the runtimes do not;"
-            " fit it with --hparams precision=float32"
+            f"{run.path} has precision={run.hparams.precision}, which the runtimes do not support;"
+            " train it with --hparams precision=float32"
         )
-    missing = [name for name in FORMATS[format].modules if not importlib.util.find_spec(name)]
+    missing = [name for name in EXPORT_FORMATS[format].modules if not importlib.util.find_spec(name)]
     if missing:
-        raise InputError(f"--format {format} needs {', '.join(missing)}; pip install 'dcase2018[export]'")
+        raise InputError(
+            f"--format {format} needs {', '.join(missing)}; install with pip install 'dcase2018[export]'"
+        )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not all((folder / name).is_file() for name in ("model.json", "labels.txt", "example.py")):
-        raise InputError(f"{folder} exists and is no export; name another folder")
-    if not force:
-        raise InputError(f"{folder} holds an export; name another folder, or replace it with --force")
+        raise InputError(f"{folder} exists and is not an export; name another folder")
+    if not overwrite:
+        raise InputError(f"{folder} has an export; name another folder, or replace it with --overwrite")
 
 
-def _check(differences: pd.Series, run: Run) -> None:
+def _check_differences(differences: pd.Series, run: Run) -> None:
     worst = differences.max(skipna=False)
     if not worst <= TOLERANCE:
         raise Dcase2018Error(
-            f"the converted network does not say what {run.path} says, so that it is not kept: its scores are"
-            f" {worst:.2g} away on {differences.idxmax(skipna=False)!r}, where {TOLERANCE:g} is allowed"
+            f"the converted model of {run.path} is not written: its scores differ from those of predict by"
+            f" {worst:.2g} on {differences.idxmax(skipna=False)!r}, and at most {TOLERANCE:g} is allowed"
         )

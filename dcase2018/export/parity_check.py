@@ -1,4 +1,4 @@
-"""What an exported folder says of clips, beside what `predict` says: the one test that counts for it."""
+"""Compare the scores of an exported folder with those of `predict` on generated clips."""
 
 import json
 import logging
@@ -21,71 +21,73 @@ from dcase2018.runs.run import Run
 from dcase2018.utils.errors import Dcase2018Error
 
 
-def clips_for(run: Run) -> dict[str, np.ndarray]:
-    """Clips to compare by: float32 in [-1, 1], at the feature_config's sample rate.
+def make_test_clips(run: Run) -> dict[str, np.ndarray]:
+    """Generate test clips: float32 in [-1, 1], at the sample rate of the run's feature config.
 
-    Silence, noise, a tone between silence, a sweep; shorter than a frame, than an example; none; and one of
-    more examples than the graph takes at a time.
+    The clips are silence, noise, a tone between silence, a sweep, clips shorter than a frame and than a
+    window, a clip without samples, and one with more windows than a batch of the graph.
     """
-    from dcase2018.export.graph import AT_ONCE
+    from dcase2018.export.graph import GRAPH_BATCH  # imports Keras
 
     rate = run.feature_config.sample_rate
     rng = np.random.default_rng(0)
     seconds = np.arange(2 * rate) / rate
-    quiet = np.zeros(rate // 10)
+    silence = np.zeros(rate // 10)
     window, hop = run.example_shape[0], run.hparams.inference_hop_frames(run.feature_config)
-    long = (window + (AT_ONCE + 1) * hop) * run.feature_config.hop_length
-    loudness = np.repeat(rng.uniform(0.01, 0.2, long // rate + 1), rate)[:long]
+    n_long = (window + (GRAPH_BATCH + 1) * hop) * run.feature_config.hop_length
+    loudness = np.repeat(rng.uniform(0.01, 0.2, n_long // rate + 1), rate)[:n_long]
     clips = {
         "silence": np.zeros(rate),
         "noise": rng.normal(0, 0.1, 2 * rate),
-        "tone": np.concatenate([quiet, 0.5 * np.sin(2 * np.pi * 440 * seconds), quiet]),
+        "tone": np.concatenate([silence, 0.5 * np.sin(2 * np.pi * 440 * seconds), silence]),
         "sweep": 0.3 * np.sin(2 * np.pi * (100 + 400 * seconds) * seconds),
-        "less than a frame": rng.normal(0, 0.1, run.feature_config.frame_length // 4),
+        "shorter than a frame": rng.normal(0, 0.1, run.feature_config.frame_length // 4),
         "short": rng.normal(0, 0.1, rate // 9),
-        "nothing": np.zeros(0),
-        "long": rng.normal(0, 1, long) * loudness,
+        "empty": np.zeros(0),
+        "long": rng.normal(0, 1, n_long) * loudness,
     }
     return {name: np.clip(samples, -1, 1).astype(np.float32) for name, samples in clips.items()}
 
 
-def compare(folder: Path, run: Run, checkpoint: int | str | None) -> pd.Series:
-    """Tag clips by an exported folder's `example.py`, in a process of its own, and by `predict`.
+def max_differences(folder: Path, run: Run, checkpoint: int | str | None) -> pd.Series:
+    """Score test clips with the `example.py` of an exported folder, in a subprocess, and with `predict`.
 
     Returns
     -------
     Series
-        The largest difference between the scores of each clip, indexed by the clip's name.
+        Largest absolute difference between the scores of each clip, indexed by file name.
 
     Raises
     ------
     Dcase2018Error
-        If the example fails, naming its last words.
+        If `example.py` fails.
     """
-    with tempfile.TemporaryDirectory() as reusable_buffer, _quietly():
-        audio, store = Path(reusable_buffer, "clips"), Path(reusable_buffer, "clips.h5")
+    with tempfile.TemporaryDirectory() as work, _silence_logging():
+        audio, store = Path(work, "clips"), Path(work, "clips.h5")
         audio.mkdir()
-        for name, samples in clips_for(run).items():
+        for name, samples in make_test_clips(run).items():
             soundfile.write(audio / f"{name}.wav", samples, run.feature_config.sample_rate, subtype="PCM_16")
         extract(audio, store, run.feature_config)
         expected = predict(Ensemble.open([run.path], [Store(store)], checkpoint))
-        told = _told_by_example(folder, sorted(audio.iterdir()))
-    return (told.loc[expected.index, expected.columns] - expected).abs().max(axis=1, skipna=False)
+        exported_scores = _run_example(folder, sorted(audio.iterdir()))
+    aligned = exported_scores.loc[expected.index, expected.columns]
+    return (aligned - expected).abs().max(axis=1, skipna=False)
 
 
-def _told_by_example(folder: Path, clips: list[Path]) -> pd.DataFrame:
+def _run_example(folder: Path, clips: list[Path]) -> pd.DataFrame:
+    """Return the scores that `example.py` prints: one row per clip, one column per class."""
     command = [sys.executable, str(folder / "example.py"), *map(str, clips)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Dcase2018Error(f"the exported example fails: {words[-1]}")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return pd.DataFrame([line["scores"] for line in lines], index=[line["fname"] for line in lines])
+        stderr = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise Dcase2018Error(f"the example.py of the export fails: {stderr[-1]}")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return pd.DataFrame([row["scores"] for row in rows], index=[row["fname"] for row in rows])
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep to oneself how clips go that nobody knows of."""
+def _silence_logging() -> Iterator[None]:
+    """Log warnings only, since users have no need for messages about test clips."""
     log = logging.getLogger("dcase2018")
     level = log.level
     log.setLevel(logging.WARNING)

@@ -54,7 +54,7 @@ class ResultCache:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
 
     def has(self, file: AudioFile) -> bool:
-        """Return whether the scores of a recording are there and valid."""
+        """Return whether the cache has valid scores of a recording."""
         try:
             self.load(file)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -300,7 +300,7 @@ def _open_output(
 
 
 def _write_one(output: OutputSpec, result: TaggingResult, has_windows: bool) -> None:
-    """Write the file of one recording: its file name plus a suffix, at the same place below the folder."""
+    """Write the file of one recording: its relative path plus a suffix."""
     path = output.path / f"{result.file.fname}{OUTPUT_FORMATS[output.format].suffix}"
     with open_atomic(path) as stream:
         TableWriter(stream, output.format, result.classes, has_windows).write(result)

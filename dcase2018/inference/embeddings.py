@@ -114,13 +114,11 @@ def read_embeddings(path: Path) -> pd.DataFrame:
         if isinstance(error, OSError) and error.errno:
             raise  # an error of the file system
         reason = (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{path} is not an embedding file ({reason}); write one with dcase2018 embed"
-        ) from None
+        raise InputError(f"{path} has no embeddings ({reason}); write them with dcase2018 embed") from None
     if not len(features):
-        raise InputError(f"{path} has no embeddings; write it again with dcase2018 embed")
+        raise InputError(f"{path} has no embeddings; write them with dcase2018 embed")
     if not np.isfinite(features).all():
-        raise InputError(f"{path} has embeddings that are not finite; write it again with dcase2018 embed")
+        raise InputError(f"{path} has embeddings that are not finite; write them with dcase2018 embed")
     return pd.DataFrame(features).groupby(np.asarray(fnames, object)).mean()
 
 
@@ -211,7 +209,7 @@ def _embed_clips(
     if isinstance(clips, Store):
         clips.check_config(config.feature_config, f"the run {embedder.run.path}")
         for fname, row in zip(clips.fnames, clips.rows_of(clips.fnames), strict=True):
-            starts, features = embedder.over_windows(
+            starts, features = embedder.window_outputs(
                 store_windows(clips, np.array([row]), config, AUDIO_BATCH)
             )
             yield fname, (starts * config.frame_seconds, features)
@@ -221,7 +219,7 @@ def _embed_clips(
         try:
             with AudioReader(file.path, config.feature_config.sample_rate) as reader:
                 windows = audio_windows(front_end.iter_frames(reader), config)
-                starts, features = embedder.over_windows(windows)
+                starts, features = embedder.window_outputs(windows)
         except (AudioReadError, OSError) as error:
             yield file.fname, FailedFile(file, describe_error(error))
         else:

@@ -126,7 +126,6 @@ class Predictor:
 
     @property
     def n_outputs(self) -> int:
-        """Values that the network returns for a window."""
         return int(self.model.output_shape[-1])
 
     def __call__(self, examples: np.ndarray) -> np.ndarray:
@@ -145,7 +144,7 @@ class Predictor:
             raise Dcase2018Error(f"{self.run.path}: the output of the network is not finite")
         return outputs
 
-    def over_windows(self, windows: Iterable[WindowBatch]) -> tuple[np.ndarray, np.ndarray]:
+    def window_outputs(self, windows: Iterable[WindowBatch]) -> tuple[np.ndarray, np.ndarray]:
         """Return the first frame of each window of a clip, int64, and the outputs, (windows, n_outputs)."""
         starts = [np.zeros(0, np.int64)]
         outputs = [np.zeros((0, self.n_outputs), np.float32)]
@@ -189,11 +188,6 @@ def iter_clip_scores(
     ------
     ndarray
         Scores of a clip by each predictor, float64, (predictors, classes).
-
-    Raises
-    ------
-    Dcase2018Error
-        If a network's scores are not finite.
     """
     totals = np.zeros((len(predictors), n_clips, len(predictors[0].run.classes)))
     n_windows = np.zeros(n_clips, np.int64)
@@ -221,13 +215,7 @@ class StorePredictor(Predictor):
         self.store = store
 
     def iter_clip_scores(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the scores of clips of the store: float64, (classes,).
-
-        Raises
-        ------
-        Dcase2018Error
-            If the network's scores are not finite.
-        """
+        """Yield the scores of clips of the store: float64, (classes,)."""
         windows = store_windows(self.store, rows, self.window_config)
         for (scores,) in iter_clip_scores([self], windows, len(rows)):
             yield scores
@@ -264,18 +252,12 @@ class StorePredictor(Predictor):
         scores : ndarray
             float32, (windows, classes).
         """
-        starts, scores = self.over_windows(store_windows(self.store, np.array([row]), self.window_config))
+        starts, scores = self.window_outputs(store_windows(self.store, np.array([row]), self.window_config))
         return (starts + self.window_config.window / 2) * self.run.feature_config.stft_hop_seconds, scores
 
 
 def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:
-    """Load the networks of an ensemble.
-
-    Raises
-    ------
-    InputError
-        If a model file cannot be used.
-    """
+    """Load the networks of an ensemble."""
     return [
         StorePredictor(member.run, member.run.load_for_inference(ensemble.checkpoint), member.store)
         for member in ensemble.members
@@ -285,10 +267,7 @@ def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:
 def iter_ensemble_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[np.ndarray]:
     """Yield the scores of clips, averaged over the members of an ensemble: float64, (classes,).
 
-    Raises
-    ------
-    InputError, Dcase2018Error
-        See `predict`.
+    Errors are those of `predict`.
     """
     streams = [
         predictor.iter_clip_scores(predictor.store.rows_of(fnames)) for predictor in load_predictors(ensemble)
@@ -307,12 +286,7 @@ def iter_window_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tu
     centers : ndarray
         Center of each window of the first member in seconds, float64, (windows,).
     scores : ndarray
-        (windows, classes).
-
-    Raises
-    ------
-    InputError, Dcase2018Error
-        See `predict`.
+        (windows, classes). Errors are those of `predict`.
     """
     predictors = load_predictors(ensemble)
     member_rows = [predictor.store.rows_of(fnames) for predictor in predictors]

@@ -169,9 +169,7 @@ def test_threads_share_the_networks(runs: dict[str, Path], recordings: Path) -> 
     fnames = sorted(path.name for path in recordings.iterdir())
     scores: dict[str, np.ndarray] = {}
     threads = [
-        threading.Thread(
-            target=lambda fname=fname: scores.update({fname: tagger.scores(recordings / fname)})
-        )
+        threading.Thread(target=lambda fname=fname: scores.update({fname: tagger.scores(recordings / fname)}))
         for fname in fnames
     ]
     for thread in threads:

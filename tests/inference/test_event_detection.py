@@ -1,4 +1,4 @@
-"""Events out of scores: the rule in words, a slow twin of it, and what holds for all scores."""
+"""Event detection: examples of the rule, a slow reference implementation, and properties."""
 
 import numpy as np
 import pytest
@@ -12,126 +12,129 @@ from dcase2018.utils.errors import InputError
 CLASSES = ["Bark", "Meow"]
 
 
-def line_of(scores: object, hop: float = 1.0, quiet: object = None) -> WindowScores:
-    """A recording whose window number i speaks from i to i + 1 hops."""
+def make_window_scores(scores: object, hop: float = 1.0, is_silent: object = None) -> WindowScores:
+    """Return scores of windows as long as a hop, so that window i lasts from i to i + 1 hops."""
     scores = np.asarray(scores, np.float32).reshape(-1, 2)
     starts = np.arange(len(scores)) * hop
-    silent = np.zeros(len(scores), bool) if quiet is None else np.asarray(quiet, bool)
+    silent = np.zeros(len(scores), bool) if is_silent is None else np.asarray(is_silent, bool)
     return WindowScores(starts, scores, silent, hop, len(scores) * hop)
 
 
-def bark(*scores: float) -> WindowScores:
-    return line_of([[score, 0] for score in scores])
+def bark_scores(*scores: float) -> WindowScores:
+    return make_window_scores([[score, 0] for score in scores])
 
 
 def spans(events: list[Event]) -> list[tuple[float, float]]:
     return [(event.onset, event.offset) for event in events]
 
 
-def test_an_event_begins_at_the_threshold_and_ends_below_the_release() -> None:
-    joining = EventConfig(threshold=0.6, low_threshold=0.3, merge_gap=0)
-    assert detect_events(bark(0.1, 0.4, 0.6, 0.3, 0.29, 0.5, 0.1), CLASSES, joining) == [
+def test_events_start_at_the_threshold_and_end_below_the_low_threshold() -> None:
+    config = EventConfig(threshold=0.6, low_threshold=0.3, merge_gap=0)
+    assert detect_events(bark_scores(0.1, 0.4, 0.6, 0.3, 0.29, 0.5, 0.1), CLASSES, config) == [
         Event(1, 4, "Bark", pytest.approx(0.6))
     ]
-    assert EventConfig(threshold=0.6).low_threshold_or_half == 0.3
+    assert EventConfig(threshold=0.6).effective_low_threshold == 0.3
 
 
-def test_gaps_and_lengths_are_in_seconds() -> None:
-    scores = bark(0.9, 0, 0, 0.9, 0, 0, 0, 0.9, 0.9)
+def test_merge_gap_and_min_duration_are_in_seconds() -> None:
+    scores = bark_scores(0.9, 0, 0, 0.9, 0, 0, 0, 0.9, 0.9)
     assert spans(detect_events(scores, CLASSES, EventConfig(merge_gap=1.9))) == [(0, 1), (3, 4), (7, 9)]
     assert spans(detect_events(scores, CLASSES, EventConfig(merge_gap=2))) == [(0, 4), (7, 9)]
     assert spans(detect_events(scores, CLASSES, EventConfig(merge_gap=2, min_duration=3))) == [(0, 4)]
-    slow = line_of(scores.scores, hop=0.25)
-    assert spans(detect_events(slow, CLASSES, EventConfig(merge_gap=0.5))) == [(0, 1), (1.75, 2.25)]
+    short_hop = make_window_scores(scores.scores, hop=0.25)
+    assert spans(detect_events(short_hop, CLASSES, EventConfig(merge_gap=0.5))) == [(0, 1), (1.75, 2.25)]
 
 
-def test_classes_sound_at_once_and_quiet_windows_are_silent() -> None:
-    both = line_of([[0.9, 0.6], [0.9, 0.9], [0.9, 0]], quiet=[False, False, True])
-    assert detect_events(both, CLASSES, EventConfig()) == [
+def test_classes_may_overlap_and_silent_windows_have_no_events() -> None:
+    scores = make_window_scores([[0.9, 0.6], [0.9, 0.9], [0.9, 0]], is_silent=[False, False, True])
+    assert detect_events(scores, CLASSES, EventConfig()) == [
         Event(0, 2, "Bark", pytest.approx(0.9)),
         Event(0, 2, "Meow", pytest.approx(0.9)),
     ]
 
 
-def test_nothing_is_no_event() -> None:
-    assert detect_events(line_of(np.zeros((0, 2))), CLASSES, EventConfig()) == []
+def test_an_empty_recording_has_no_events() -> None:
+    assert detect_events(make_window_scores(np.zeros((0, 2))), CLASSES, EventConfig()) == []
 
 
-def test_settings_that_cannot_be() -> None:
-    with pytest.raises(
-        InputError, match=r"low_threshold=0\.7 is not allowed: it is at most the threshold, 0\.5"
-    ):
+def test_invalid_settings_raise() -> None:
+    message = r"low_threshold=0\.7 is not allowed: it must be <= threshold \(0\.5\)"
+    with pytest.raises(InputError, match=message):
         EventConfig(low_threshold=0.7)
     with pytest.raises(InputError, match="merge_gap=-1 is not allowed"):
         EventConfig(merge_gap=-1)
 
 
-def test_each_moment_is_told_of_by_the_window_whose_middle_is_nearest() -> None:
-    line = WindowScores(np.array([0, 0.8, 1.6, 2.1]), np.zeros((4, 2)), np.zeros(4, bool), 1.6, 3.7)
-    np.testing.assert_allclose(line.boundaries, [0, 1.2, 2.0, 2.65, 3.7])
+def test_index_at_returns_the_window_with_the_nearest_center() -> None:
+    starts = np.array([0, 0.8, 1.6, 2.1])
+    window_scores = WindowScores(starts, np.zeros((4, 2)), np.zeros(4, bool), 1.6, 3.7)
+    np.testing.assert_allclose(window_scores.boundaries, [0, 1.2, 2.0, 2.65, 3.7])
     times = np.random.default_rng(0).uniform(0, 3.7, 200)
-    nearest = np.abs(line.starts + 0.8 - times[:, None]).argmin(axis=1)
-    np.testing.assert_array_equal(line.index_at(times), nearest)
+    nearest = np.abs(starts + 0.8 - times[:, None]).argmin(axis=1)
+    np.testing.assert_array_equal(window_scores.index_at(times), nearest)
 
 
-joinings = st.builds(
+event_configs = st.builds(
     EventConfig,
     threshold=st.sampled_from([0.4, 0.5, 0.9]),
     low_threshold=st.sampled_from([0.0, 0.1, 0.4]),
     min_duration=st.sampled_from([0, 0.5, 1, 2.5]),
     merge_gap=st.sampled_from([0, 0.5, 1, 2.5]),
 )
-lines = st.builds(
-    lambda rows, hop: line_of([row[:2] for row in rows], hop, [row[2] for row in rows]),
+recordings = st.builds(
+    lambda rows, hop: make_window_scores([row[:2] for row in rows], hop, [row[2] for row in rows]),
     st.lists(st.tuples(*[st.sampled_from([0, 0.1, 0.3, 0.45, 0.6, 1])] * 2, st.booleans()), max_size=25),
     st.sampled_from([0.25, 0.5, 1.0]),
 )
 
 
-def twin(line: WindowScores, joining: EventConfig) -> list[tuple[str, float, float]]:
-    """The rule, moment by moment: parts grow from each window that reaches the threshold."""
-    found = []
-    for number, label in enumerate(CLASSES):
-        scores = [0 if quiet else s for s, quiet in zip(line.scores[:, number], line.is_silent, strict=True)]
-        sounding = set()
+def reference_events(window_scores: WindowScores, config: EventConfig) -> list[tuple[str, float, float]]:
+    """Detect events window by window: each grows from a window that reaches the threshold."""
+    events = []
+    for column, label in enumerate(CLASSES):
+        pairs = zip(window_scores.scores[:, column], window_scores.is_silent, strict=True)
+        scores = [0 if silent else score for score, silent in pairs]
+        active = set()
         for i, score in enumerate(scores):
-            if score >= joining.threshold:
+            if score >= config.threshold:
                 for step in (-1, 1):
                     j = i
-                    while 0 <= j < len(scores) and scores[j] >= joining.low_threshold_or_half:
-                        sounding.add(j)
+                    while 0 <= j < len(scores) and scores[j] >= config.effective_low_threshold:
+                        active.add(j)
                         j += step
-        events: list[list[float]] = []
-        for i in sorted(sounding):
-            start, end = line.boundaries[i], line.boundaries[i + 1]
-            if events and start - events[-1][1] <= joining.merge_gap:
-                events[-1][1] = end
+        merged: list[list[float]] = []
+        for i in sorted(active):
+            onset, offset = window_scores.boundaries[i], window_scores.boundaries[i + 1]
+            if merged and onset - merged[-1][1] <= config.merge_gap:
+                merged[-1][1] = offset
             else:
-                events.append([start, end])
-        found += [(label, a, b) for a, b in events if b - a >= joining.min_duration]
-    return sorted(found, key=lambda event: (event[1], event[0]))
+                merged.append([onset, offset])
+        events += [(label, a, b) for a, b in merged if b - a >= config.min_duration]
+    return sorted(events, key=lambda event: (event[1], event[0]))
 
 
-@given(lines, joinings)
+@given(recordings, event_configs)
 @settings(deadline=None)
-def test_events_are_those_of_the_rule_moment_by_moment(line: WindowScores, joining: EventConfig) -> None:
-    events = detect_events(line, CLASSES, joining)
-    assert [(event.label, event.onset, event.offset) for event in events] == twin(line, joining)
+def test_events_are_those_of_the_reference(window_scores: WindowScores, config: EventConfig) -> None:
+    events = detect_events(window_scores, CLASSES, config)
+    expected = reference_events(window_scores, config)
+    assert [(event.label, event.onset, event.offset) for event in events] == expected
     for event in events:
-        assert joining.threshold <= np.float32(event.score) + 1e-7
-        assert event.offset - event.onset >= joining.min_duration
+        assert config.threshold <= np.float32(event.score) + 1e-7
+        assert event.offset - event.onset >= config.min_duration
 
 
-@given(lines, joinings, st.floats(1, 2))
+@given(recordings, event_configs, st.floats(1, 2))
 @settings(deadline=None)
-def test_a_higher_threshold_hears_no_more(line: WindowScores, joining: EventConfig, times: float) -> None:
-    higher = EventConfig(
-        min(1.0, joining.threshold * times), joining.low_threshold_or_half, 0, joining.merge_gap
-    )
-    lower = EventConfig(joining.threshold, joining.low_threshold_or_half, 0, joining.merge_gap)
-    inside = detect_events(line, CLASSES, lower)
-    for event in detect_events(line, CLASSES, higher):
+def test_a_higher_threshold_adds_no_event(
+    window_scores: WindowScores, config: EventConfig, factor: float
+) -> None:
+    low = config.effective_low_threshold
+    strict = EventConfig(min(1.0, config.threshold * factor), low, 0, config.merge_gap)
+    loose = EventConfig(config.threshold, low, 0, config.merge_gap)
+    loose_events = detect_events(window_scores, CLASSES, loose)
+    for event in detect_events(window_scores, CLASSES, strict):
         assert any(
             other.label == event.label and other.onset <= event.onset and event.offset <= other.offset
-            for other in inside
+            for other in loose_events
         )

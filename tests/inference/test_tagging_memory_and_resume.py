@@ -1,4 +1,4 @@
-"""Long recordings and many: memory that does not grow, and a kill at any time that loses nothing."""
+"""Long and many recordings: memory is bounded, and a killed command resumes to the same output."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from dcase2018.cli.main import main
-sys.modules["jax"] = None  # TensorFlow loads it where it is there, 90 MB that users do not have
+sys.modules["jax"] = None  # TensorFlow imports it if it is installed: 90 MB that users do not have
 try:
     main(sys.argv[1:])
 finally:
@@ -28,7 +28,7 @@ finally:
 
 
 def peak_memory(folder: Path, *args: object) -> float:
-    """MB that a command took at most; what its parent took (ru_maxrss) is none of them."""
+    """Return the peak memory of a command in MB, without that of its parent (unlike ru_maxrss)."""
     script = folder / "peak.py"
     script.write_text(SCRIPT.replace("PEAK", str(folder / "peak.txt")))
     subprocess.run([sys.executable, script, *map(str, args)], capture_output=True, check=True)
@@ -36,8 +36,10 @@ def peak_memory(folder: Path, *args: object) -> float:
 
 
 @pytest.mark.parametrize("options", [(), ("--detect-events", "--output")])
-@pytest.mark.parametrize("kind", ["baseline", "logmel96"])
-def test_memory_is_bounded(runs: dict[str, Path], tmp_path: Path, kind: str, options: Sequence[str]) -> None:
+@pytest.mark.parametrize("config", ["baseline", "logmel96"])
+def test_memory_is_bounded(
+    runs: dict[str, Path], tmp_path: Path, config: str, options: Sequence[str]
+) -> None:
     peaks = []
     for minutes in (10, 70):
         path = tmp_path / f"{minutes}.flac"
@@ -45,38 +47,38 @@ def test_memory_is_bounded(runs: dict[str, Path], tmp_path: Path, kind: str, opt
             for minute in range(minutes):
                 file.write(noise(44100 * 60, minute))
         output = [*options, tmp_path / "out.csv"] if options else []
-        peaks.append(peak_memory(tmp_path, "tag", runs[kind], path, *output))
+        peaks.append(peak_memory(tmp_path, "tag", runs[config], path, *output))
     assert peaks[1] - peaks[0] < 60  # the samples of an hour are 318 MB, its frames 92 MB or 69 MB
     assert peaks[1] < 1000
 
 
-def content(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("output", ["all.jsonl", "each"])
-def test_killed_at_any_time_it_goes_on(runs: dict[str, Path], tmp_path: Path, output: str) -> None:
-    for number in range(30):
-        write_wav(tmp_path / "in" / f"{number:02d}.wav", noise(44100 * 30, number) * np.float32(0.5))
+def test_killed_commands_resume(runs: dict[str, Path], tmp_path: Path, output: str) -> None:
+    for index in range(30):
+        write_wav(tmp_path / "in" / f"{index:02d}.wav", noise(44100 * 30, index) * np.float32(0.5))
     command = [sys.executable, "-m", "dcase2018", "tag", runs["baseline"], tmp_path / "in", "--detect-events"]
 
-    def run(folder: Path) -> subprocess.Popen[bytes]:
+    def start(folder: Path) -> subprocess.Popen[bytes]:
         folder.mkdir(exist_ok=True)
         arguments = [*command, "--output", folder / output]
         return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     started = time.monotonic()
-    assert run(tmp_path / "whole").wait() == 0
-    whole = time.monotonic() - started
-    for part in range(1, 7):
-        process = run(tmp_path / "killed")
-        time.sleep(whole * (0.4 + 0.1 * part))
+    assert start(tmp_path / "complete").wait() == 0
+    duration = time.monotonic() - started
+    for attempt in range(1, 7):
+        process = start(tmp_path / "killed")
+        time.sleep(duration * (0.4 + 0.1 * attempt))
         process.kill()
         process.wait()
-    assert run(tmp_path / "killed").wait() == 0
-    here, there = tmp_path / "killed", tmp_path / "whole"
-    assert list_dir(here) == list_dir(there) == [output]
+    assert start(tmp_path / "killed").wait() == 0
+    killed, complete = tmp_path / "killed", tmp_path / "complete"
+    assert list_dir(killed) == list_dir(complete) == [output]
     if output == "each":
-        here, there = here / output, there / output
-        assert len(list_dir(there)) == 30
-    assert content(here) == content(there)
+        killed, complete = killed / output, complete / output
+        assert len(list_dir(complete)) == 30
+    assert read_files(killed) == read_files(complete)
