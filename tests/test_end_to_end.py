@@ -259,7 +259,7 @@ def test_ensemble_is_the_mean_over_runs_with_any_feature_config(
     )  # fmt: skip
     ensemble = ("predict", toy_pipeline.test, toy_pipeline.run, other, "-o", tmp_path / "s.csv")
     message = run_fails(2, *ensemble)
-    assert f"was not made by the feature_config of the run {other}: mel_bands=64, not 20" in message
+    assert f"has another feature config than the run {other}: mel_bands=64, not 20" in message
     run_ok("predict", test, other, "-o", tmp_path / "s.csv", "--scores-output", tmp_path / "b.csv")
     run_ok(*ensemble, "--extra-store", test, "--scores-output", tmp_path / "ab.csv")
     a, b, ab = (
@@ -276,7 +276,7 @@ def test_info_prints_size_and_work_of_a_model(toy_pipeline: ToyPipeline) -> None
     assert f"MACs     {weights / 1e6:.1f}M per example, {weights / 0.12e6:.1f}M per second of" in output
     assert f"{toy_pipeline.run}: mlp, 5 of 5 epochs, " in output
     assert "hparams  batch_size = 64\n" in output
-    assert "feature_config   mel_bands = 64\n" in output
+    assert "features mel_bands = 64\n" in output
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "predict"])

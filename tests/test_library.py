@@ -50,7 +50,7 @@ def test_public_names_are_imported_on_use() -> None:
 
 
 def test_errors_are_those_of_the_commands(tmp_path: Path) -> None:
-    with pytest.raises(dc.InputError, match=r"none\.h5 does not exist; dcase2018 extract makes it"):
+    with pytest.raises(dc.InputError, match=r"none\.h5 does not exist; dcase2018 extract writes it"):
         dc.Store(tmp_path / "none.h5")
     assert dc.InputError is InputError
 

@@ -54,7 +54,7 @@ def kaggle_dataset(project: Path) -> Path:
 def test_make_trains_a_tagger_on_class_folders(project: Path, class_folders: Path) -> None:
     dataset = ("--dataset", str(class_folders), "--preset", "quick")
     output = make(project, "submission", f"DATASET={class_folders}", "PRESET=quick")
-    assert "features/sounds/labels.csv: 60 clips of 3 classes, 20 each\n" in output
+    assert "features/sounds/labels.csv: 60 clips, 3 classes, 20 clips per class\n" in output
     assert "held out to test: features/sounds/validation.csv\n" in output
     assert "submission: runs/sounds/quick/submission.csv\n" in output
     score = float(output.splitlines()[-1].removeprefix("MAP@3 on 12 test clips: "))
@@ -157,7 +157,7 @@ def test_an_added_clip_is_extracted(project: Path) -> None:
     assert pending(project, *dataset) == []
     time.sleep(0.01)  # exceeds the resolution of file times
     write_wav(project / "c" / "y y" / "3.wav", noise(9000, 7))
-    assert "5 clips of 2 classes" in run(project, *dataset)
+    assert "5 clips, 2 classes" in run(project, *dataset)
     assert pending(project, *dataset) == []
 
 

@@ -40,7 +40,7 @@ def _describe_store(path: Path, verify: bool) -> None:
     hours = n_frames * store.feature_config.stft_hop_seconds / 3600
     print_line(f"{path}: written by {store.created_by}, {path.stat().st_size / 1e6:.1f} MB")
     print_line(f"clips    {len(store)} with {n_frames} frames ({hours:.2f} h)")
-    _print_fields("feature_config", store.feature_config)
+    _print_fields("features", store.feature_config)
     for fname, error in zip(store.fnames, store.errors, strict=True):
         if error:
             print_line(f"failed   {fname}: {error}")
@@ -63,7 +63,7 @@ def _describe_run(path: Path) -> None:
     _print_size(run)
     print_line(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
     _print_fields("hparams", run.hparams)
-    _print_fields("feature_config", run.feature_config)
+    _print_fields("features", run.feature_config)
 
 
 def _print_size(run: "Run") -> None:

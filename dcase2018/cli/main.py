@@ -21,10 +21,7 @@ COMMANDS = {
         "make-labels": ("data:make_labels", "Write a label file for your own recordings."),
         "class-map": ("data:class_map", "Write the classes of a label file."),
         "split": ("data:split", "Split a label file for training and validation."),
-        "find-label-issues": (
-            "label_quality:find_label_issues",
-            "Rank probable label errors.",
-        ),
+        "find-label-issues": ("label_quality:find_label_issues", "Rank the labels that are probably wrong."),
         "correct-labels": ("label_quality:correct_labels", "Correct labels by cross-validated predictions."),
     },
     "Features and training": {

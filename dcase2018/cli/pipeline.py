@@ -215,7 +215,7 @@ def _owner_files(name: str) -> list[Path]:
 
 
 def check_correctable(preset: str, train_csv: Path) -> None:
-    """Refuse a preset that corrects labels where no column says which labels are verified."""
+    """Refuse a preset that corrects labels if no column marks the verified ones."""
     if not PRESETS[preset].corrects_labels:
         return
     header = train_csv.open(encoding="utf-8-sig").readline() if train_csv.exists() else ""

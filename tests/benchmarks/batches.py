@@ -5,7 +5,6 @@ upper limit for training.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -73,7 +72,7 @@ def measure_examples(corpus: Corpus, size: Size) -> list[Row]:
 
 def measure_crops(store: Store, size: Size) -> list[Row]:
     """Measure the augmented crops of the preset `compact`."""
-    loader = load_crops(store)
+    loader = load_crops(store, size.batches)
     batch_size = loader.sampler.batch_size
     with h5py.File(store.path) as file:
         make_batch: dict[str, MakeBatch] = {
@@ -84,44 +83,39 @@ def measure_crops(store: Store, size: Size) -> list[Row]:
             name: partial(batch_rate, make, batch_size, size.batches) for name, make in make_batch.items()
         }
         implementations |= {
-            "in Keras": partial(keras_rate, loader, size.batches),
-            "in Keras, 2 threads": partial(keras_rate, load_crops(store, n_workers=2), size.batches),
+            "in Keras": partial(keras_rate, loader),
+            "in Keras, 2 threads": partial(keras_rate, load_crops(store, size.batches, n_workers=2)),
         }
         return measure_rates("crops", UNIT, implementations, size.rounds)
 
 
-def keras_rate(loader: BatchLoader, n_batches: int) -> float:
-    """Rate of `fit` with a model that does nothing, over whole epochs with at least `n_batches` batches."""
+def keras_rate(loader: BatchLoader) -> float:
+    """Rate of one epoch of `model.fit`, with a model that does nothing."""
     model = NoOpModel()
     model.compile()
     loader.set_epoch(0)
-    batches_per_epoch = loader.num_batches
-    n_epochs = math.ceil(n_batches / batches_per_epoch)
-    next_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: loader.set_epoch(epoch))
     started = time.perf_counter()
-    model.fit(loader, epochs=n_epochs, callbacks=[next_epoch], verbose=0, shuffle=False)
-    n_examples = n_epochs * batches_per_epoch * loader.sampler.batch_size
-    return n_examples / (time.perf_counter() - started)
+    model.fit(loader, verbose=0, shuffle=False)
+    return loader.num_batches * loader.sampler.batch_size / (time.perf_counter() - started)
 
 
 def load_examples(store: Store) -> BatchLoader:
-    windows = AllWindows(store, np.arange(len(store)), 25, 12)
-    return make_loader(store, windows, HParams(batch_size=BATCH_SIZE))
-
-
-def load_crops(store: Store, n_workers: int = 1) -> BatchLoader:
-    hparams = PRESETS["compact"].hparams
-    n_frames = hparams.example_frames(store.feature_config)
-    crops = RandomCrops(store, np.arange(len(store)), n_frames, hparams.pad_mode)
-    return make_loader(store, crops, hparams, n_workers)
-
-
-def make_loader(
-    store: Store, examples: AllWindows | RandomCrops, hparams: HParams, n_workers: int = 1
-) -> BatchLoader:
     rows = np.arange(len(store))
-    targets = np.eye(N_CLASSES, dtype=np.float32)[rows % N_CLASSES]
-    weights = np.ones(len(rows), np.float32)
+    return make_loader(AllWindows(store, rows, 25, 12), HParams(batch_size=BATCH_SIZE))
+
+
+def load_crops(store: Store, n_batches: int, n_workers: int = 1) -> BatchLoader:
+    """Load crops in epochs of `n_batches` batches, for which clips are repeated."""
+    hparams = PRESETS["compact"].hparams
+    rows = np.resize(np.arange(len(store)), n_batches * hparams.batch_size)
+    n_frames = hparams.example_frames(store.feature_config)
+    return make_loader(RandomCrops(store, rows, n_frames, hparams.pad_mode), hparams, n_workers)
+
+
+def make_loader(examples: AllWindows | RandomCrops, hparams: HParams, n_workers: int = 1) -> BatchLoader:
+    store, n_clips = examples.store, len(examples.rows)
+    targets = np.eye(N_CLASSES, dtype=np.float32)[np.arange(n_clips) % N_CLASSES]
+    weights = np.ones(n_clips, np.float32)
     sampler = EpochSampler(N_EPOCHS, len(examples), hparams.batch_size, seed=0)
     augmentation = Augmentation(hparams, store.feature_config)
     store.verify()  # also reads the store into the page cache
@@ -145,9 +139,9 @@ def load_batch(loader: BatchLoader, index: int) -> object:
 
 def read_slices(frames: h5py.Dataset, loader: BatchLoader, index: int) -> np.ndarray:
     """Read a batch of windows with h5py, one slice per example: (batch, n_frames, n_features)."""
-    examples, n_frames = loader.sampler.batch(*locate_batch(loader, index)), loader.examples.window
-    offsets = loader.examples.store.offsets[loader.examples.clip_index[examples]]
-    starts = np.minimum(offsets, len(frames) - n_frames)
+    examples, n_frames = loader.examples, loader.examples.window
+    clips = examples.clip_index[loader.sampler.batch(*locate_batch(loader, index))]
+    starts = np.minimum(examples.store.offsets[examples.rows[clips]], len(frames) - n_frames)
     return np.stack([frames[start : start + n_frames].astype(np.float32) for start in starts])
 
 
