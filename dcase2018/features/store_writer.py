@@ -21,6 +21,9 @@ CREATED_BY = f"dcase2018 {version('dcase2018')}"
 # indexes. Text has a fixed length, because HDF5 keeps text of variable length in a heap without a checksum.
 LIBVER = ("v110", "v110")
 
+# Objects start at multiples of 8 bytes: NumPy would copy all frames for every batch if they were not aligned.
+ALIGNMENT = {"alignment_threshold": 1, "alignment_interval": 8}
+
 WRITE_BYTES = 1 << 20  # per call of HDF5, which takes as long as writing 100 kB
 
 
@@ -48,7 +51,10 @@ def write_store(
     items = _make_items(feature_config, records)
     shape = (sum(record.length for record in records), feature_config.n_features)
     with atomic_path(path, fsync) as partial:
-        with DeferredErrorFile(partial, "w+") as disk, h5py.File(disk, "w", libver=LIBVER) as file:
+        with (
+            DeferredErrorFile(partial, "w+") as disk,
+            h5py.File(disk, "w", libver=LIBVER, **ALIGNMENT) as file,
+        ):
             dataset = file.create_dataset("frames", shape, feature_config.storage_dtype)
             for name, value in items.items():
                 group, _, key = name.rpartition("/")

@@ -78,6 +78,12 @@ def test_frames_are_contiguous_so_that_they_can_be_mapped(tmp_path: Path) -> Non
         assert file["frames"].id.get_offset()
 
 
+@pytest.mark.parametrize("n_clips", range(1, 6))
+def test_frames_are_aligned_so_that_numpy_does_not_copy_them(n_clips: int, tmp_path: Path) -> None:
+    sample_store(tmp_path / "s.h5", (3,) * n_clips)
+    assert Store(tmp_path / "s.h5").frames.flags.aligned
+
+
 @pytest.mark.parametrize("options", [{}, {"chunks": (2, 64), "compression": "gzip"}])
 def test_a_repacked_store_is_read(tmp_path: Path, options: dict[str, object]) -> None:
     frames = sample_store(tmp_path / "s.h5")
