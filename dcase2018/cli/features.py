@@ -43,7 +43,7 @@ from dcase2018.utils.config import apply_overrides
 )
 @jobs_option("Number of processes")
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
-@click.option("--prune", is_flag=True, help="Drop clips of STORE that are no longer among the clips.")
+@click.option("--prune", is_flag=True, help="Drop clips of STORE that AUDIO or --labels lacks.")
 @click.option(
     "--dask", "dask_address", metavar="ADDRESS", help="Compute on this Dask cluster, such as tcp://head:8786."
 )

@@ -89,7 +89,7 @@ def extract(
     store_path
         Store to write.
     feature_config
-        What to compute; one of `FEATURE_CONFIGS` or your own.
+        What to compute, such as one of `FEATURE_CONFIGS`.
     names
         Clips to extract, in this order, relative to `audio_dir`. None for all audio files directly in the
         folder, in order of name.
@@ -115,7 +115,7 @@ def extract(
     Dcase2018Error
         If another process writes this store, a clip fails under `strict`, or SIGTERM arrives.
     OSError
-        If a file cannot be read or written. Finished shards are kept.
+        If a file cannot be read or written. Finished shards stay on disk.
 
     Examples
     --------

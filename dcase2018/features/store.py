@@ -156,7 +156,9 @@ class Store:
             )
         frames = file["frames"]
         self._shape, self._dtype = frames.shape, frames.dtype
-        self._position = frames.id.get_offset()  # in the file; None if the dataset is chunked
+        position = frames.id.get_offset()  # in the file; None if the dataset is chunked or empty
+        is_aligned = position is not None and position % self._dtype.alignment == 0
+        self._position = position if is_aligned else None
         items = _read_items(file)
         if checksum_items(items, self._dtype, self._shape) != file.attrs["crc32"]:
             raise self._damaged("its index has the wrong checksum")
@@ -196,7 +198,7 @@ class Store:
 
     @property
     def _end(self) -> int:
-        """File position after a contiguous `frames`; 0 if it is chunked."""
+        """File position after mappable `frames`; 0 if they are not mappable."""
         return 0 if self._position is None else self._position + math.prod(self._shape) * self._dtype.itemsize
 
     def __len__(self) -> int:
@@ -209,8 +211,8 @@ class Store:
     def frames(self) -> np.ndarray:
         """All frames, (n_frames, feature_config.n_features), read-only.
 
-        A contiguous dataset is memory-mapped. A chunked one, such as that of a compressed store, is an
-        `h5py.Dataset`, which reads slice by slice.
+        A contiguous and aligned dataset is memory-mapped. Another one, such as that of a compressed store,
+        is an `h5py.Dataset`, which reads slice by slice.
         """
         if self._position is not None:
             mapped = np.memmap(self.path, self._dtype, "r", self._position, self._shape)

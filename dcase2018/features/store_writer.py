@@ -21,8 +21,7 @@ CREATED_BY = f"dcase2018 {version('dcase2018')}"
 # indexes. Text has a fixed length, because HDF5 keeps text of variable length in a heap without a checksum.
 LIBVER = ("v110", "v110")
 
-# Objects start at multiples of 8 bytes: NumPy would copy all frames for every batch if they were not aligned.
-ALIGNMENT = {"alignment_threshold": 1, "alignment_interval": 8}
+ALIGNMENT_BYTES = 64  # of datasets; NumPy copies a mapped array that is not aligned
 
 WRITE_BYTES = 1 << 20  # per call of HDF5, which takes as long as writing 100 kB
 
@@ -51,10 +50,8 @@ def write_store(
     items = _make_items(feature_config, records)
     shape = (sum(record.length for record in records), feature_config.n_features)
     with atomic_path(path, fsync) as partial:
-        with (
-            DeferredErrorFile(partial, "w+") as disk,
-            h5py.File(disk, "w", libver=LIBVER, **ALIGNMENT) as file,
-        ):
+        layout = {"libver": LIBVER, "alignment_threshold": 1, "alignment_interval": ALIGNMENT_BYTES}
+        with DeferredErrorFile(partial, "w+") as disk, h5py.File(disk, "w", **layout) as file:
             dataset = file.create_dataset("frames", shape, feature_config.storage_dtype)
             for name, value in items.items():
                 group, _, key = name.rpartition("/")

@@ -183,10 +183,10 @@ def _read(hint: Any, value: Any, name: str) -> Any:
     if origin is NotRequired:
         return _read(args[0], value, name)
     if origin is Annotated:
-        number, constraint = _read(args[0], value, name), args[1]
-        if not constraint.is_valid(number):
-            raise InputError(f"{name} must be {constraint}, not {number}")
-        return number
+        converted, constraint = _read(args[0], value, name), args[1]
+        if not constraint.is_valid(converted):
+            raise InputError(f"{name} must be {constraint}, not {converted}")
+        return converted
     if origin in (list, Sequence):
         items = _expect(list, "a list", value, name)
         return [_read(args[0], item, f"{name}[{i}]") for i, item in enumerate(items)]
