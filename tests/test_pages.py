@@ -63,7 +63,8 @@ def checkout(project: Path) -> Path:
         shutil.copy(ROOT / name, project / name)
     bin_dir = project / ".venv" / "bin"
     (bin_dir / "activate").write_text(f'PATH="{bin_dir}:$PATH"\n')
-    (bin_dir / "python").symlink_to(sys.executable)
+    (bin_dir / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (bin_dir / "python").chmod(0o755)
     return project
 
 
