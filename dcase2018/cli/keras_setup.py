@@ -2,6 +2,10 @@
 
 import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.signals import Interrupted, catch_stop_signals
@@ -25,7 +29,7 @@ def load_keras() -> None:
     """
     keep_freed_memory()
     log.info("loading Keras ...")
-    with catch_stop_signals() as stop_flag:
+    with catch_stop_signals() as stop_flag, _hidden_stderr():
         _import_keras()
     if stop_flag.signum:
         raise Interrupted(stop_flag.signum, "interrupted")
@@ -44,6 +48,30 @@ def _import_keras() -> None:
             f"KERAS_BACKEND={backend} cannot be loaded ({error}); install it, or choose another backend"
         ) from None
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its warnings are advice for developers
+
+
+@contextmanager
+def _hidden_stderr() -> Iterator[None]:
+    """Discard standard error, unless the block raises or messages are verbose.
+
+    TensorFlow's start-up lines come from C++ code that runs before it reads any setting.
+    """
+    if log.isEnabledFor(logging.DEBUG):
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def keep_freed_memory() -> None:

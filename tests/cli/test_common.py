@@ -155,6 +155,26 @@ def test_a_signal_while_keras_is_loaded_ends_the_program_gracefully(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("level", "fails", "shown"), [(20, False, False), (10, False, True), (20, True, True)]
+)
+def test_standard_error_is_hidden_while_keras_is_imported(level: int, fails: bool, shown: bool) -> None:
+    code = (
+        "import logging, os, dcase2018.cli.keras_setup as keras_setup\n"
+        "def import_keras():\n"
+        "    os.write(2, b'a line of C++ code')\n"
+        f"    if {fails}: raise RuntimeError\n"
+        "keras_setup._import_keras = import_keras\n"
+        f"logging.getLogger('dcase2018').setLevel({level})\n"
+        "keras_setup.load_keras()\n"
+        "os.write(2, b'after the import')"
+    )
+    done = run(code)
+    assert ("a line of C++ code" in done.stderr) == shown
+    assert ("after the import" in done.stderr) != fails
+    assert (done.returncode != 0) == fails
+
+
 @pytest.mark.parametrize("code", ["import dcase2018", "import dcase2018.cli.main"])
 def test_tensorflow_logs_errors_only_unless_the_user_sets_a_level(code: str) -> None:
     show = f"{code}, os; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
