@@ -1,4 +1,4 @@
-"""Clips with several labels: scored as such, and a first stage for a tagger of clips with one."""
+"""Multi-label clips: training, evaluation, cross-validation, and pretraining for a single-label tagger."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from conftest import BASELINE, run_fails, run_ok
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
 from dcase2018.data.labels import labels_per_clip, multi_hot, read_labels
-from dcase2018.data.splits import stratified_folds as deal
+from dcase2018.data.splits import stratified_folds
 from dcase2018.features.store import ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
 from dcase2018.inference.ensemble import Ensemble
@@ -32,24 +32,25 @@ PRESET = Preset(
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise in one to three parts of the range; files with all labels of a clip, and with its first."""
-    root = tmp_path_factory.mktemp("several")
+    """A store of noise in one to three bands; label files with all labels and with the first one."""
+    root = tmp_path_factory.mktemp("multi_label")
     rng = np.random.default_rng(0)
-    frames, sets = [], []
+    frames, label_sets = [], []
     for _ in range(80):
-        sets.append(sorted(rng.choice(CLASSES, rng.integers(1, 4), replace=False)))
+        label_sets.append(sorted(rng.choice(CLASSES, rng.integers(1, 4), replace=False)))
         clip = rng.standard_normal((61, 64)).astype(np.float32)
-        for name in sets[-1]:
+        for name in label_sets[-1]:
             clip[:, BANDS[name]] += rng.uniform(0.3, 1.5)
         frames.append(clip)
-    entries = [ClipRecord(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
-    write_store(root / "s.h5", BASELINE, entries, frames)
-    names = [str(i) for i in range(80)]
-    several = pd.DataFrame({"fname": names, "labels": [",".join(labels) for labels in sets]})
-    several[:60].to_csv(root / "dev.csv", index=False)
-    several[60:].to_csv(root / "eval.csv", index=False)
-    one = pd.DataFrame({"fname": [f"{i}.wav" for i in range(80)], "label": [labels[0] for labels in sets]})
-    one.to_csv(root / "one.csv", index=False)
+    records = [ClipRecord(f"{i}.wav", 61, checksum(clip), 0, 0) for i, clip in enumerate(frames)]
+    write_store(root / "s.h5", BASELINE, records, frames)
+    fnames = [str(i) for i in range(80)]
+    multi_label = pd.DataFrame({"fname": fnames, "labels": [",".join(labels) for labels in label_sets]})
+    multi_label[:60].to_csv(root / "dev.csv", index=False)
+    multi_label[60:].to_csv(root / "eval.csv", index=False)
+    fnames = [f"{i}.wav" for i in range(80)]
+    single_label = pd.DataFrame({"fname": fnames, "label": [labels[0] for labels in label_sets]})
+    single_label.to_csv(root / "single_label.csv", index=False)
     return root
 
 
@@ -62,52 +63,54 @@ def run(corpus: Path) -> Path:
     return corpus / "run"
 
 
-def test_it_learns_to_tell_them_apart(corpus: Path, run: Path) -> None:
-    said = run_ok("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
+def test_evaluation_of_a_multi_label_tagger(corpus: Path, run: Path) -> None:
+    output = run_ok("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
     labels = read_labels(corpus / "eval.csv")
-    truth = multi_hot(labels, CLASSES)
+    y_true = multi_hot(labels, CLASSES)
     scores = predict(Ensemble.open([run], [Store(corpus / "s.h5")]), labels["fname"]).to_numpy()
-    table = json.loads((corpus / "t.json").read_text())
-    assert table["overall"]["clips"] == 20
-    assert table["low"]["clips"] == truth[:, 1].sum()
-    assert table["low"]["mAP"] == pytest.approx(average_precision_score(truth[:, 1], scores[:, 1]))
-    assert table["overall"]["mAP"] == pytest.approx(average_precision_score(truth, scores))
-    weighted = label_ranking_average_precision_score(truth, scores, sample_weight=truth.sum(axis=1))
-    assert table["overall"]["lwlrap"] == pytest.approx(weighted)
-    assert table["overall"]["mAP"] > 0.9  # by chance about two thirds
-    assert said.splitlines()[0].split() == ["clips", "MAP@3", "95", "%", "mAP", "lwlrap"]
+    rows = {row["label"]: row for row in json.loads((corpus / "t.json").read_text())}
+    assert rows["overall"]["n_clips"] == 20
+    assert rows["low"]["n_clips"] == y_true[:, 1].sum()
+    assert rows["low"]["map"] == pytest.approx(average_precision_score(y_true[:, 1], scores[:, 1]))
+    assert rows["overall"]["map"] == pytest.approx(average_precision_score(y_true, scores))
+    lwlrap = label_ranking_average_precision_score(y_true, scores, sample_weight=y_true.sum(axis=1))
+    assert rows["overall"]["lwlrap"] == pytest.approx(lwlrap)
+    assert rows["overall"]["map"] > 0.9  # chance level about 2 / 3
+    assert output.splitlines()[0].split() == ["clips", "MAP@3", "95", "%", "mAP", "lwlrap"]
 
 
-def test_a_softmax_is_refused(corpus: Path) -> None:
+def test_softmax_raises(corpus: Path) -> None:
     message = run_fails(2, "fit", corpus / "s.h5", corpus / "dev.csv", corpus / "none", "--model", "mlp")
-    assert "classifier=softmax tells one label a clip, and some have several" in message
+    assert "classifier=softmax allows one label per clip, and some clips have several" in message
     assert "--hparams classifier=logistic" in message
     assert not (corpus / "none").exists()
 
 
-def test_folds(corpus: Path) -> None:
+def test_out_of_fold_scores_have_the_given_labels(corpus: Path) -> None:
     labels = read_labels(corpus / "dev.csv")
-    planned = plan_folds(corpus / "folds", deal(labels, 2, 0), PRESET, Store(corpus / "s.h5"), labels)
-    fit_folds(planned, StoppingCriteria(), 250, False, 1)
-    table = out_of_fold(planned)
+    folds = plan_folds(
+        corpus / "folds", stratified_folds(labels, 2, 0), PRESET, Store(corpus / "s.h5"), labels
+    )
+    fit_folds(folds, StoppingCriteria(), 250, False, 1)
+    table = out_of_fold(folds)
     assert verified_map3(table) > 0.8
-    given = dict(zip(labels["fname"], labels_per_clip(labels), strict=True))
-    kept = dict(zip(table["fname"], labels_per_clip(table), strict=True))
-    assert {name: set(names) for name, names in kept.items()} == {
-        name: set(names) for name, names in given.items()
-    }
+    given, out_of_fold_labels = (
+        {fname: set(names) for fname, names in zip(table["fname"], labels_per_clip(table), strict=True)}
+        for table in (labels, table)
+    )
+    assert out_of_fold_labels == given
 
 
 @pytest.mark.parametrize("third", ["middle", "treble"])
-def test_a_first_stage_for_clips_with_one_label(corpus: Path, run: Path, third: str) -> None:
-    labels = read_labels(corpus / "one.csv").replace("middle", third)
+def test_pretraining_for_a_single_label_tagger(corpus: Path, run: Path, third: str) -> None:
+    labels = read_labels(corpus / "single_label.csv").replace("middle", third)
     hparams = dataclasses.replace(PRESET.hparams, classifier="softmax", freeze="backbone", lr=1e-4)
     preset = Preset("mlp", hparams, 1)
-    store, path = Store(corpus / "s.h5"), corpus / f"first, then {third}"
+    store, path = Store(corpus / "s.h5"), corpus / f"pretrained-{third}"
     experiment = Experiment.create(path, preset, store, labels, initial=InitialWeights.find(run))
     fit(experiment, StoppingCriteria(max_steps=1))
-    first, second = (Run.load(folder).load_model().get_weights() for folder in (run, path))
-    for mine, theirs in zip(second[:-2], first[:-2], strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    # The classifier is taken over by the same classes only.
-    assert (np.abs(second[-2] - first[-2]).max() < 2e-4) == (third == "middle")
+    pretrained, tuned = (Run.load(folder).load_for_inference().get_weights() for folder in (run, path))
+    for expected, weights in zip(pretrained[:-2], tuned[:-2], strict=True):
+        np.testing.assert_array_equal(weights, expected)
+    # The classifier is transferred only if the classes are the same.
+    assert (np.abs(tuned[-2] - pretrained[-2]).max() < 2e-4) == (third == "middle")

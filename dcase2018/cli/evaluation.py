@@ -106,6 +106,13 @@ def evaluate(
         write_table(clips_csv, evaluation.clips)
 
 
+def _check_calibrate(scores_csv: Path | None, scoring: dict[str, object]) -> None:
+    if not scores_csv:
+        raise InputError("--calibrate requires --scores-output")
+    if any(scoring.values()):
+        raise InputError("--calibrate requires the run's own settings: omit --hop-seconds and --pooling")
+
+
 @click.command(
     cls=Command, epilog="Example:\n  dcase2018 predict features/test.h5 runs/first -o submission.csv"
 )
@@ -156,10 +163,8 @@ def predict(
     inputs = (sample_csv, store, *more_stores, *input_files(runs))
     check_output(submission_csv, *inputs)
     check_output(scores_csv, *inputs, submission_csv)
-    if calibrate and not scores_csv:
-        raise InputError("--calibrate requires --scores-output")
-    if calibrate and any(scoring.values()):
-        raise InputError("--calibrate requires the run's own settings: omit --hop-seconds and --pooling")
+    if calibrate:
+        _check_calibrate(scores_csv, scoring)
     from dcase2018.data.labels import read_fnames
     from dcase2018.features.store import Store
 

@@ -1,9 +1,9 @@
 """Posterior probability of each clip's true class, from predicted probabilities and the given label.
 
 The predictions come from models that were not trained on the clip, or have not memorized its label yet.
-Their scores, at the temperature that fits the verified clips, serve as p(class | clip). An unverified label is
-correct with probability 1 - e, and otherwise any other class with equal probability (symmetric noise: Angluin
-and Laird, "Learning from noisy examples", 1988). By Bayes' rule
+Their scores, at the temperature that fits the verified clips, serve as p(class | clip). An unverified label
+is correct with probability 1 - e, and otherwise any other class with equal probability (symmetric noise:
+Angluin and Laird, "Learning from noisy examples", 1988). By Bayes' rule
 
     P(class | clip, label) ~ p(class | clip) * (1 - e if class == label else e / (n_classes - 1))
 

@@ -215,7 +215,8 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert "Directory" in run_fails(2, "extract", tmp_path / "none", tmp_path / "s.h5")
     assert "does not exist" in run_fails(2, "info", tmp_path / "none.h5")
     (tmp_path / "empty").mkdir()
-    assert "empty has no audio files; supported are" in run_fails(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
+    message = run_fails(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
+    assert "empty has no audio files; supported are" in message
 
 
 def test_fit_requires_clips_with_frames(tmp_path: Path) -> None:

@@ -123,8 +123,8 @@ def test_pretrained_weights_of_another_architecture_raise(
     path = store.path.with_name("run")
     with caplog.at_level("WARNING"):
         experiment = Experiment.create(path, Preset("cnn", HParams(), 1), store, labels, initial=initial)
-    assert "--pretrained has learned from other features; here sample_rate=16000, not 44100" in caplog.text
-    message = "yamnet.h5 has no layer that fits the network; give the --model that it is of"
+    assert "--pretrained was trained with other features; here sample_rate=16000, not 44100" in caplog.text
+    message = "yamnet.h5 has no layer that fits --model cnn; use the --model of that file"
     with pytest.raises(InputError, match=message):
         fit(experiment)
 
@@ -137,5 +137,5 @@ def test_other_files_are_not_loaded(tmp_path: Path) -> None:
     for name in ("other.h5", "text.h5"):
         with pytest.raises(InputError, match=f"{name} does not contain the weights of YAMNet"):
             load_yamnet(tmp_path / name)
-    with pytest.raises(InputError, match=r"is neither a run's folder nor YAMNet's weights \(.h5\)"):
+    with pytest.raises(InputError, match=r"is neither a run folder nor YAMNet weights \(.h5\)"):
         InitialWeights.find(Path(__file__))

@@ -56,3 +56,12 @@ def test_published_scores_are_shown_for_the_real_test_set_only() -> None:
     assert text.index("Private 1299 clips") < text.index(f"{baseline}0.6943") < text.index("Public 301 clips")
     assert text.index("Public 301 clips") < text.index(f"{baseline}0.7049")
     assert baseline not in render_page(labels[:-1], CLASSES)
+
+
+def test_learning_curves_mark_the_best_epoch() -> None:
+    columns = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "map3": [0.1, 0.6, 0.5], "seconds": [1, 2, 3]}
+    loss, map3 = learning_curves({"run": pd.DataFrame(columns)}, "a-")
+    assert 'aria-label="Learning curve: training loss by epoch."' in loss
+    assert 'aria-label="Learning curve: validation MAP@3 by epoch."' in map3
+    assert "epoch 2: 0.6000" in map3
+    assert "epoch 2" not in loss

@@ -46,8 +46,8 @@ def test_models_and_scores_are_portable_between_backends(
         scores = {}
         for scoring_backend in ("tensorflow", backend):
             out = tmp_path / f"{scoring_backend}.csv"
-            predict = ("predict", toy_pipeline.test, tmp_path / "s.csv", trained, "--scores-output", out)
-            run_on(scoring_backend, *predict)
+            outputs = ("-o", tmp_path / "s.csv", "--scores-output", out)
+            run_on(scoring_backend, "predict", toy_pipeline.test, trained, *outputs)
             scores[scoring_backend] = read_scores(out)
         np.testing.assert_allclose(scores[backend], scores["tensorflow"], atol=1e-4)
         run_on(backend, "evaluate", toy_pipeline.test, toy_pipeline.test_labels, trained)

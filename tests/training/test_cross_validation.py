@@ -134,7 +134,7 @@ def start_folds(toy_pipeline: ToyPipeline, run: Path, gpus: str, *options: objec
 def test_gpu_processes_train_bit_identical_folds(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     inline_output, inline_log = start_folds(toy_pipeline, one, "").communicate()
-    assert "processes" not in inline_log
+    assert "training in 2 processes" not in inline_log
     interrupted = start_folds(toy_pipeline, two, "0,1", "--save-every", 3)
     deadline = time.monotonic() + 120
     while len(list(two.glob("fold-*/checkpoints/step-*"))) < 4:

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from conftest import BASELINE
 
-from dcase2018.features.store import ClipRecord, Store, checksum
-from dcase2018.features.store_writer import write_store
+from dcase2018.features.store import ClipRecord, Store, checksum, write_store
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import InputError
@@ -65,9 +64,8 @@ def test_weight_column_is_part_of_the_fingerprint(store: Store) -> None:
 
 
 def test_class_balance_weights_or_samples_rare_classes(store: Store) -> None:
-    np.testing.assert_allclose(
-        make_experiment(store, class_balance="loss_weight").sample_weights, [2, 2 / 3, 2 / 3, 2 / 3], rtol=1e-6
-    )
+    weighted = make_experiment(store, class_balance="loss_weight")
+    np.testing.assert_allclose(weighted.sample_weights, [2, 2 / 3, 2 / 3, 2 / 3], rtol=1e-6)
     experiment = make_experiment(store, class_balance="sampler", example_sampling="random_crop")
     np.testing.assert_allclose(experiment.sampler.sampling_weights, [2, 2 / 3, 2 / 3, 2 / 3])
 
