@@ -63,7 +63,8 @@ def checkout(project: Path) -> Path:
         shutil.copy(ROOT / name, project / name)
     bin_dir = project / ".venv" / "bin"
     (bin_dir / "activate").write_text(f'PATH="{bin_dir}:$PATH"\n')
-    (bin_dir / "python").symlink_to(sys.executable)
+    (bin_dir / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (bin_dir / "python").chmod(0o755)
     return project
 
 
@@ -335,7 +336,7 @@ def test_contributing_examples_work_in_a_copy_of_the_package(
         path.write_text(source[:position] + text + source[position:])
 
     insert("models/architectures.py", "", f"\n\n{model}")
-    insert("models/hparams.py", r'    "mlp",\n|(?<=")mlp",', '    "tiny",\n')
+    insert("models/hparams.py", r'    "mlp",\n', '    "tiny",\n')
     insert("models/hparams.py", r"\n    def __post_init__", field)
     insert("models/hparams.py", "", preset)
     insert("features/config.py", "", feature_config)

@@ -83,7 +83,8 @@ def test_tag_checks_its_arguments_before_the_work(toy_pipeline: ToyPipeline, tmp
 
 
 def test_the_help_of_tag_has_the_defaults_of_event_config() -> None:
-    helps = {param.name: str(getattr(param, "help", "")) for param in main.commands["tag"].params}
+    command = main.get_command(None, "tag")
+    helps = {param.name: str(getattr(param, "help", "")) for param in command.params}
     defaults = {name: p.default for name, p in inspect.signature(EventConfig).parameters.items()}
     assert defaults.pop("low_threshold") == 0
     assert "[default: half the threshold]" in helps["low_threshold"]

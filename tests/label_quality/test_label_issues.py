@@ -143,11 +143,11 @@ def test_command_rejects_invalid_input_in_one_line(tmp_path: Path) -> None:
         ((train_csv, out_of_fold_csv, "-o", train_csv), r"train\.csv is an input and would be overwritten"),
         (
             (train_csv, out_of_fold_csv, "--embeddings", tmp_path / "e.h5"),
-            r"e\.h5 (has no embeddings|is not an embedding file)",
+            r"e\.h5 is not an embedding file",
         ),
         (
             (train_csv, out_of_fold_csv, "--store", out_of_fold_csv),
-            r"out_of_fold\.csv is (no|not a) feature store",
+            r"out_of_fold\.csv is not a feature store",
         ),
     ):
         message = run_fails(2, "find-label-issues", "-o", issues_csv, *arguments)
