@@ -214,13 +214,8 @@ def synthesize(data: StrPath, train_per_class: int = 12, test_per_class: int = 4
     test.insert(0, "fname", fnames[len(train) :])
     with atomic_directory(data, fsync=False) as folder:
         with Progress("synthesize", len(fnames), "clips") as progress:
-            for split, table in (("audio_train", train), ("audio_test", test)):
-                (folder / split).mkdir()
-                for i, (fname, label) in enumerate(zip(table.fname, table.label, strict=True)):
-                    _write_clip(
-                        folder / split / fname, label, np.random.default_rng([seed, split == "audio_test", i])
-                    )
-                    progress.update(1)
+            _write_clips(folder / "audio_train", train, [seed, False], progress)
+            _write_clips(folder / "audio_test", test, [seed, True], progress)
         sample = pd.DataFrame({"fname": sorted(test.fname), "label": "Laughter Hi-Hat Flute"})
         write_table(folder / "sample_submission.csv", sample)
         write_table(folder / "test_post_competition.csv", _test_table(test, rng))
@@ -234,6 +229,13 @@ def _shuffled_labels(per_class: int, n_ignored: int, rng: np.random.Generator) -
     usage = [""] * len(scored) + ["Ignored"] * len(ignored)
     table = pd.DataFrame({"label": scored + ignored, "usage": usage})
     return table.iloc[rng.permutation(len(table))].reset_index(drop=True)
+
+
+def _write_clips(folder: Path, table: pd.DataFrame, seed: list[int], progress: Progress) -> None:
+    folder.mkdir()
+    for i, (fname, label) in enumerate(zip(table.fname, table.label, strict=True)):
+        _write_clip(folder / fname, label, np.random.default_rng([*seed, i]))
+        progress.update(1)
 
 
 def _write_clip(path: Path, label: str, rng: np.random.Generator) -> None:

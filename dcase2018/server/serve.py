@@ -61,21 +61,28 @@ def serve(
     pool = WorkerPool([[str(run)] for run in runs], jobs)
     receiver = UploadReceiver(limits or UploadLimits())
     app = make_application(pool, receiver, display_names(runs), host)
-
-    async def run_server() -> None:
-        try:
-            log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
-            if await _until_stopped(stop_flag, pool.start()):
-                if not is_loopback(host):
-                    log.warning("everyone who can reach this machine can use the server, without a password")
-                on_ready(page_url(host, listener.getsockname()[1]))
-                await Server(app, pool, stop_flag).serve(sockets=[listener])
-        finally:
-            await pool.close()
-
     with catch_stop_signals() as stop_flag, _bind(host, port) as listener:
-        asyncio.run(run_server())
+        log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
+        server = Server(app, pool, stop_flag)
+        url = page_url(host, listener.getsockname()[1])
+        asyncio.run(_run(server, listener, lambda: _announce(host, url, on_ready)))
     raise Interrupted(stop_flag.signum, "stopped")
+
+
+def _announce(host: str, url: str, on_ready: Callable[[str], object]) -> None:
+    if not is_loopback(host):
+        log.warning("everyone who can reach this machine can use the server, without a password")
+    on_ready(url)
+
+
+async def _run(server: "Server", listener: socket.socket, on_ready: Callable[[], object]) -> None:
+    """Start the workers, then serve. A signal stops both."""
+    try:
+        if await _until_stopped(server.stop_flag, server.pool.start()):
+            on_ready()
+            await server.serve(sockets=[listener])
+    finally:
+        await server.pool.close()
 
 
 async def _until_stopped(stop_flag: StopFlag, work: Coroutine[Any, Any, None]) -> bool:

@@ -224,4 +224,4 @@ def test_cross_validation_with_folds_from_class_folders(class_folders: Path, tmp
     assert float(output.split()[-1]) > 0.9  # MAP@3 of verified clips; chance level 0.61
     assert sorted(path.name for path in run.iterdir()) == ["fold-1", "fold-2", "out_of_fold.csv"]
     message = run_fails(2, "fit", store, labels, tmp_path / "r", "--fold-column", "fold", "--folds", 3)
-    assert "give one" in message
+    assert "--folds and --fold-column exclude each other" in message
