@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import BASELINE
 
-from dcase2018.features.store import ClipRecord, Store, checksum, write_store
+from dcase2018.features.store import ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import InputError
