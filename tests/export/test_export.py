@@ -133,8 +133,10 @@ def test_code_of_the_exported_readme_runs(
     assert run_code(f"{code}\nprint(scores.shape)", folder) == "(41,)\n"
 
 
-def test_code_of_the_project_readme_runs(exported: Callable[[str], Path], tmp_path: Path) -> None:
-    code = next(block for block in python_blocks(ROOT / "README.md") if "onnxruntime" in block)
+def test_code_of_the_export_guide_runs(exported: Callable[[str], Path], tmp_path: Path) -> None:
+    code = next(
+        block for block in python_blocks(ROOT / "docs" / "export-and-serve.md") if "onnxruntime" in block
+    )
     assert len(list(filter(None, code.splitlines()))) == 5
     shutil.copytree(exported("onnx"), tmp_path / "tagger")
     write_wav(tmp_path / "clip.wav", noise(44100))

@@ -143,7 +143,7 @@ def test_command_rejects_invalid_input_in_one_line(tmp_path: Path) -> None:
         ((train_csv, out_of_fold_csv, "-o", train_csv), r"train\.csv is an input and would be overwritten"),
         (
             (train_csv, out_of_fold_csv, "--embeddings", tmp_path / "e.h5"),
-            r"e\.h5 is not an embedding file",
+            r"e\.h5 has no embeddings",
         ),
         (
             (train_csv, out_of_fold_csv, "--store", out_of_fold_csv),
