@@ -12,8 +12,8 @@ The packages, in import order. A package imports only from packages above it:
     evaluation     metrics, intervals, calibration
     label_quality  label issues and corrected labels
     training       training, cross-validation, tuning
-    report         the HTML report
-    export         ONNX, LiteRT, SavedModel
+    reporting      the HTML report
+    exporting      ONNX, LiteRT, SavedModel
     server         the local web page
     cli            the command line
 

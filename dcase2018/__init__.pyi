@@ -18,7 +18,7 @@ from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.submission import write_submission as write_submission
 
 # Export
-from .export.export import export as export
+from .exporting.export import export as export
 
 # Feature extraction
 from .features.config import FEATURE_CONFIGS as FEATURE_CONFIGS
@@ -40,7 +40,7 @@ from .inference.window_scores import WindowScores as WindowScores
 from .models.hparams import PRESETS as PRESETS
 from .models.hparams import HParams as HParams
 from .models.hparams import Preset as Preset
-from .report.writer import report as report
+from .reporting.writer import report as report
 from .runs.run import Run as Run
 from .runs.training_state import StoppingCriteria as StoppingCriteria
 from .training.experiment import Experiment as Experiment

@@ -32,6 +32,11 @@ def test_pipeline_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (submission["label"].str.count(" ") == 2).all()
 
 
+def test_no_package_hides_a_public_name() -> None:
+    packages = {path.parent.name for path in (ROOT / "dcase2018").glob("*/__init__.py")}
+    assert not packages & set(dc.__all__)
+
+
 def test_public_names_exist_and_are_documented() -> None:
     for name in dc.__all__:
         value = getattr(dc, name)

@@ -86,7 +86,7 @@ def compare(
     _check_paths(paths, output, (labels_csv, *stores))
     from dcase2018.data.labels import read_labels
     from dcase2018.evaluation.significance import compare, format_comparison
-    from dcase2018.report.writer import check_report, report_systems
+    from dcase2018.reporting.writer import check_report, report_systems
 
     systems = _open_systems([*paths[0], *paths[1]], stores)
     labels = read_labels(labels_csv, _common_classes(systems))

@@ -221,14 +221,14 @@ def report(
     report.json and CSV files. An existing report is replaced. STORE, LABELS and RUN are as for evaluate.
     """
     from dcase2018.data.labels import read_labels
-    from dcase2018.report.writer import check_report
+    from dcase2018.reporting.writer import check_report
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
     check_report(output, labels, audio)
     ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
     load_keras()
-    from dcase2018.report.writer import report
+    from dcase2018.reporting.writer import report
 
     print_line(str(report(ensemble, labels, output, audio, jobs or -1)))
 

@@ -27,12 +27,12 @@ def export(run: Path, output: Path, format: str, checkpoint: int | str | None, o
     example.py, which tags clips with the runtime, NumPy and soundfile alone. The model's scores are checked
     against those of `predict` before the folder appears.
     """
-    from dcase2018.export.export import check_export
+    from dcase2018.exporting.export import check_export
     from dcase2018.runs.run import Run
 
     check_export(Run.load(run), output, format, checkpoint, overwrite)  # before the wait for Keras
     load_keras()
-    from dcase2018.export.export import export
+    from dcase2018.exporting.export import export
 
     differences = export(run, output, format, checkpoint, overwrite)
     print_line(f"{output}: within {differences.max():.1g} of predict on {len(differences)} clips")

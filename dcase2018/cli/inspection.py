@@ -88,7 +88,7 @@ def _print_fields(title: str, config: object) -> None:
 @click.argument("run", type=FOLDER)
 def plot(run: Path) -> None:
     """Plot the history of RUN to history.png in it: loss, validation MAP@3 and learning rate by epoch."""
-    from dcase2018.report.history_plot import plot_history
+    from dcase2018.reporting.history_plot import plot_history
     from dcase2018.runs.run import Run
 
     print_line(str(plot_history(Run.load(run))))

@@ -14,7 +14,7 @@ import soundfile
 from ai_edge_litert.interpreter import Interpreter
 from harness import SR, Corpus, Row, Size, measure_rates
 
-from dcase2018.export.conversion import convert
+from dcase2018.exporting.conversion import convert
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store

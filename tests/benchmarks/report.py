@@ -16,7 +16,7 @@ from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.models.architectures import build, with_activation
 from dcase2018.models.hparams import PRESETS
-from dcase2018.report.writer import report
+from dcase2018.reporting.writer import report
 from dcase2018.runs.model_io import save_model
 from dcase2018.training.experiment import Experiment
 

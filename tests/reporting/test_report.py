@@ -19,8 +19,8 @@ from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.models.hparams import HParams, Preset
-from dcase2018.report import writer
-from dcase2018.report.writer import check_report, report, report_systems
+from dcase2018.reporting import writer
+from dcase2018.reporting.writer import check_report, report, report_systems
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fit import fit
 from dcase2018.utils.errors import InputError

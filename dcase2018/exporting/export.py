@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dcase2018.export.bundle import EXPORT_FORMATS, write_metadata, write_readme
-from dcase2018.export.conversion import convert
-from dcase2018.export.parity_check import max_differences
+from dcase2018.exporting.bundle import EXPORT_FORMATS, write_metadata, write_readme
+from dcase2018.exporting.conversion import convert
+from dcase2018.exporting.parity_check import max_differences
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
 from dcase2018.utils.errors import Dcase2018Error, InputError

@@ -1,4 +1,4 @@
-"""Convert a run's inference graph: `python -m dcase2018.export.conversion RUN CHECKPOINT FORMAT OUT`.
+"""Convert a run's inference graph: `python -m dcase2018.exporting.conversion RUN CHECKPOINT FORMAT OUT`.
 
 The conversion runs in a subprocess, because LiteRT's converter leaks memory, and because it needs TensorFlow,
 whatever backend Keras uses in the parent process. This is the only module that imports a backend. Input and
@@ -92,7 +92,7 @@ def _check_names(inputs: list[str], outputs: list[str]) -> None:
 def _main(path: str, checkpoint: str, format: str, target: str) -> None:
     import tensorflow as tf
 
-    from dcase2018.export.graph import InferenceGraph
+    from dcase2018.exporting.graph import InferenceGraph
 
     run = Run.load(path)
     model = run.load_for_inference(int(checkpoint) if checkpoint.isdecimal() else checkpoint or None)

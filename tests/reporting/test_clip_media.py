@@ -11,7 +11,7 @@ from PIL import Image
 from dcase2018.data.audio import AudioReader
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.report.clip_media import (
+from dcase2018.reporting.clip_media import (
     FIGURE_DPI,
     FIGURE_INCHES,
     MAX_SECONDS,

@@ -23,7 +23,7 @@ def count_clips(count: int) -> str:
     return "1 clip" if count == 1 else f"{count} clips"
 
 
-LOADER = jinja2.PackageLoader("dcase2018.report")
+LOADER = jinja2.PackageLoader("dcase2018.reporting")
 TEMPLATES = jinja2.Environment(
     loader=LOADER, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )

@@ -27,7 +27,7 @@ def make_test_clips(run: Run) -> dict[str, np.ndarray]:
     The clips are silence, noise, a tone between silence, a sweep, clips shorter than a frame and than a
     window, a clip without samples, and one with more windows than a batch of the graph.
     """
-    from dcase2018.export.graph import GRAPH_BATCH  # imports Keras
+    from dcase2018.exporting.graph import GRAPH_BATCH  # imports Keras
 
     rate = run.feature_config.sample_rate
     rng = np.random.default_rng(0)

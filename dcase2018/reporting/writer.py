@@ -21,10 +21,10 @@ import pandas as pd
 from dcase2018.data.labels import write_table
 from dcase2018.evaluation.evaluate import Evaluation, evaluate
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.report.charts import learning_curves, reliability_diagram
-from dcase2018.report.clip_media import MAX_SECONDS, find_audio, make_clip_media
-from dcase2018.report.html import render
-from dcase2018.report.summary import SystemResult, report_data, tables
+from dcase2018.reporting.charts import learning_curves, reliability_diagram
+from dcase2018.reporting.clip_media import MAX_SECONDS, find_audio, make_clip_media
+from dcase2018.reporting.html import render
+from dcase2018.reporting.summary import SystemResult, report_data, tables
 from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
 from dcase2018.utils.config import read_json_object
 from dcase2018.utils.errors import InputError

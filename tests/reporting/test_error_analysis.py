@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcase2018.evaluation.evaluate import Evaluation
-from dcase2018.report import error_analysis
-from dcase2018.report.error_analysis import (
+from dcase2018.reporting import error_analysis
+from dcase2018.reporting.error_analysis import (
     class_table,
     clip_table,
     confusion_matrix,

@@ -11,9 +11,9 @@ from conftest import CLASSES, DATA
 from dcase2018.data.labels import read_labels
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.report.charts import learning_curves, reliability_diagram
-from dcase2018.report.html import render
-from dcase2018.report.summary import SystemResult, report_data
+from dcase2018.reporting.charts import learning_curves, reliability_diagram
+from dcase2018.reporting.html import render
+from dcase2018.reporting.summary import SystemResult, report_data
 
 
 def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:

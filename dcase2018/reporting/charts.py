@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcase2018.report.history_plot import PANELS
+from dcase2018.reporting.history_plot import PANELS
 
 # Placeholder colours, which `_to_svg` replaces by the CSS variables of the page.
 INK, FAINT, ACCENT = "#010101", "#020202", "#030303"

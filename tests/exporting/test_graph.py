@@ -12,8 +12,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from conftest import noise, write_wav
 
-from dcase2018.export.conversion import convert
-from dcase2018.export.graph import GRAPH_BATCH, InferenceGraph, windowed_dft_kernel
+from dcase2018.exporting.conversion import convert
+from dcase2018.exporting.graph import GRAPH_BATCH, InferenceGraph, windowed_dft_kernel
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store

@@ -3,7 +3,7 @@
 from conftest import DATA
 
 from dcase2018.data.labels import read_labels
-from dcase2018.report.summary import PUBLISHED_BASELINE, published_scores
+from dcase2018.reporting.summary import PUBLISHED_BASELINE, published_scores
 
 
 def test_the_test_set_is_recognized_in_any_order() -> None:

@@ -14,7 +14,7 @@ from dcase2018.data.labels import labels_per_clip
 from dcase2018.evaluation.calibration import calibration_error, reliability_table
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.report.error_analysis import (
+from dcase2018.reporting.error_analysis import (
     class_table,
     clip_table,
     confusion_cells,

@@ -17,10 +17,10 @@ import pytest
 import soundfile
 from conftest import ROOT, ToyPipeline, list_dir, noise, run_fails, run_ok, write_wav
 
-import dcase2018.export.export as export_module
-from dcase2018.export.bundle import EXPORT_FORMATS
-from dcase2018.export.conversion import SignatureMismatch, convert, to_litert, to_onnx
-from dcase2018.export.export import export
+import dcase2018.exporting.export as export_module
+from dcase2018.exporting.bundle import EXPORT_FORMATS
+from dcase2018.exporting.conversion import SignatureMismatch, convert, to_litert, to_onnx
+from dcase2018.exporting.export import export
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
