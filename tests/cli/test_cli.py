@@ -146,6 +146,7 @@ def copy_run(toy_pipeline: ToyPipeline, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_predict_lists_the_checkpoints_of_an_unfinished_run(
     toy_pipeline: ToyPipeline, tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ def test_predict_refuses_an_ensemble_of_different_classes(toy_pipeline: ToyPipel
     assert "Acoustic_guitar, Growl" in message
 
 
+@pytest.mark.slow
 def test_predict_refuses_damaged_and_unsafe_models(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     run = copy_run(toy_pipeline, tmp_path / "run")
     command = ("predict", toy_pipeline.test, run, "-o", tmp_path / "s.csv")

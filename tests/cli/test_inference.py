@@ -53,6 +53,7 @@ def test_tag_detects_events_and_skips_invalid_files(toy_pipeline: ToyPipeline, t
     assert (tmp_path / "out" / "silent.wav.txt").read_text() == ""
 
 
+@pytest.mark.slow
 def test_tag_checks_its_arguments_before_the_work(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     clip = write_wav(tmp_path / "x.wav", noise(1000))
     for arguments, message in (
@@ -92,7 +93,7 @@ def test_the_help_of_tag_has_the_defaults_of_event_config() -> None:
         assert f"[default: {value:g}]" in helps[name]
 
 
-@pytest.mark.parametrize("level", [pytest.param("window", marks=pytest.mark.slow), "clip"])
+@pytest.mark.parametrize("level", ["window", "clip"])
 def test_embed_accepts_a_store_or_audio(toy_pipeline: ToyPipeline, tmp_path: Path, level: str) -> None:
     audio = toy_pipeline.data / "audio_test"
     stdout = run_ok(

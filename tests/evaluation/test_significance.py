@@ -213,6 +213,7 @@ def scored(toy_pipeline: ToyPipeline, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
+@pytest.mark.slow
 def test_run_equals_its_score_file(toy_pipeline: ToyPipeline, scored: Path, tmp_path: Path) -> None:
     paths = (toy_pipeline.test, toy_pipeline.test_labels, toy_pipeline.run, scored / "run.csv")
     printed = run_ok("compare", *paths, "-o", tmp_path / "c.json")
@@ -237,6 +238,7 @@ def test_report_of_both_systems(toy_pipeline: ToyPipeline, tmp_path: Path) -> No
     assert (out / "a-classes.csv").read_bytes() == (out / "b-classes.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_score_files_need_no_store_and_the_seed_determines_the_output(
     toy_pipeline: ToyPipeline, scored: Path, tmp_path: Path
 ) -> None:

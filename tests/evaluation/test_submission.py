@@ -143,6 +143,7 @@ def test_sample_submission_of_kaggle_has_an_unknown_class() -> None:
         evaluate_submission(DATA / "sample_submission.csv", TEST_LABELS, CLASSES)
 
 
+@pytest.mark.slow
 def test_score_and_evaluate_give_the_same_table(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     run_ok("predict", toy_pipeline.test, toy_pipeline.run, "-o", tmp_path / "s.csv")
     paths = (toy_pipeline.test, toy_pipeline.test_labels, toy_pipeline.run)

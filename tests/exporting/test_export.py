@@ -87,6 +87,7 @@ def python_blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", *SLOW_FORMATS])
 def test_example_prints_the_scores_of_predict(
     exported: Callable[[str], Path], toy_pipeline: ToyPipeline, clips: Path, tmp_path: Path, format: str

@@ -322,6 +322,7 @@ def test_path_traversal_is_rejected(tmp_path: Path) -> None:
         check_report(tmp_path / "out", labels, tmp_path / "clips")
 
 
+@pytest.mark.slow
 def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     fnames = [f"{i}.wav" for i in range(8)]

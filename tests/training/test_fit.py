@@ -75,6 +75,7 @@ def assert_same(a: Run, b: Run) -> None:
     pd.testing.assert_frame_equal(history(a), history(b), check_exact=True)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_weights(store: Store) -> None:
     a, b, c = (make_experiment(store, name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     for experiment in (a, b, c):
