@@ -56,4 +56,4 @@ lint: $(VENV)/.installed-dev ## check style and types
 format: $(VENV)/.installed-dev ## format the code
 	$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 clean: ## remove the demo corpus, all features and runs; keep the virtual environment
-	rm -rf data/demo runs features/*/ features/.*.shards
+	rm -rf data/demo runs features/*/
