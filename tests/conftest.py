@@ -180,7 +180,7 @@ def toy_pipeline(tmp_path_factory: pytest.TempPathFactory) -> ToyPipeline:
     run_ok("extract", toy_pipeline.data / "audio_train", toy_pipeline.train)
     run_ok("extract", toy_pipeline.data / "audio_test", toy_pipeline.test)
     run_ok("split", toy_pipeline.labels, toy_pipeline.fit_labels.parent)
-    options = ("--preset", "quick", "--epochs", 5, "--save-every", 5)
+    options = ("--preset", "quick", "--epochs", 5, "--save-every", 5, "--keep-checkpoints", 3)
     inputs = (toy_pipeline.train, toy_pipeline.fit_labels)
     run_ok("fit", *inputs, toy_pipeline.run, *options, "--validation", toy_pipeline.validation)
     return toy_pipeline

@@ -192,6 +192,19 @@ extra_store_option = click.option(
 scoring_options = combine_options(checkpoint_option, hop_option, pooling_option)
 
 
+def missing_option(meaning: str) -> Callable[[Callable], Callable]:
+    """Return the option `--missing` of a command that looks up the clips of a label file, as a flag."""
+    return click.option(
+        "--missing",
+        "skip_missing",
+        type=click.Choice(["stop", "skip"]),
+        default="stop",
+        show_default=True,
+        callback=lambda ctx, param, value: value == "skip",
+        help=f"What to do if clips have {meaning}.",
+    )
+
+
 def jobs_option(meaning: str) -> Callable[[Callable], Callable]:
     """Return the option `-j/--jobs`, whose default is the number of cores."""
     return click.option(

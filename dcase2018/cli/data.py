@@ -7,6 +7,7 @@ import click
 
 from dcase2018.cli.common import (
     EXISTING,
+    EXIT_SKIPPED,
     FILE,
     INPUT,
     OUTPUT_FOLDER,
@@ -96,18 +97,23 @@ class Columns(click.ParamType):
     type=Columns(),
     help="SOURCE is a CSV: take column NAME from COLUMN, or from a template with {COLUMN} fields.",
 )
-def make_labels(source: Path, labels: Path, pattern: str | None, columns: dict[str, str] | None) -> None:
+@click.pass_context
+def make_labels(
+    ctx: click.Context, source: Path, labels: Path, pattern: str | None, columns: dict[str, str] | None
+) -> None:
     """Write the label file LABELS for your own clips.
 
     SOURCE is a folder with one subfolder per class, a folder of clips whose file names contain the class
     (--pattern), or a CSV with other column names (--columns). The fnames are paths below the folder, as
-    extract --labels LABELS expects. White space and commas in class names become underscores.
+    extract --labels LABELS expects. White space and commas in class names become underscores. Symbolic links
+    are followed. Links to nothing are skipped and listed, and the exit code is then 3.
     """
     if source.is_dir() and columns:
         raise InputError(f"{source} is a folder; --columns requires a CSV")
     if not source.is_dir() and (pattern is not None or not columns):
         raise InputError(f"{source} is a file; map its columns with --columns fname=COLUMN,label=COLUMN")
     check_output(labels, source if source.is_file() else None)
+    from dcase2018.data.files import broken_links
     from dcase2018.data.label_builders import labels_from_csv, labels_from_filenames, labels_from_folders
     from dcase2018.data.labels import class_names, multi_hot, write_table
 
@@ -119,6 +125,11 @@ def make_labels(source: Path, labels: Path, pattern: str | None, columns: dict[s
     counts = multi_hot(table, class_names(table)).sum(axis=0)
     per_class = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else min(counts)
     print_line(f"{labels}: {len(table)} clips, {len(counts)} classes, {per_class} clips per class")
+    skipped = broken_links(source) if source.is_dir() else {}
+    for fname, error in skipped.items():
+        print_line(f"skipped: {fname}: {error}")
+    if skipped:
+        ctx.exit(EXIT_SKIPPED)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")

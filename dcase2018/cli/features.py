@@ -13,6 +13,7 @@ from dcase2018.cli.common import (
     Command,
     hparams_help,
     jobs_option,
+    missing_option,
     print_line,
 )
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
@@ -41,6 +42,7 @@ from dcase2018.utils.config import apply_overrides
     type=INPUT,
     help="Extract the clips of this CSV, in its order.  [default: all, in order of name]",
 )
+@missing_option("no file in AUDIO")
 @jobs_option("Number of processes")
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
 @click.option("--prune", is_flag=True, help="Drop clips of STORE that AUDIO or --labels lacks.")
@@ -55,6 +57,7 @@ def extract(
     features: str,
     hparams: str,
     labels: Path | None,
+    skip_missing: bool,
     jobs: int | None,
     strict: bool,
     prune: bool,
@@ -79,7 +82,9 @@ def extract(
         from dcase2018.data.labels import read_fnames
 
         names = read_fnames(labels)
-    summary = extract(audio_dir, store, feature_config, names, jobs or -1, strict, dask_address, prune)
+    summary = extract(
+        audio_dir, store, feature_config, names, jobs or -1, strict, dask_address, prune, skip_missing
+    )
     print_line(f"{store}: {summary.clips} clips, {summary.computed} computed by this run")
     if summary.converted:
         print_line(f"mixed to mono or resampled: {summary.converted}")

@@ -88,7 +88,13 @@ runtime_options = combine_options(
         default=250,
         show_default=True,
         type=click.IntRange(1),
-        help="Steps between checkpoints, besides those at the end of epochs; the last 30 are kept.",
+        help="Steps between checkpoints, besides those at the end of epochs.",
+    ),
+    click.option(
+        "--keep-checkpoints",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Keep the last N checkpoints.  [default: 30, and the last one when training is finished]",
     ),
     click.option(
         "-j",
@@ -141,6 +147,7 @@ class FitOptions:
     patience: int | None
     class_map: Path | None
     save_every: int
+    keep_checkpoints: int | None
     jobs: int
     dask_address: str | None
     seed: int
@@ -218,7 +225,10 @@ def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
     load_keras()
     from dcase2018.training.fit import fit
 
-    reason = fit(experiment, criteria, options.save_every, options.overwrite, jobs=options.jobs)
+    reason = fit(
+        experiment, criteria, options.save_every, options.overwrite,
+        jobs=options.jobs, keep_checkpoints=options.keep_checkpoints,
+    )  # fmt: skip
     print_line(f"{run}: trained {preset.model}: {reason}")
 
 
@@ -272,7 +282,10 @@ def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
     remove_stale_folds(run, folds, options.overwrite)
     selected = folds[options.fold - 1 : options.fold] if options.fold else folds
     with open_workers(len(selected), keras_initializer(), options.dask_address) as workers:
-        fit_folds(selected, options.criteria(), options.save_every, options.overwrite, options.jobs, workers)
+        fit_folds(
+            selected, options.criteria(), options.save_every, options.overwrite, options.jobs,
+            workers, options.keep_checkpoints,
+        )  # fmt: skip
         if options.fold:
             return f"{run}: trained fold {options.fold} of {len(folds)}"
         score = save_out_of_fold(run, folds, workers)

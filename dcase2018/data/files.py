@@ -1,13 +1,26 @@
-"""List audio files, with the size and modification time that show whether a file changed."""
+"""List audio files, with the size and modification time that show whether a file changed.
 
+Clips are named by the normal form of their path below the dataset folder, whatever the form of the path.
+Symbolic links are followed, also out of the folder, as git-annex and DVC make them.
+"""
+
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcase2018.data.audio import EXTENSIONS
+from dcase2018.data.audio import EXTENSIONS, UNREADABLE, AudioReadError
+from dcase2018.data.clip_names import (
+    describe_missing,
+    leaves_folder,
+    nearest_fnames,
+    normalize_fname,
+)
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError
+
+log = logging.getLogger(__name__)
 
 MSG_NO_AUDIO = f"has no audio files; supported are {', '.join(sorted(EXTENSIONS))}"
 
@@ -26,8 +39,18 @@ class AudioFile:
         """Name, size and modification time: equal if the file did not change."""
         return self.fname, self.size, self.mtime_ns
 
+    def check_exists(self) -> None:
+        """Raise an `AudioReadError` with the reason if the path is no entry of its folder, or a broken link.
 
-def list_clips(audio_dir: Path, names: Sequence[str] | None = None) -> list[AudioFile]:
+        Other entries that are not regular files are left to the reader.
+        """
+        if not self.path.exists():
+            raise AudioReadError(f"{UNREADABLE}: {describe_missing_file(self.path)}")
+
+
+def list_clips(
+    audio_dir: Path, names: Sequence[str] | None = None, allow_missing: bool = False
+) -> list[AudioFile]:
     """List the audio files of a dataset folder.
 
     Parameters
@@ -35,7 +58,10 @@ def list_clips(audio_dir: Path, names: Sequence[str] | None = None) -> list[Audi
     audio_dir
         Folder of the clips.
     names
-        Paths below `audio_dir`. None lists the audio files directly in the folder, sorted by name.
+        Paths below `audio_dir`, in any form (see `normalize_fname`). None lists the audio files directly in
+        the folder, sorted by name.
+    allow_missing
+        List names without a file too.
 
     Returns
     -------
@@ -45,24 +71,88 @@ def list_clips(audio_dir: Path, names: Sequence[str] | None = None) -> list[Audi
     Raises
     ------
     InputError
-        If there are no clips, or a clip is missing or outside the folder.
+        If there are no clips, two names have one normal form, a name is absolute or contains `..`, or a clip
+        is missing, unless `allow_missing`.
     """
     if not audio_dir.is_dir():
         raise InputError(f"{audio_dir} is not a folder")
     if names is None:
-        names = sorted(entry.name for entry in os.scandir(audio_dir) if is_audio(entry.name))
-    if not names:
+        entries = (entry.name for entry in os.scandir(audio_dir) if is_audio(entry.name))
+        files = index_by_fname(audio_dir, entries)
+    else:
+        files = _find_clips(audio_dir, names, allow_missing)
+    if not files:
         has_subfolders = any(entry.is_dir() for entry in os.scandir(audio_dir))
         hint = "; to include subfolders, list the clips with dcase2018 make-labels and pass --labels"
         raise InputError(f"{audio_dir} {MSG_NO_AUDIO}{hint * has_subfolders}")
-    root = Path(os.path.realpath(audio_dir))  # unlike Path.resolve, accepts links that loop
-    outside = [name for name in names if not Path(os.path.realpath(root / name)).is_relative_to(root)]
+    root = Path(os.path.realpath(audio_dir))  # absolute for other processes; accepts links that loop
+    return [_audio_file(name, root / path.relative_to(audio_dir)) for name, path in files.items()]
+
+
+def _find_clips(audio_dir: Path, names: Sequence[str], allow_missing: bool) -> dict[str, Path]:
+    """Map the normal form of each name to its path; raises the errors of `list_clips`."""
+    paths = {normalize_fname(name): audio_dir / name for name in names}
+    if len(paths) < len(names):
+        first: dict[str, str] = {}
+        twice = next(name for name in names if first.setdefault(normalize_fname(name), name) != name)
+        raise InputError(f"clip {twice!r} is listed twice, also as {first[normalize_fname(twice)]!r}")
+    outside = [name for name in paths if leaves_folder(name)]
+    unresolved = [name for name, path in paths.items() if not os.path.lexists(path)]
+    existing = find_audio_files(audio_dir) if outside or unresolved else {}
     if outside:
-        raise InputError(f"clip {outside[0]!r} is outside {audio_dir}; move it into the folder")
-    missing = [name for name in names if not os.path.lexists(root / name)]
-    if missing:
-        raise InputError(f"{len(missing)} of {len(names)} clips are not in {audio_dir}: {missing[0]!r} ...")
-    return [_audio_file(name, root / name) for name in names]
+        nearest = dict(nearest_fnames(outside[:1], existing))[outside[0]]
+        hint = f", such as {nearest!r}" if nearest else ""
+        raise InputError(
+            f"{len(outside)} of {len(names)} clips are named by absolute paths or with '..', such as"
+            f" {outside[0]!r}; write paths below {audio_dir}{hint}"
+        )
+    missing = [name for name in unresolved if name not in existing]
+    if missing and not allow_missing:
+        raise InputError(
+            f"{len(missing)} of {len(names)} clips are not in {audio_dir}:"
+            f" {describe_missing(missing, existing)};"
+            " correct the names, or skip these clips with --missing skip"
+        )
+    return paths | {name: existing[name] for name in unresolved if name in existing}
+
+
+def find_audio_files(folder: Path) -> dict[str, Path]:
+    """Find the audio files below a folder: the normal form of each name, sorted, and its path.
+
+    Raises
+    ------
+    InputError
+        If two files have one name in normal form.
+    OSError
+        If a folder cannot be read.
+    """
+    return index_by_fname(folder, walk_audio_files(folder, folder))
+
+
+def broken_links(folder: Path) -> dict[str, str]:
+    """Return the names of audio files below a folder that are links to nothing, each with its target."""
+    files = find_audio_files(folder)
+    return {fname: describe_missing_file(path) for fname, path in files.items() if not path.exists()}
+
+
+def describe_missing_file(path: Path) -> str:
+    """Return why a path does not exist: it is a link to nothing, or there is no such file."""
+    if path.is_symlink():
+        return f"a link to nothing, {str(path.readlink())!r} (not fetched?)"
+    return "no such file"
+
+
+def index_by_fname(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Map the normal form of names, sorted, to their paths; raise `InputError` if two have the same form."""
+    files: dict[str, Path] = {}
+    for name in names:
+        first = files.setdefault(normalize_fname(name), folder / name)
+        if first != folder / name:
+            raise InputError(
+                f"{folder}: the names {str(first.relative_to(folder))!r} and {name!r} print alike, and differ"
+                f" in their Unicode form or in spaces ({name!a}); rename or remove one"
+            )
+    return dict(sorted(files.items()))
 
 
 def list_recordings(paths: Sequence[StrPath]) -> list[AudioFile]:
@@ -101,16 +191,30 @@ def list_recordings(paths: Sequence[StrPath]) -> list[AudioFile]:
 
 
 def walk_audio_files(folder: Path, root: Path) -> Iterator[str]:
-    """Yield the paths, relative to `root`, of the audio files below a folder, sorted."""
+    """Yield the paths, relative to `root`, of the audio files below a folder, sorted.
+
+    Links to folders are followed, unless they lead back to a folder that contains them.
+    """
 
     def on_error(error: OSError) -> None:
         raise error
 
     names = []
-    for parent, subfolders, filenames in os.walk(folder, onerror=on_error):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    for parent, subfolders, filenames in os.walk(folder, onerror=on_error, followlinks=True):
+        circular = [name for name in subfolders if _is_circular(Path(parent, name))]
+        for name in circular:
+            log.warning("skipped the link %s: it leads to a folder that contains it", Path(parent, name))
+        subfolders[:] = [name for name in subfolders if not (name.startswith(".") or name in circular)]
         names += [Path(parent, name).relative_to(root).as_posix() for name in filenames if is_audio(name)]
     yield from sorted(names)
+
+
+def _is_circular(path: Path) -> bool:
+    """Return whether a folder is a link to a folder that contains it, directly or by other links."""
+    if not path.is_symlink():
+        return False
+    target = Path(os.path.realpath(path))
+    return any(Path(os.path.realpath(parent)).is_relative_to(target) for parent in path.absolute().parents)
 
 
 def is_audio(name: str) -> bool:

@@ -15,22 +15,28 @@ from string import Formatter
 
 import pandas as pd
 
-from dcase2018.data.files import is_audio, walk_audio_files
-from dcase2018.data.labels import (
-    LABEL_COLUMN,
-    LABELS_COLUMN,
-    Table,
-    labels_per_clip,
-    parse_labels,
-    raise_if_errors,
-    read_table,
+from dcase2018.data.clip_names import normalize_fname
+from dcase2018.data.csv_tables import Table, raise_if_errors, read_table
+from dcase2018.data.files import find_audio_files, index_by_fname, is_audio, walk_audio_files
+from dcase2018.data.label_rules import (
+    describe_encoding_error,
+    normalize_label,
     sanitize_class_name,
     sanitize_class_names,
+    similar_labels,
     validate_label,
 )
+from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, labels_per_clip, parse_labels
 from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
+
+# Usual names of the parts of a dataset.
+PART_NAME = re.compile(
+    r"(train|training|test|testing|val|valid|validation|dev|development|eval|evaluation|holdout"
+    r"|(fold|split|part)[-_ ]?\d+)",
+    re.IGNORECASE,
+)
 
 TemplateParts = list[tuple[str, str | None]]  # literal text and the field after it, as in `fold{fold}/{file}`
 
@@ -51,35 +57,94 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If there are fewer than two classes, two subfolders map to one class, or a clip is in two subfolders.
+        If there are fewer than two classes, two subfolders map to one class, a clip is in two subfolders, or
+        the subfolders are parts of a dataset with the classes below.
     OSError
         If a folder cannot be read.
     """
+    files_of_subfolder = _list_subfolders(folder)
+    _check_no_parts(folder, files_of_subfolder)
     folder_of_class: dict[str, str] = {}
+    files: dict[str, Path] = {}
     rows: list[Mapping[str, str]] = []
-    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        fnames = list(walk_audio_files(subfolder, folder))
-        if subfolder.name[0] == ".":
-            if fnames:
-                log.warning("skipped the hidden folder %s; rename it if it is a class", subfolder)
-            continue
-        if not fnames:
-            log.warning("skipped %s, which has no audio files", subfolder)
-            continue
-        label = sanitize_class_name(subfolder.name)
-        first = folder_of_class.setdefault(label, subfolder.name)
-        if first != subfolder.name:
-            raise InputError(
-                f"{folder}: the subfolders {first!r} and {subfolder.name!r} are both class {label!r};"
-                " rename or merge them"
-            )
-        rows += [{"fname": fname, LABEL_COLUMN: label} for fname in fnames]
+    for name, subfolder_files in files_of_subfolder.items():
+        label = _class_of_folder(folder, name, folder_of_class)
+        files |= subfolder_files
+        rows += [{"fname": fname, LABEL_COLUMN: label} for fname in subfolder_files]
     unassigned = [
         repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)
     ]
     if unassigned:
         log.warning("skipped files outside the class folders: %s", shorten_list(unassigned))
-    return _validate_table(rows, folder, "a class is a subfolder with audio files")
+    hint = "a class is a subfolder with audio files"
+    if len(files_of_subfolder) == 1:
+        wrapper = next(iter(files_of_subfolder))
+        below = [repr(name) for name in _names_below(files, wrapper) if name]
+        if below:
+            hint += f"; the subfolders of {wrapper!r} are {shorten_list(below)}: give {folder / wrapper}"
+    return _validate_table(rows, folder, files, hint)
+
+
+def _list_subfolders(folder: Path) -> dict[str, dict[str, Path]]:
+    """Find the audio files of each subfolder that has some, by normal form; report other subfolders."""
+    found = {}
+    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        files = _existing(index_by_fname(folder, walk_audio_files(subfolder, folder)))
+        if subfolder.name[0] == ".":
+            if files:
+                log.warning("skipped the hidden folder %s; rename it if it is a class", subfolder)
+        elif files:
+            found[subfolder.name] = files
+        else:
+            log.warning("skipped %s, which has no audio files", subfolder)
+    return found
+
+
+def _existing(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Omit links to nothing (see `broken_links`)."""
+    return {fname: path for fname, path in files.items() if path.exists()}
+
+
+def _names_below(files: Iterable[str], subfolder: str) -> list[str]:
+    """Return the names of the folders in a subfolder, sorted; "" stands for files of the subfolder itself."""
+    start = len(PurePosixPath(normalize_fname(subfolder)).parts)
+    return sorted({(*PurePosixPath(fname).parts[start:-1], "")[0] for fname in files})
+
+
+def _check_no_parts(folder: Path, files_of_subfolder: Mapping[str, Iterable[str]]) -> None:
+    """Raise if the subfolders are parts of a dataset, such as `train` and `test`, with the classes below."""
+    below = [_names_below(files, name) for name, files in files_of_subfolder.items()]
+    if len(below) < 2 or any("" in names for names in below):
+        return
+    classes = sorted(set(chain.from_iterable(below)))
+    have_the_same = len(classes) > 1 and all(names == classes for names in below)
+    if have_the_same or all(PART_NAME.fullmatch(name) for name in files_of_subfolder):
+        suffixes = {PurePosixPath(fname).suffix for fname in chain.from_iterable(files_of_subfolder.values())}
+        rest = "{rest}" + (suffixes.pop() if len(suffixes) == 1 else "")
+        raise InputError(
+            f"{folder}: the subfolders {shorten_list([*map(repr, files_of_subfolder)])} have subfolders"
+            f" themselves: {shorten_list([*map(repr, classes)])}; if these are the classes, use"
+            f" make-labels --pattern '{{part}}/{{label}}/{rest}', else --pattern '{{label}}/{{part}}/{rest}'"
+        )
+
+
+def _class_of_folder(folder: Path, name: str, folder_of_class: dict[str, str]) -> str:
+    """Return the class of a subfolder, and record it; raise if another subfolder has the same class."""
+    wrong_bytes = describe_encoding_error(name)
+    if wrong_bytes:
+        raise InputError(f"{folder}: the name of the subfolder {wrong_bytes}; rename it")
+    label = sanitize_class_name(name)
+    first = folder_of_class.setdefault(label, name)
+    if first != name and normalize_label(first) == normalize_label(name):
+        raise InputError(
+            f"{folder}: the subfolders {first!r} and {name!r} print alike, and differ in their Unicode form"
+            f" or in spaces ({first!a}, {name!a}); rename one, or merge them"
+        )
+    if first != name:
+        raise InputError(
+            f"{folder}: the subfolders {first!r} and {name!r} are both class {label!r}; rename or merge them"
+        )
+    return label
 
 
 def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
@@ -109,7 +174,8 @@ def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
     regex = re.compile(_template_regex(pattern))
     rows: list[Mapping[str, str]] = []
     unmatched: list[str] = []
-    for fname in walk_audio_files(folder, folder):
+    files = _existing(find_audio_files(folder))
+    for fname in files:
         match = regex.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
         if match:
             label = {LABEL_COLUMN: sanitize_class_name(match[LABEL_COLUMN])}
@@ -118,7 +184,7 @@ def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
             unmatched.append(repr(fname))
     if unmatched:
         log.warning("skipped files that do not match %r: %s", pattern, shorten_list(unmatched))
-    return _validate_table(rows, folder, f"{{label}} in the pattern {pattern!r} is the class")
+    return _validate_table(rows, folder, files, f"{{label}} in the pattern {pattern!r} is the class")
 
 
 def labels_from_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -209,16 +275,28 @@ def _template_regex(pattern: str) -> str:
     return "".join(re.escape(literal) + (f"(?P<{field}>[^/]+?)" if field else "") for literal, field in parts)
 
 
-def _validate_table(rows: Sequence[Mapping[str, str]], folder: Path, hint: str) -> pd.DataFrame:
-    """Convert the rows of a folder's clips to a table; raise on invalid labels and duplicate clips."""
-    labels = {row["fname"]: row[LABEL_COLUMN] for row in rows}
-    errors = list(chain.from_iterable(map(validate_label, sorted(set(labels.values())))))
+def _validate_table(
+    rows: Sequence[Mapping[str, str]], folder: Path, files: Mapping[str, Path], hint: str
+) -> pd.DataFrame:
+    """Convert the rows of a folder's clips to a table; raise on invalid values and duplicate clips."""
+    labels = sorted({row[LABEL_COLUMN] for row in rows})
+    errors = [
+        f"{row['fname']!r}: {name} {error}; rename it"
+        for row in rows
+        for name, value in row.items()
+        if name != "fname" and (error := describe_encoding_error(value))
+    ]
+    errors += chain.from_iterable(map(validate_label, labels))
+    errors += [
+        f"the classes {first!r} and {label!r} are one name in two forms; rename one, or merge them"
+        for first, label in similar_labels(labels)
+    ]
     errors += [
         f"{first!r} and {second!r} are the same clip; remove one of them"
-        for first, second in _find_duplicates(folder, labels)
+        for first, second in _find_duplicates({row["fname"]: files[row["fname"]] for row in rows})
     ]
     raise_if_errors(folder, errors)
-    columns = [*rows[0]] if rows else [LABEL_COLUMN]
+    columns = [*rows[0]] if rows else ["fname", LABEL_COLUMN]
     return _require_two_classes(pd.DataFrame(rows, columns=columns, dtype=object), folder, hint)
 
 
@@ -236,15 +314,15 @@ def _require_two_classes(labels: pd.DataFrame, source: Path, hint: str) -> pd.Da
     return labels
 
 
-def _find_duplicates(folder: Path, fnames: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _find_duplicates(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     """Find clips that are in two folders: files with the same name and content."""
     candidates = defaultdict(list)
-    for fname in fnames:
-        candidates[PurePosixPath(fname).name, (folder / fname).stat().st_size].append(fname)
+    for fname, path in files.items():
+        candidates[PurePosixPath(fname).name, path.stat().st_size].append(fname)
     for (_, size), same_size in candidates.items():
         first_of_digest: dict[bytes, str] = {}
         for fname in same_size if len(same_size) > 1 and size else []:
-            with (folder / fname).open("rb") as file:
+            with files[fname].open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").digest()
             first = first_of_digest.setdefault(digest, fname)
             if first != fname:

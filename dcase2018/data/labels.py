@@ -5,135 +5,38 @@ A label file is a CSV with the columns `fname` and `label`. Kaggle's and Zenodo'
 of FSD50K, has the column `labels` instead, with comma-separated labels; there `fname` may omit `.wav`. The
 optional column `weight` is the sample weight of each clip in training, from 0 to 1.
 
-All columns are read as text, so that the label `None` stays a string and extra columns survive a split.
+All columns are read as text, without white space around the values, so that extra columns survive a split.
+Names of clips and labels are read in a normal form, so that one name is one clip and one class.
 """
 
 import csv
 import logging
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from dcase2018.utils.atomic import StrPath, open_atomic, open_text
-from dcase2018.utils.errors import InputError
+from dcase2018.data.clip_names import normalize_fname
+from dcase2018.data.csv_tables import Table, raise_if_errors, read_records, read_table
+from dcase2018.data.label_rules import (
+    FLAGS,
+    USAGES,
+    describe_encoding_error,
+    normalize_label,
+    parse_fraction,
+    similar_labels,
+    split_labels,
+    validate_label,
+)
+from dcase2018.utils.atomic import StrPath, open_atomic
+from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
 
 LABEL_COLUMN, LABELS_COLUMN = "label", "labels"  # of single-label and of multi-label files
-WEIGHT_COLUMN = "weight"
-
-# Words that score tables use as columns or rows beside the classes.
-RESERVED = frozenset({"fname", LABEL_COLUMN, LABELS_COLUMN, "verified", "overall"})
-
-MAX_ERRORS = 20  # errors listed in one message
-
-BYTE_ORDER_MARK = "\ufeff"
-
-
-@dataclass
-class Table:
-    """A CSV with a header.
-
-    Attributes
-    ----------
-    path
-        The file.
-    header
-        Names of the columns.
-    rows
-        Line number and fields of each record that has as many fields as the header. Blank lines are omitted.
-    errors
-        Line number and message of each error so far; see `raise_if_invalid`.
-    """
-
-    path: Path
-    header: list[str]
-    rows: list[tuple[int, list[str]]]
-    errors: list[tuple[int, str]] = field(default_factory=list)
-
-    def iter_rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the line number of each row and its fields by column."""
-        for line, fields in self.rows:
-            yield line, dict(zip(self.header, fields, strict=True))
-
-    def raise_if_invalid(self, extra_errors: Sequence[str] = ()) -> None:
-        """Raise an `InputError` that lists all errors by line, then `extra_errors`, if there are any."""
-        ordered = sorted(self.errors, key=lambda error: error[0])
-        raise_if_errors(self.path, [*(f"line {line}: {error}" for line, error in ordered), *extra_errors])
-
-
-def read_table(path: Path) -> Table:
-    """Read a CSV with a header.
-
-    Returns
-    -------
-    Table
-        Rows with the wrong number of fields are in `errors`.
-
-    Raises
-    ------
-    InputError
-        If the path is not a regular file, the file is not a comma-separated UTF-8 CSV, or a column is
-        duplicated.
-    OSError
-        If the file cannot be read.
-    """
-    records = read_records(path)
-    header = next(records, (1, []))[1]
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and separator in header[0]:
-            raise InputError(f"{path}: line 1: fields are separated by {name}; separate them by commas")
-    duplicates = [name for name in header if header.count(name) > 1]
-    if duplicates:
-        raise InputError(f"{path}: line 1: the column {duplicates[0]!r} is duplicated")
-    table = Table(path, header, [])
-    for line, fields in records:
-        if len(fields) == len(header):
-            table.rows.append((line, fields))
-        else:
-            table.errors.append((line, f"{len(fields)} fields, expected {len(header)}"))
-    return table
-
-
-def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the fields of each record of a CSV that is not blank.
-
-    Raises
-    ------
-    InputError, OSError
-        See `read_table`.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; give a CSV")
-    with path.open("rb") as file:
-        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise InputError(f"{path} is UTF-16; save it as UTF-8")
-    with open_text(path) as text:
-        reader = csv.reader(text, strict=True)
-        try:
-            for fields in reader:
-                if reader.line_num == 1 and fields:
-                    fields[0] = fields[0].removeprefix(BYTE_ORDER_MARK)
-                if any(fields):
-                    yield reader.line_num, fields
-        except csv.Error as error:
-            raise InputError(f"{path}: line {reader.line_num}: {error}") from None
-
-
-def raise_if_errors(path: Path, errors: Sequence[str]) -> None:
-    """Raise an `InputError` that lists the errors of a file or folder, if there are any."""
-    if not errors:
-        return
-    shown = list(errors[:MAX_ERRORS])
-    if len(errors) > len(shown):
-        shown.append(f"and {len(errors) - len(shown)} more")
-    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    raise InputError(f"{path}: {count}: " + "\n  ".join(shown))
+WEIGHT_COLUMN, VERIFIED_COLUMN = "weight", "manually_verified"
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -181,17 +84,40 @@ def parse_labels(
     table: Table, classes: Sequence[str] | None = None, allow_duplicates: bool = False
 ) -> pd.DataFrame:
     """Convert a table to labels; see `read_labels`."""
-    _normalize_fnames(table, ("fname", LABEL_COLUMN), allow_duplicates)
+    _check_clips(table, ("fname", LABEL_COLUMN), allow_duplicates)
     rows: list[dict[str, str]] = []
+    line_of_label: dict[str, int] = {}
+    n_empty_flags = 0
     for line, row in table.iter_rows():
-        if row.get("usage") != "Ignored":
-            row |= {name: _strip_labels(row[name]) for name in (LABEL_COLUMN, LABELS_COLUMN) if name in row}
-            table.errors += [(line, error) for error in _validate_row(row, classes)]
-            rows.append(row)
+        if USAGES.get(row.get("usage", "").casefold()) == "Ignored":
+            continue
+        n_empty_flags += row.get(VERIFIED_COLUMN) == ""
+        _normalize_values(row)
+        table.errors += [(line, error) for error in _validate_row(row, classes)]
+        line_of_label = dict.fromkeys(_row_labels(row), line) | line_of_label
+        rows.append(row)
+    for first, label in similar_labels(line_of_label):
+        error = f"label {label!r} is written {first!r} in line {line_of_label[first]}; write one form"
+        table.errors.append((line_of_label[label], error))
     table.raise_if_invalid()
     if not rows:
         raise InputError(f"{table.path}: no clip has a label")
+    if n_empty_flags:
+        log.warning(
+            "%s: %s is empty for %d of %d clips; they count as not verified",
+            table.path, VERIFIED_COLUMN, n_empty_flags, len(rows),
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=table.header, dtype=object)
+
+
+def _normalize_values(row: dict[str, str]) -> None:
+    """Bring labels, usage and flag of a row into their normal form, as far as they are valid."""
+    for name in (LABEL_COLUMN, LABELS_COLUMN):
+        if name in row:
+            row[name] = ",".join(split_labels(row[name]))
+    for name, forms in (("usage", USAGES), (VERIFIED_COLUMN, FLAGS)):
+        if name in row:
+            row[name] = forms.get(row[name].casefold(), row[name])
 
 
 def read_fnames(path: Path) -> list[str]:
@@ -222,88 +148,67 @@ def read_clip_table(path: Path, columns: Sequence[str]) -> Table:
         See `read_table`.
     """
     table = read_table(path)
-    _normalize_fnames(table, columns)
+    _check_clips(table, columns)
     return table
 
 
-def _normalize_fnames(table: Table, columns: Sequence[str], allow_duplicates: bool = False) -> None:
-    """Require `columns`, append missing `.wav` extensions in a multi-label file, and find duplicate clips."""
+def _check_clips(table: Table, columns: Sequence[str], allow_duplicates: bool = False) -> None:
+    """Require `columns`, bring the names of clips into normal form, and find wrong text and duplicates."""
+    _check_header(table, columns)
+    fname_index = table.header.index("fname")
+    first_rows: dict[str, tuple[int, str, list[str]]] = {}
+    n_duplicates = 0
+    for line, fields in table.rows:
+        for name, value in zip(table.header, fields, strict=True):
+            if name != "fname" and (error := describe_encoding_error(value)):
+                table.errors.append((line, f"{name} {error}; save the file as UTF-8"))
+        original = fields[fname_index]
+        fname = fields[fname_index] = _complete_fname(original, LABELS_COLUMN in table.header)
+        first_line, first_original, first_fields = first_rows.setdefault(fname, (line, original, fields))
+        if first_line != line and allow_duplicates and fields == first_fields:
+            n_duplicates += 1
+        elif first_line != line:
+            form = f" as {first_original!r}" if original != first_original else ""
+            suffix = " with other values" if allow_duplicates else ""
+            table.errors.append((line, f"{original!r} is already listed in line {first_line}{form}{suffix}"))
+    if n_duplicates:
+        log.warning("%s: %d rows are duplicates; every copy counts", table.path, n_duplicates)
+
+
+def _check_header(table: Table, columns: Sequence[str]) -> None:
     present = {*table.header, LABEL_COLUMN} if LABELS_COLUMN in table.header else {*table.header}
     missing = [name for name in columns if name not in present]
     if missing:
         raise InputError(
             f"{table.path}: line 1: the header must have {' and '.join(columns)};"
-            f" missing: {', '.join(missing)}"
+            f" missing: {', '.join(missing)}; found: {shorten_list([*map(repr, table.header)]) or 'nothing'}"
         )
-    fname_index = table.header.index("fname")
-    first_rows: dict[str, tuple[int, list[str]]] = {}
-    n_duplicates = 0
-    for line, fields in table.rows:
-        if LABELS_COLUMN in table.header and fields[fname_index] and not Path(fields[fname_index]).suffix:
-            fields[fname_index] += ".wav"
-        first_line, first_fields = first_rows.setdefault(fields[fname_index], (line, fields))
-        if first_line != line and allow_duplicates and fields == first_fields:
-            n_duplicates += 1
-        elif first_line != line:
-            suffix = " with other values" if allow_duplicates else ""
-            error = f"{fields[fname_index]!r} is already listed in line {first_line}{suffix}"
-            table.errors.append((line, error))
-    if n_duplicates:
-        log.warning("%s: %d rows are duplicates; every copy counts", table.path, n_duplicates)
+    wrong = next(filter(None, map(describe_encoding_error, table.header)), "")
+    if wrong:
+        raise InputError(f"{table.path}: line 1: the column {wrong}; save the file as UTF-8")
 
 
-def _strip_labels(labels: str) -> str:
-    return ",".join(_split_labels(labels))
+def _complete_fname(text: str, is_multi_label: bool) -> str:
+    """Return the normal form of a name; in a multi-label file, with the extension `.wav` if it has none."""
+    fname = normalize_fname(text)
+    return fname + ".wav" if is_multi_label and fname and not PurePosixPath(fname).suffix else fname
 
 
-def _split_labels(labels: str) -> list[str]:
-    return [label.strip() for label in labels.split(",")]
+def _row_labels(row: dict[str, str]) -> list[str]:
+    return [row[LABEL_COLUMN]] if LABEL_COLUMN in row else row[LABELS_COLUMN].split(",")
 
 
 def _validate_row(row: dict[str, str], classes: Sequence[str] | None) -> Iterator[str]:
     if not row["fname"] or "\0" in row["fname"]:
         yield "fname is empty" if not row["fname"] else f"fname {row['fname']!r} contains a NUL character"
-    for label in [row[LABEL_COLUMN]] if LABEL_COLUMN in row else _split_labels(row[LABELS_COLUMN]):
+    for label in _row_labels(row):
         yield from validate_label(label, classes)
-    if row.get("manually_verified", "") not in ("", "0", "1"):
-        yield f"manually_verified is {row['manually_verified']!r}; it must be 0 or 1"
+    if row.get("usage", "Public") not in USAGES.values():
+        yield f"usage is {row['usage']!r}; it must be Public, Private or Ignored"
+    if row.get(VERIFIED_COLUMN, "0") not in FLAGS.values():
+        yield f"{VERIFIED_COLUMN} is {row[VERIFIED_COLUMN]!r}; it must be 0 or 1"
     if parse_fraction(row.get(WEIGHT_COLUMN, "1")) is None:
         yield f"weight is {row[WEIGHT_COLUMN]!r}; it must be a number from 0 to 1"
-
-
-def parse_fraction(text: str) -> float | None:
-    """Parse a number from 0 to 1; None for any other text."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 <= value <= 1 else None
-
-
-def validate_label(label: str, classes: Sequence[str] | None = None) -> Iterator[str]:
-    """Yield the error of a label that is not allowed."""
-    if not label:
-        yield "label is empty"
-    elif label == "None":
-        yield "label 'None' is not a class"
-    elif classes is not None and label not in classes:
-        yield f"label {label!r} is not among the {len(classes)} classes"
-    elif label in RESERVED:
-        yield f"label {label!r} is reserved for score tables; rename the class"
-    elif re.search(r"\s", label):
-        yield f"label {label!r} contains white space; use {sanitize_class_name(label)}"
-    elif "," in label:
-        yield f"label {label!r} contains a comma; use {sanitize_class_name(label)}"
-
-
-def sanitize_class_name(text: str) -> str:
-    """Replace white space and commas by underscores: submissions and tables use them as separators."""
-    return re.sub(r"[\s,]+", "_", text.strip())
-
-
-def sanitize_class_names(text: str) -> str:
-    """Sanitize comma-separated class names; see `sanitize_class_name`."""
-    return ",".join(map(sanitize_class_name, _split_labels(text)))
 
 
 def is_multi_label(labels: pd.DataFrame) -> bool:
@@ -312,10 +217,18 @@ def is_multi_label(labels: pd.DataFrame) -> bool:
 
 
 def labels_per_clip(labels: pd.DataFrame) -> list[list[str]]:
-    """Return the list of labels of each clip."""
-    if is_multi_label(labels):
-        return [_split_labels(text) for text in labels[LABELS_COLUMN]]
-    return [[label] for label in labels[LABEL_COLUMN]]
+    """Return the list of labels of each clip.
+
+    Raises
+    ------
+    InputError
+        If a label is not text, as in a table that pandas read without `dtype=str`.
+    """
+    column = labels[LABELS_COLUMN if is_multi_label(labels) else LABEL_COLUMN]
+    for fname, label in zip(labels["fname"], column, strict=True):
+        if not isinstance(label, str):
+            raise InputError(f"label {label!r} of {fname!r} is not text; use dcase2018.read_labels")
+    return [split_labels(text) if is_multi_label(labels) else [normalize_label(text)] for text in column]
 
 
 def class_names(labels: pd.DataFrame) -> list[str]:
@@ -344,15 +257,40 @@ def multi_hot(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 
 
 def verified_mask(labels: pd.DataFrame) -> np.ndarray:
-    """Return which labels are manually verified: bool, (n_clips,). All are without that column."""
-    if "manually_verified" not in labels:
+    """Return which labels are manually verified: bool, (n_clips,). All are without that column.
+
+    Numbers and truth values, as pandas reads them, count like their texts. An empty value is False.
+
+    Raises
+    ------
+    InputError
+        If a value is neither 0 nor 1.
+    """
+    if VERIFIED_COLUMN not in labels:
         return np.ones(len(labels), bool)
-    return (labels["manually_verified"] == "1").to_numpy(bool)
+    values = labels[VERIFIED_COLUMN].astype(object)
+    texts = values.where(values.notna(), "").astype(str)
+    flags = [FLAGS.get(text.strip().casefold()) for text in texts]
+    if None in flags:
+        raise InputError(f"{VERIFIED_COLUMN} is {texts.iloc[flags.index(None)]!r}; it must be 0 or 1")
+    return np.array(flags, object) == "1"
 
 
 def sample_weights(labels: pd.DataFrame) -> np.ndarray | None:
-    """Return the sample weight of each clip: float64 in [0, 1], (n_clips,). None without that column."""
-    return labels[WEIGHT_COLUMN].to_numpy(float) if WEIGHT_COLUMN in labels else None
+    """Return the sample weight of each clip: float64 in [0, 1], (n_clips,). None without that column.
+
+    Raises
+    ------
+    InputError
+        If a weight is not a number from 0 to 1.
+    """
+    if WEIGHT_COLUMN not in labels:
+        return None
+    weights = [parse_fraction(str(value)) for value in labels[WEIGHT_COLUMN]]
+    if None in weights:
+        invalid = labels[WEIGHT_COLUMN].iloc[weights.index(None)]
+        raise InputError(f"weight is {invalid!r}; it must be a number from 0 to 1")
+    return np.array(weights, float)
 
 
 def write_class_map(path: Path, classes: Sequence[str]) -> None:
@@ -374,9 +312,13 @@ def read_class_map(path: Path) -> list[str]:
     for line, fields in read_records(path):
         if len(fields) != 2 or fields[0] != str(len(classes)):
             errors.append(f"line {line}: {','.join(fields)!r} must be '{len(classes)},NAME'")
-        errors += [f"line {line}: {error}" for error in validate_label(fields[-1])]
-        classes.append(fields[-1])
+        label = normalize_label(fields[-1])
+        wrong_bytes = describe_encoding_error(label)
+        invalid = [f"class {wrong_bytes}; save the file as UTF-8"] if wrong_bytes else validate_label(label)
+        errors += [f"line {line}: {error}" for error in invalid]
+        classes.append(label)
     if len(set(classes)) < len(classes):
         errors.append("a class is listed twice")
+    errors += [f"{first!r} and {label!r} are one class" for first, label in similar_labels(classes)]
     raise_if_errors(path, errors)
     return classes

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcase2018.data.labels import class_names, parse_labels, read_clip_table, read_table, write_table
+from dcase2018.data.csv_tables import read_table
+from dcase2018.data.labels import class_names, parse_labels, read_clip_table, write_table
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.metrics import DEFAULT_K, top_classes
 from dcase2018.utils.atomic import StrPath
@@ -31,6 +32,8 @@ def write_submission(path: StrPath, scores: pd.DataFrame) -> None:
 
     Raises
     ------
+    InputError
+        If a score is not a finite number.
     OSError
         If the file cannot be written. An existing file is then unchanged.
 
@@ -38,6 +41,7 @@ def write_submission(path: StrPath, scores: pd.DataFrame) -> None:
     --------
     >>> dcase2018.write_submission("submission.csv", dcase2018.predict(ensemble))
     """
+    _check_finite(scores)
     classes = scores.columns.to_numpy(object)
     labels = [" ".join(classes[ranks]) for ranks in top_classes(scores.to_numpy())]
     table = {"fname": scores.index.to_numpy(object), "label": np.array(labels, object)}
@@ -45,8 +49,19 @@ def write_submission(path: StrPath, scores: pd.DataFrame) -> None:
 
 
 def write_scores(path: StrPath, scores: pd.DataFrame) -> None:
-    """Write a score file (see `read_scores`)."""
+    """Write a score file (see `read_scores`); raises what `write_submission` raises."""
+    _check_finite(scores)
     write_table(Path(path), scores.reset_index())
+
+
+def _check_finite(scores: pd.DataFrame) -> None:
+    invalid = ~np.isfinite(scores.to_numpy(float))
+    if invalid.any():
+        clip, column = np.argwhere(invalid)[0]
+        raise InputError(
+            f"score {scores.iat[clip, column]} of clip {scores.index[clip]!r} for {scores.columns[column]!r}"
+            " is not a finite number"
+        )
 
 
 def read_scores(path: Path) -> pd.DataFrame:

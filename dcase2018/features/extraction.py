@@ -77,6 +77,7 @@ def extract(
     strict: bool = False,
     dask_address: str | None = None,
     prune: bool = False,
+    skip_missing: bool = False,
 ) -> ExtractionSummary:
     """Write the features of the clips in a folder to a store.
 
@@ -91,8 +92,8 @@ def extract(
     feature_config
         What to compute, such as one of `FEATURE_CONFIGS`.
     names
-        Clips to extract, in this order, relative to `audio_dir`. None for all audio files directly in the
-        folder, in order of name.
+        Clips to extract, in this order, relative to `audio_dir`; names match in Unicode form NFC and with `/`
+        for backslashes. None for all audio files directly in the folder, in order of name.
     jobs
         Number of processes; -1 for one per core.
     strict
@@ -101,6 +102,8 @@ def extract(
         Address of a Dask cluster to compute on. Its workers must see the same folders.
     prune
         Drop clips of an existing store that are not among `names`.
+    skip_missing
+        Skip names without a file, as clips that cannot be read, instead of raising.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def extract(
     {'0a1b2c3d.wav': 'truncated: 4956 of 88200 bytes of samples'}
     """
     audio_dir, store_path = Path(audio_dir), Path(store_path)
-    sources = list_clips(audio_dir, names)
+    sources = list_clips(audio_dir, names, allow_missing=skip_missing)
     ensure_writable(store_path.parent)
     with sigterm_as_exception(), work_directory(store_path, "shards") as folder:
         existing = _open_existing(store_path, feature_config)
@@ -276,6 +279,7 @@ def _extract_clip(
     frames = np.empty((0, config.n_features), config.storage_dtype)
     seconds, is_converted = 0.0, False
     try:
+        source.check_exists()
         with AudioReader(source.path, config.sample_rate) as clip:
             frames = front_end(clip)
             seconds, is_converted = clip.seconds, clip.is_resampled_or_downmixed

@@ -9,13 +9,14 @@ import dataclasses
 import math
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from dcase2018.data.clip_names import describe_missing, normalize_fname
 from dcase2018.features.config import FeatureConfig
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.buffers import reusable_buffer
@@ -252,8 +253,8 @@ class Store:
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Index row of each clip name."""
-        return {fname: row for row, fname in enumerate(self.fnames)}
+        """Index row of each clip name, in normal form (see `normalize_fname`)."""
+        return {normalize_fname(fname): row for row, fname in enumerate(self.fnames)}
 
     def rows_of(self, fnames: Iterable[str]) -> np.ndarray:
         """Look up clips and verify the checksums of their frames, once per clip and open store.
@@ -270,12 +271,13 @@ class Store:
         Dcase2018Error
             If a clip is damaged.
         """
-        fnames = list(fnames)
+        fnames = [normalize_fname(fname) for fname in fnames]
         missing = [fname for fname in fnames if fname not in self.rows]
         if missing:
             raise InputError(
-                f"clip {missing[0]!r} {_and_more(missing)}not in {self.path};"
-                " run dcase2018 extract on the folder that has all clips"
+                f"{len(missing)} of {len(fnames)} clips are not in {self.path}:"
+                f" {describe_missing(missing, self.rows)}; correct the names,"
+                " or run dcase2018 extract on the folder that has all clips"
             )
         rows = np.array([self.rows[fname] for fname in fnames], np.int64)
         self._verify(rows)
@@ -335,10 +337,6 @@ class Store:
             raise InputError(
                 f"{self.path} has another feature config than {expected_by}: {'; '.join(differences)}"
             )
-
-
-def _and_more(names: Sequence[str]) -> str:
-    return "is " if len(names) == 1 else f"and {len(names) - 1} more are "
 
 
 def _read_items(file: h5py.File) -> dict[str, np.ndarray]:

@@ -244,6 +244,7 @@ def _score_file(
     tagger: AudioTagger, file: AudioFile, level_config: LevelConfig | None, on_progress: ProgressCallback
 ) -> Scores | FailedFile:
     try:
+        file.check_exists()
         if level_config:
             return tagger.window_scores(file.path, level_config, on_progress)
         return tagger.scores(file.path, on_progress)

@@ -217,6 +217,7 @@ def _embed_clips(
     front_end = FrontEnd(config.feature_config)
     for file in clips:
         try:
+            file.check_exists()
             with AudioReader(file.path, config.feature_config.sample_rate) as reader:
                 windows = audio_windows(front_end.iter_frames(reader), config)
                 starts, features = embedder.window_outputs(windows)

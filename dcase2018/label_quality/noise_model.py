@@ -20,7 +20,10 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from scipy.special import softmax
 
-from dcase2018.data.labels import LABELS_COLUMN, is_multi_label, parse_fraction, read_table, verified_mask
+from dcase2018.data.clip_names import normalize_fname
+from dcase2018.data.csv_tables import read_table
+from dcase2018.data.label_rules import parse_fraction
+from dcase2018.data.labels import LABELS_COLUMN, is_multi_label, verified_mask
 from dcase2018.evaluation.calibration import apply_temperature, fit_temperature
 from dcase2018.utils.errors import InputError
 
@@ -46,7 +49,8 @@ def read_out_of_fold(path: Path) -> pd.DataFrame:
     if table.header[:3] != ["fname", LABELS_COLUMN, "verified"] or len(table.header) < 4:
         raise InputError(f"{path} is not an out_of_fold.csv; dcase2018 fit --folds writes one")
     scores: dict[str, list[float]] = {}
-    for line, (fname, _, _, *texts) in table.rows:
+    for line, (name, _, _, *texts) in table.rows:
+        fname = normalize_fname(name)
         values = [parse_fraction(text) for text in texts]
         if None in values:
             table.errors.append((line, f"score {texts[values.index(None)]!r} is not a number from 0 to 1"))

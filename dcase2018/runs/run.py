@@ -11,7 +11,7 @@ events/            TensorBoard summaries
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +28,7 @@ from dcase2018.utils.atomic import (
     exclusive_lock,
     remove,
     remove_leftovers,
+    temporary_path,
     write_json,
 )
 from dcase2018.utils.config import Constraint, NonNegativeInt, diff, from_dict, read_json_object
@@ -224,6 +225,15 @@ class Run:
         """Steps of the existing checkpoints, ascending."""
         names = (path.name.removeprefix("step-") for path in self.path.glob("checkpoints/step-*"))
         return sorted(int(name) for name in names if name.isdecimal())
+
+    def delete_checkpoints(self, n_kept: int, permanent: Collection[int] = ()) -> None:
+        """Delete all checkpoints except the permanent ones and the last `n_kept` others.
+
+        A checkpoint is hidden first, so that a partly deleted one is never read.
+        """
+        for step in [step for step in self.checkpoints if step not in permanent][:-n_kept]:
+            path = self.checkpoint_dir(step)
+            remove(path.rename(temporary_path(path)))
 
     def state(self) -> TrainingState:
         """Read the training state of the last checkpoint, or return the initial state.

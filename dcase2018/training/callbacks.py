@@ -6,9 +6,7 @@ They share one `TrainingState`. Keras calls them in this order: `LabelRefinement
 
 import logging
 import math
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import keras
@@ -26,7 +24,7 @@ from dcase2018.runs.tensorboard import TensorBoardWriter
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria, TrainingState
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.label_refinement import refined_targets, score_training_clips
-from dcase2018.utils.atomic import atomic_directory, temporary_path
+from dcase2018.utils.atomic import atomic_directory
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import StopFlag
@@ -34,7 +32,7 @@ from dcase2018.utils.signals import StopFlag
 log = logging.getLogger(__name__)
 
 LOG_EVERY_STEPS = 50
-MAX_CHECKPOINTS = 30  # besides the permanent ones
+MAX_CHECKPOINTS = 30  # of a run in training, by default, besides the permanent ones
 PERMANENT_EVERY_SECONDS = 15 * 60
 
 Logs = dict[str, Any] | None
@@ -203,13 +201,21 @@ class Stopping(TrainingCallback):
 
 
 class Checkpointing(TrainingCallback):
-    """Saves model, optimizer, state and history every `save_every` steps, at epoch ends and at a stop."""
+    """Saves model, optimizer, state and history every `save_every` steps, at epoch ends and at a stop.
+
+    It deletes old checkpoints. If `n_kept` is None, the last `MAX_CHECKPOINTS` and the permanent ones stay.
+    """
 
     def __init__(
-        self, experiment: Experiment, state: TrainingState, inference_model: keras.Model, save_every: int
+        self,
+        experiment: Experiment,
+        state: TrainingState,
+        inference_model: keras.Model,
+        save_every: int,
+        n_kept: int | None,
     ) -> None:
         super().__init__(experiment, state)
-        self.inference_model, self.save_every = inference_model, save_every
+        self.inference_model, self.save_every, self.n_kept = inference_model, save_every, n_kept
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         is_due = self.model.stop_training or self.state.step % self.save_every == 0
@@ -226,7 +232,8 @@ class Checkpointing(TrainingCallback):
         model, state, run = self.model, self.state, self.run
         is_finite = all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights)
         self.require(is_finite, "a weight is NaN or infinite")
-        if state.seconds - max(state.permanent_checkpoints.values(), default=0) >= PERMANENT_EVERY_SECONDS:
+        last_permanent = max(state.permanent_checkpoints.values(), default=0)
+        if self.n_kept is None and state.seconds - last_permanent >= PERMANENT_EVERY_SECONDS:
             state.permanent_checkpoints[state.step] = state.seconds
         state.rng_states = [keras.ops.convert_to_numpy(seed).tolist() for seed in random_states(model)]
         (run.path / "checkpoints").mkdir(exist_ok=True)
@@ -235,9 +242,8 @@ class Checkpointing(TrainingCallback):
             state.save(folder)
         if state.history:
             write_table(run.path / "history.csv", pd.DataFrame(state.history))
-        prunable = [step for step in run.checkpoints if step not in state.permanent_checkpoints]
-        for step in prunable[:-MAX_CHECKPOINTS]:
-            _delete_checkpoint(run.checkpoint_dir(step))
+        permanent = state.permanent_checkpoints if self.n_kept is None else ()
+        run.delete_checkpoints(self.n_kept or MAX_CHECKPOINTS, permanent)
 
 
 def random_states(model: keras.Model) -> list[keras.Variable]:
@@ -250,10 +256,3 @@ def validation_map3(run: Run, model: keras.Model, clips: LabeledDataset) -> floa
     """Compute the MAP@3 of a model on labelled clips."""
     scores = StorePredictor(run, model, clips.store).scores(clips.rows)
     return float(average_precision(scores, clips.y_true).mean())
-
-
-def _delete_checkpoint(path: Path) -> None:
-    """Delete a checkpoint; the rename keeps a partly deleted one from being read."""
-    hidden = temporary_path(path)
-    path.rename(hidden)
-    shutil.rmtree(hidden)

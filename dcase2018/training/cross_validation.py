@@ -105,19 +105,27 @@ def fit_folds(
     overwrite: bool,
     jobs: int,
     workers: Sequence[Submit] = INLINE,
+    keep_checkpoints: int | None = None,
 ) -> None:
     """Train the models of folds, one at a time per worker; see `dcase2018.training.fit.fit`."""
-    tasks = (partial(_train_fold, fold.experiment, criteria, save_every, overwrite, jobs) for fold in folds)
+    options = (criteria, save_every, overwrite, jobs, keep_checkpoints)
+    tasks = (partial(_train_fold, fold.experiment, *options) for fold in folds)
     for path, reason in run_tasks(tasks, workers):
         log.info("%s: %s", path, reason)
 
 
 def _train_fold(
-    experiment: Experiment, criteria: StoppingCriteria, save_every: int, overwrite: bool, jobs: int
+    experiment: Experiment,
+    criteria: StoppingCriteria,
+    save_every: int,
+    overwrite: bool,
+    jobs: int,
+    keep_checkpoints: int | None,
 ) -> tuple[Path, str]:
     from dcase2018.training.fit import fit  # imports Keras, only in the process that trains
 
-    return experiment.run.path, fit(experiment, criteria, save_every, overwrite, jobs=jobs)
+    reason = fit(experiment, criteria, save_every, overwrite, jobs=jobs, keep_checkpoints=keep_checkpoints)
+    return experiment.run.path, reason
 
 
 def save_out_of_fold(path: Path, folds: Sequence[Fold], workers: Sequence[Submit]) -> float | None:

@@ -26,6 +26,8 @@ from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
 
+MAX_CLASSES = 20  # named in a message
+
 
 @dataclass(frozen=True)
 class InitialWeights:
@@ -126,6 +128,7 @@ class Experiment:
         training = LabeledDataset.from_labels(store, labels, classes).drop_empty()
         _check_preset(preset, training, initial)
         held_out = None if validation is None else LabeledDataset.from_labels(store, validation, classes)
+        _warn_missing_classes(path, training, held_out)
         if held_out:
             _check_disjoint(training, held_out)
         run = Run(
@@ -242,6 +245,15 @@ class Experiment:
                 " name another folder, or train again with --overwrite"
             )
         return reason
+
+
+def _warn_missing_classes(path: StrPath, training: LabeledDataset, validation: LabeledDataset | None) -> None:
+    """Log the classes without a training clip or without a validation clip."""
+    for clips, meaning in ((training, "trained on"), (validation, "validated on")):
+        if clips and not clips.y_true.any(axis=0).all():
+            absent = [training.classes[int(index)] for index in np.flatnonzero(~clips.y_true.any(axis=0))]
+            effect = "; its scores of them are meaningless" if clips is training else ""
+            log.warning("%s is %s no clip of %s%s", path, meaning, shorten_list(absent, MAX_CLASSES), effect)
 
 
 def _check_preset(preset: Preset, training: LabeledDataset, initial: InitialWeights | None) -> None:

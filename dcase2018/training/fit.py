@@ -6,10 +6,12 @@ holds all other state, such as that of random layers.
 """
 
 import dataclasses
+import errno
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -45,7 +47,7 @@ from dcase2018.training.callbacks import (
 )
 from dcase2018.training.experiment import Experiment, InitialWeights
 from dcase2018.utils.atomic import atomic_path
-from dcase2018.utils.errors import InputError
+from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.signals import Interrupted, catch_stop_signals
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ def fit(
     overwrite: bool = False,
     on_epoch_end: Callable[[EpochLog], None] | None = None,
     jobs: int = 1,
+    keep_checkpoints: int | None = None,
 ) -> str:
     """Train the model of an experiment, or resume training; a finished run is not retrained.
 
@@ -75,6 +78,9 @@ def fit(
         Called with the history row of each epoch. An exception that it raises ends training.
     jobs
         Threads that prepare batches. The result does not depend on it.
+    keep_checkpoints
+        Number of checkpoints to keep. If None, the last 30, and one per 15 minutes, are kept during training,
+        and only the last one after it.
 
     Returns
     -------
@@ -108,13 +114,38 @@ def fit(
         inference_model = with_activation(model, experiment.run.hparams.classifier)
         stopping = Stopping(experiment, state, criteria, stop)
         if not stopping.reason:
-            _train(experiment, model, inference_model, stopping, save_every, on_epoch_end, jobs)
+            with _explain_full_disk(experiment.run):
+                _train(
+                    experiment, model, inference_model, stopping,
+                    save_every, on_epoch_end, jobs, keep_checkpoints,
+                )  # fmt: skip
         if not stopping.reason:
             raise Interrupted(
                 stop.signum, f"stopped after step {state.step}; run the same command again to resume"
             )
-        _save_final(experiment, inference_model, criteria)
+        experiment.run.delete_checkpoints(keep_checkpoints or 1)  # first, as it frees space for the model
+        with _explain_full_disk(experiment.run):
+            _save_final(experiment, inference_model, criteria)
     return stopping.reason
+
+
+@contextmanager
+def _explain_full_disk(run: Run) -> Iterator[None]:
+    """Add to the error of a full disk what may be deleted."""
+    try:
+        yield
+    except OSError as error:
+        old = run.checkpoints[:-1]
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        size = sum(file.stat().st_size for step in old for file in run.checkpoint_dir(step).iterdir())
+        remedy = (
+            f"all checkpoints in {run.path / 'checkpoints'} but step-{run.checkpoints[-1]:08d} may be deleted"
+            f" ({size / 1e6:.0f} MB); then run the same command with --keep-checkpoints 1"
+            if old
+            else "free space, and run the same command again to resume"
+        )
+        raise Dcase2018Error(f"{error.filename or run.path}: {error.strerror}; {remedy}") from None
 
 
 def _build_or_restore(experiment: Experiment, state: TrainingState) -> keras.Model:
@@ -164,6 +195,7 @@ def _train(
     save_every: int,
     on_epoch_end: Callable[[EpochLog], None] | None,
     jobs: int,
+    keep_checkpoints: int | None,
 ) -> None:
     """Train until a stop; Keras needs one `fit` call for each series of epochs of one length."""
     _log_size(experiment, model)
@@ -179,7 +211,7 @@ def _train(
             Validation(experiment, state, inference_model),
             logger,
             stopping,
-            Checkpointing(experiment, state, inference_model, save_every),
+            Checkpointing(experiment, state, inference_model, save_every, keep_checkpoints),
         ]
         while not (stopping.reason or stopping.stop.signum):
             epoch = len(state.history)

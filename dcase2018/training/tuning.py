@@ -266,7 +266,7 @@ def _train_trial(
             raise optuna.TrialPruned
 
     try:
-        fit(experiment, criteria, on_epoch_end=report)
+        fit(experiment, criteria, on_epoch_end=report, keep_checkpoints=1)
     except Interrupted:
         raise
     except optuna.TrialPruned:

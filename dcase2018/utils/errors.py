@@ -21,7 +21,7 @@ class InputError(Dcase2018Error):
     exit_code = 2
 
 
-def shorten_list(names: Sequence[str]) -> str:
-    """Join the first `MAX_NAMES` names for a message, and append the number of the others."""
-    rest = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + rest
+def shorten_list(names: Sequence[str], limit: int = MAX_NAMES) -> str:
+    """Join the first `limit` names for a message, and append the number of the others."""
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

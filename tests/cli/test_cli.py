@@ -11,6 +11,7 @@ from conftest import BASELINE, ToyPipeline, list_dir, noise, run_fails, run_ok, 
 from dcase2018.cli.main import COMMANDS, main
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.extraction import extract
+from dcase2018.runs.run import Run
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
@@ -71,7 +72,9 @@ def test_fit_refuses_invalid_inputs(toy_pipeline: ToyPipeline, tmp_path: Path) -
     run = tmp_path / "run"
     unknown = tmp_path / "unknown.csv"
     unknown.write_text("fname,label\nnowhere.wav,Bark\n")
-    assert "clip 'nowhere.wav' is not in" in run_fails(2, "fit", toy_pipeline.train, unknown, run)
+    assert ": 'nowhere.wav'; correct the names, or run dcase2018 extract" in run_fails(
+        2, "fit", toy_pipeline.train, unknown, run
+    )
     assert "lr=quick is not a number" in run_fails(
         2, "fit", toy_pipeline.train, toy_pipeline.labels, run, "--hparams", "lr=quick"
     )
@@ -120,7 +123,7 @@ def test_predict_refuses_a_sample_with_a_clip_that_the_store_lacks(
     message = run_fails(
         2, "predict", toy_pipeline.test, toy_pipeline.run, "-o", submission, "--sample-submission", sample
     )
-    assert "clip 'zz.wav' is not in" in message
+    assert ": 'zz.wav'; correct the names" in message
     assert not submission.exists()
 
 
@@ -153,8 +156,10 @@ def test_predict_lists_the_checkpoints_of_an_unfinished_run(
     run = copy_run(toy_pipeline, tmp_path / "run")
     command = ("predict", toy_pipeline.test, run, "-o", tmp_path / "s.csv")
     (run / "model.keras").unlink()
-    assert "model.keras does not exist; --checkpoint takes the steps 32, 35, " in run_fails(2, *command)
-    run_ok(*command, "--checkpoint", 35)
+    steps = Run.load(run).checkpoints
+    assert len(steps) == 3
+    assert f"--checkpoint takes the steps {', '.join(map(str, steps))}" in run_fails(2, *command)
+    run_ok(*command, "--checkpoint", steps[0])
     (run / "best.keras").unlink()
     message = run_fails(2, *command, "--checkpoint", "best")
     assert "best.keras does not exist; dcase2018 fit writes it if it has --validation" in message

@@ -92,7 +92,7 @@ def test_multi_label_file(tmp_path: Path) -> None:
         f"{tmp_path / 'l.csv'}: 5 errors: line 2: label is empty",
         "line 3: label 'Barks' is not among the 41 classes",
         "line 4: label is empty",
-        "line 5: label 'None' is not a class",
+        "line 5: label 'None' looks like an empty field; fill it in, or rename the class",
         "line 6: 'a.wav' is already listed in line 2",
     ]
 
@@ -106,7 +106,7 @@ def test_all_errors_are_listed_with_line_numbers(tmp_path: Path) -> None:
         "line 4: 'a' is already listed in line 2",
         "line 5: fname is empty",
         "line 5: manually_verified is '2'; it must be 0 or 1",
-        "line 6: label 'None' is not a class",
+        "line 6: label 'None' looks like an empty field; fill it in, or rename the class",
         "line 7: 2 fields, expected 3",
         "line 8: label is empty",
     ]

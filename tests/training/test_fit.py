@@ -1,8 +1,10 @@
 """Training on a small synthetic store: reproducible, resumed exactly, with clear errors."""
 
 import dataclasses
+import errno
 import os
 import signal
+from collections.abc import Collection
 from pathlib import Path
 
 import keras
@@ -259,11 +261,51 @@ def test_old_checkpoints_are_deleted_except_permanent_ones(
 ) -> None:
     monkeypatch.setattr(callbacks, "MAX_CHECKPOINTS", 2)
     a, b = make_experiment(store, "a"), make_experiment(store, "b")
-    fit(a, save_every=3)
-    assert a.run.checkpoints == [57, 60]
+    seen: list[list[int]] = []
+    fit(a, save_every=3, on_epoch_end=lambda row: seen.append(a.run.checkpoints))
+    assert seen[-1] == [54, 57]
+    assert a.run.checkpoints == [60]
     monkeypatch.setattr(callbacks, "PERMANENT_EVERY_SECONDS", 0)
-    fit(b, save_every=3)
-    assert b.run.checkpoints == list(range(3, 61, 3))
+    fit(b, save_every=3, on_epoch_end=lambda row: seen.append(b.run.checkpoints))
+    assert seen[-1] == list(range(3, 60, 3))
+    assert b.run.checkpoints == [60]
+
+
+def test_keep_checkpoints_holds_in_training_and_after_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "PERMANENT_EVERY_SECONDS", 0)
+    experiment = make_experiment(store, "run")
+    seen: list[list[int]] = []
+    fit(
+        experiment,
+        save_every=3,
+        keep_checkpoints=3,
+        on_epoch_end=lambda row: seen.append(experiment.run.checkpoints),
+    )
+    assert max(map(len, seen)) == 3
+    assert experiment.run.checkpoints == [54, 57, 60]
+
+
+def test_a_full_disk_names_what_may_be_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make_experiment(store, "run")
+    save = Run.delete_checkpoints
+
+    def fail_at_third(run: Run, n_kept: int, permanent: Collection[int] = ()) -> None:
+        save(run, n_kept, permanent)
+        if len(run.checkpoints) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", "run/checkpoints")
+
+    monkeypatch.setattr(Run, "delete_checkpoints", fail_at_third)
+    message = (
+        r"^run/checkpoints: No space left on device; all checkpoints in .*run/checkpoints but step-00000009"
+        r" may be deleted \(\d+ MB\); then run the same command with --keep-checkpoints 1$"
+    )
+    with pytest.raises(Dcase2018Error, match=message):
+        fit(experiment, save_every=3)
+    monkeypatch.undo()
+    fit(experiment, keep_checkpoints=1)
+    assert experiment.run.checkpoints == [60]
 
 
 def test_non_finite_loss_is_an_error(tmp_path: Path) -> None:

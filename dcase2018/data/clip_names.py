@@ -1,0 +1,66 @@
+"""Names of clips: a normal form, and the nearest existing name for messages."""
+
+import difflib
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from dcase2018.utils.errors import shorten_list
+
+MAX_LISTED = 20  # missing clips named in one message
+MAX_COMPARED = 5000  # existing names that a misspelled name is compared with
+
+
+def normalize_fname(text: str) -> str:
+    r"""Return the normal form of a clip's name, by which names are compared.
+
+    The normal form is a path in Unicode form NFC with `/` as the separator. It has no `.` parts, no repeated
+    slashes, and no white space around its parts. Bytes that are not UTF-8 are preserved.
+
+    Examples
+    --------
+    >>> normalize_fname(" ./cat\\1.wav")
+    'cat/1.wav'
+    """
+    path = unicodedata.normalize("NFC", text).replace("\\", "/").strip()
+    parts = (part.strip() for part in path.split("/"))
+    return "/" * path.startswith("/") + "/".join(part for part in parts if part not in ("", "."))
+
+
+def leaves_folder(fname: str) -> bool:
+    """Return whether a name in normal form is absolute or contains `..`."""
+    return fname.startswith("/") or ".." in fname.split("/")
+
+
+def describe_missing(missing: Sequence[str], existing: Collection[str]) -> str:
+    """List names for a message, each with the nearest existing name if there is one."""
+    nearest = nearest_fnames(missing[:MAX_LISTED], existing)
+    hints = [f"{name!r}" + (f" (did you mean {near!r}?)" if near else "") for name, near in nearest]
+    return shorten_list(hints + [repr(name) for name in missing[MAX_LISTED:]], MAX_LISTED)
+
+
+def nearest_fnames(names: Iterable[str], existing: Collection[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield each name with the most similar existing one.
+
+    A similar name has the same file name, except for folders, the suffix and the case, or is spelled almost
+    alike.
+    """
+    by_key: dict[str, list[str]] = {}
+    for candidate in sorted(existing):
+        for key in _keys(candidate):
+            by_key.setdefault(key, []).append(candidate)
+    for name in names:
+        candidates = [candidate for key in _keys(name) for candidate in by_key.get(key, ())]
+        if not candidates and len(existing) <= MAX_COMPARED:
+            candidates = difflib.get_close_matches(name, existing, 1, 0.8)
+        yield name, max(candidates, key=lambda candidate: _similarity(name, candidate), default=None)
+
+
+def _keys(fname: str) -> set[str]:
+    """Return the last part of a path, with and without its suffix, without distinction of case."""
+    last = PurePosixPath(unicodedata.normalize("NFKC", fname).casefold())
+    return {last.name, last.stem}
+
+
+def _similarity(name: str, candidate: str) -> float:
+    return difflib.SequenceMatcher(None, name.casefold(), candidate.casefold()).ratio()
