@@ -6,14 +6,17 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcase2018.utils.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger("dcase2018")
 
@@ -190,6 +193,31 @@ extra_store_option = click.option(
     help="Another store of the same clips, for runs with another feature config.",
 )
 scoring_options = combine_options(checkpoint_option, hop_option, pooling_option)
+
+
+def exit_if_skipped(ctx: click.Context, skipped: Mapping[str, str]) -> None:
+    """If clips were skipped, print each with its reason, and exit with 3."""
+    for fname, reason in skipped.items():
+        print_line(f"skipped: {fname}: {reason}")
+    if skipped:
+        ctx.exit(EXIT_SKIPPED)
+
+
+def select_available(
+    labels: "pd.DataFrame", available: Collection[str], place: Path, skipped: dict[str, str]
+) -> "pd.DataFrame":
+    """Drop the clips of a label file that are not available in a place, and add them to `skipped`.
+
+    Raises
+    ------
+    InputError
+        If no clip is left.
+    """
+    is_available = labels["fname"].isin(list(available))
+    if not is_available.any():
+        raise InputError(f"none of the {len(labels)} clips is in {place}; is it the right one?")
+    skipped |= dict.fromkeys(labels["fname"][~is_available], f"not in {place}")
+    return labels[is_available].reset_index(drop=True)
 
 
 def missing_option(meaning: str) -> Callable[[Callable], Callable]:

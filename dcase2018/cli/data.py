@@ -7,13 +7,13 @@ import click
 
 from dcase2018.cli.common import (
     EXISTING,
-    EXIT_SKIPPED,
     FILE,
     INPUT,
     OUTPUT_FOLDER,
     Command,
     FiniteFloat,
     check_output,
+    exit_if_skipped,
     print_line,
     seed_option,
 )
@@ -126,10 +126,7 @@ def make_labels(
     per_class = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else min(counts)
     print_line(f"{labels}: {len(table)} clips, {len(counts)} classes, {per_class} clips per class")
     skipped = broken_links(source) if source.is_dir() else {}
-    for fname, error in skipped.items():
-        print_line(f"skipped: {fname}: {error}")
-    if skipped:
-        ctx.exit(EXIT_SKIPPED)
+    exit_if_skipped(ctx, skipped)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 class-map data/train.csv class_map.csv")

@@ -13,15 +13,20 @@ from dcase2018.cli.common import (
     OUTPUT_FOLDER,
     Command,
     check_output,
+    exit_if_skipped,
     extra_store_option,
     jobs_option,
+    missing_option,
     print_line,
     scoring_options,
+    select_available,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dcase2018.inference.ensemble import Ensemble
 
 store_argument = click.argument("store", type=INPUT)
@@ -39,6 +44,13 @@ def _open_ensemble(
     from dcase2018.inference.ensemble import Ensemble
 
     return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **scoring)
+
+
+def _select_stored(labels: "pd.DataFrame", ensemble: "Ensemble", skipped: dict[str, str]) -> "pd.DataFrame":
+    """Drop the clips that a store of the ensemble lacks, and add them to `skipped`."""
+    for member in ensemble.members:
+        labels = select_available(labels, member.store.rows, member.store.path, skipped)
+    return labels
 
 
 def _check_table_output(output: Path | None, *inputs: Path) -> None:
@@ -63,14 +75,19 @@ def _check_table_output(output: Path | None, *inputs: Path) -> None:
     metavar="CLIPS",
     help="Write label, top three and AP@3 of each clip to this CSV.",
 )
+@missing_option("no features in STORE")
 @scoring_options
 @extra_store_option
+@click.pass_context
 def evaluate(
+    ctx: click.Context,
+    /,
     store: Path,
     labels_csv: Path,
     runs: tuple[Path, ...],
     output: Path | None,
     clips_csv: Path | None,
+    skip_missing: bool,
     checkpoint: int | str | None,
     more_stores: tuple[Path, ...],
     **scoring: object,
@@ -92,6 +109,9 @@ def evaluate(
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
+    skipped: dict[str, str] = {}
+    if skip_missing:
+        labels = _select_stored(labels, ensemble, skipped)
     ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
     load_keras()
     from dcase2018.evaluation.confidence_intervals import score_table
@@ -104,6 +124,7 @@ def evaluate(
         write_score_table(output, table)
     if clips_csv:
         write_table(clips_csv, evaluation.clips)
+    exit_if_skipped(ctx, skipped)
 
 
 def _check_calibrate(scores_csv: Path | None, scoring: dict[str, object]) -> None:
@@ -200,15 +221,20 @@ def predict(
     "-o", "--output", type=OUTPUT_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
 )
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players.")
+@missing_option("no features in STORE or no file in --audio")
 @jobs_option("Processes that plot the clips")
 @scoring_options
 @extra_store_option
+@click.pass_context
 def report(
+    ctx: click.Context,
+    /,
     store: Path,
     labels_csv: Path,
     runs: tuple[Path, ...],
     output: Path,
     audio: Path | None,
+    skip_missing: bool,
     jobs: int | None,
     checkpoint: int | str | None,
     more_stores: tuple[Path, ...],
@@ -225,12 +251,18 @@ def report(
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
-    check_report(output, labels, audio)
+    skipped: dict[str, str] = {}
+    if skip_missing:
+        labels = _select_stored(labels, ensemble, skipped)
+    skipped |= check_report(output, labels, audio, skip_missing)
     ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
     load_keras()
-    from dcase2018.reporting.writer import report
+    from dcase2018.evaluation.evaluate import evaluate
+    from dcase2018.reporting.writer import report_systems
 
-    print_line(str(report(ensemble, labels, output, audio, jobs or -1)))
+    evaluated = [(ensemble, evaluate(ensemble, labels))]
+    print_line(str(report_systems(evaluated, output, audio, jobs or -1)))
+    exit_if_skipped(ctx, skipped)
 
 
 @click.command(

@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from dcase2018.cli.common import (
-    EXIT_SKIPPED,
     FILE,
     FOLDER,
     INPUT,
     Command,
+    exit_if_skipped,
     hparams_help,
     jobs_option,
     missing_option,
@@ -90,7 +90,4 @@ def extract(
         print_line(f"mixed to mono or resampled: {summary.converted}")
     if summary.empty:
         print_line(f"without samples: {', '.join(summary.empty)}")
-    for fname, error in summary.failed.items():
-        print_line(f"skipped: {fname}: {error}")
-    if summary.failed:
-        ctx.exit(EXIT_SKIPPED)
+    exit_if_skipped(ctx, summary.failed)

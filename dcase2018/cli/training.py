@@ -16,10 +16,13 @@ from dcase2018.cli.common import (
     Command,
     FiniteFloat,
     combine_options,
+    exit_if_skipped,
     hparams_help,
     keras_initializer,
+    missing_option,
     print_line,
     seed_option,
+    select_available,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.features.config import FeatureConfig
@@ -151,6 +154,7 @@ class FitOptions:
     jobs: int
     dask_address: str | None
     seed: int
+    skip_missing: bool
     overwrite: bool
 
     @property
@@ -197,8 +201,10 @@ class FitOptions:
 @runtime_options
 @dask_option("fold")
 @seed_option
+@missing_option("no features in STORE")
 @click.option("--overwrite", is_flag=True, help="Remove another run in RUN.")
-def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
+@click.pass_context
+def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
     """Train a model on the clips of LABELS_CSV, whose features are in STORE.
 
     The folder RUN gets model.keras at the end, and checkpoints, history.csv and TensorBoard events/ during
@@ -211,17 +217,27 @@ def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
     from dcase2018.data.labels import read_class_map, read_labels
 
     classes = read_class_map(options.class_map) if options.class_map else None
+    skipped: dict[str, str] = {}
     labels = read_labels(labels_csv, classes, allow_duplicates=not options.in_folds)
+    if options.skip_missing:
+        from dcase2018.features.store import Store
+
+        labels = select_available(labels, Store(store).rows, store, skipped)
     if options.in_folds:
         print_line(_fit_folds(_plan_folds(store, labels, classes, run, preset, options), run, options))
-        return
-    experiment = _create_experiment(store, labels, classes, run, preset, options)
-    criteria = options.criteria()
+    else:
+        experiment = _create_experiment(store, labels, classes, run, preset, options, skipped)
+        print_line(_fit_run(experiment, options))
+    exit_if_skipped(ctx, skipped)
+
+
+def _fit_run(experiment: "Experiment", options: FitOptions) -> str:
+    """Train one run, and return a summary."""
+    run, criteria = experiment.run.path, options.criteria()
     reason = experiment.stop_reason(criteria, options.overwrite)
     if reason:
         os.utime(run / "model.keras")  # make compares modification times
-        print_line(f"{run}: nothing to do: {reason}")
-        return
+        return f"{run}: nothing to do: {reason}"
     load_keras()
     from dcase2018.training.fit import fit
 
@@ -229,7 +245,7 @@ def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
         experiment, criteria, options.save_every, options.overwrite,
         jobs=options.jobs, keep_checkpoints=options.keep_checkpoints,
     )  # fmt: skip
-    print_line(f"{run}: trained {preset.model}: {reason}")
+    return f"{run}: trained {experiment.run.model}: {reason}"
 
 
 def _create_experiment(
@@ -239,6 +255,7 @@ def _create_experiment(
     run: Path,
     preset: Preset,
     options: FitOptions,
+    skipped: dict[str, str],
 ) -> "Experiment":
     from dcase2018.data.labels import class_names, read_labels
     from dcase2018.features.store import Store
@@ -246,9 +263,12 @@ def _create_experiment(
 
     path = options.validation
     validation = read_labels(path, classes or class_names(labels)) if path else None
+    features = Store(store)
+    if validation is not None and options.skip_missing:
+        validation = select_available(validation, features.rows, store, skipped)
     pretrained = options.pretrained
     initial = InitialWeights.find(pretrained, options.pretrained_checkpoint) if pretrained else None
-    return Experiment.create(run, preset, Store(store), labels, validation, classes, options.seed, initial)
+    return Experiment.create(run, preset, features, labels, validation, classes, options.seed, initial)
 
 
 def _plan_folds(

@@ -1,6 +1,7 @@
 """Names of clips: a normal form, and the nearest existing name for messages."""
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
@@ -8,6 +9,7 @@ from pathlib import PurePosixPath
 from dcase2018.utils.errors import shorten_list
 
 MAX_LISTED = 20  # missing clips named in one message
+MAX_HINTS = 3  # nearest names given in one message
 MAX_COMPARED = 5000  # existing names that a misspelled name is compared with
 
 
@@ -33,10 +35,10 @@ def leaves_folder(fname: str) -> bool:
 
 
 def describe_missing(missing: Sequence[str], existing: Collection[str]) -> str:
-    """List names for a message, each with the nearest existing name if there is one."""
-    nearest = nearest_fnames(missing[:MAX_LISTED], existing)
+    """List names for a message, the first ones with the nearest existing name if there is one."""
+    nearest = nearest_fnames(missing[:MAX_HINTS], existing)
     hints = [f"{name!r}" + (f" (did you mean {near!r}?)" if near else "") for name, near in nearest]
-    return shorten_list(hints + [repr(name) for name in missing[MAX_LISTED:]], MAX_LISTED)
+    return shorten_list(hints + [repr(name) for name in missing[MAX_HINTS:]], MAX_LISTED)
 
 
 def nearest_fnames(names: Iterable[str], existing: Collection[str]) -> Iterator[tuple[str, str | None]]:
@@ -52,8 +54,14 @@ def nearest_fnames(names: Iterable[str], existing: Collection[str]) -> Iterator[
     for name in names:
         candidates = [candidate for key in _keys(name) for candidate in by_key.get(key, ())]
         if not candidates and len(existing) <= MAX_COMPARED:
-            candidates = difflib.get_close_matches(name, existing, 1, 0.8)
+            similar = difflib.get_close_matches(name, existing, 10, 0.8)
+            candidates = [candidate for candidate in similar if _numbers(candidate) == _numbers(name)]
         yield name, max(candidates, key=lambda candidate: _similarity(name, candidate), default=None)
+
+
+def _numbers(fname: str) -> list[str]:
+    """Return the numbers in a name: two names that differ in them are two clips."""
+    return re.findall(r"\d+", fname)
 
 
 def _keys(fname: str) -> set[str]:

@@ -12,7 +12,7 @@ Names of clips and labels are read in a normal form, so that one name is one cli
 import csv
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -87,9 +87,10 @@ def parse_labels(
     _check_clips(table, ("fname", LABEL_COLUMN), allow_duplicates)
     rows: list[dict[str, str]] = []
     line_of_label: dict[str, int] = {}
-    n_empty_flags = 0
+    n_ignored = n_empty_flags = 0
     for line, row in table.iter_rows():
         if USAGES.get(row.get("usage", "").casefold()) == "Ignored":
+            n_ignored += 1
             continue
         n_empty_flags += row.get(VERIFIED_COLUMN) == ""
         _normalize_values(row)
@@ -102,6 +103,8 @@ def parse_labels(
     table.raise_if_invalid()
     if not rows:
         raise InputError(f"{table.path}: no clip has a label")
+    if n_ignored:
+        log.info("%s: %d rows are Ignored", table.path, n_ignored)
     if n_empty_flags:
         log.warning(
             "%s: %s is empty for %d of %d clips; they count as not verified",
@@ -158,10 +161,8 @@ def _check_clips(table: Table, columns: Sequence[str], allow_duplicates: bool = 
     fname_index = table.header.index("fname")
     first_rows: dict[str, tuple[int, str, list[str]]] = {}
     n_duplicates = 0
+    table.errors += islice(_encoding_errors(table), 1)
     for line, fields in table.rows:
-        for name, value in zip(table.header, fields, strict=True):
-            if name != "fname" and (error := describe_encoding_error(value)):
-                table.errors.append((line, f"{name} {error}; save the file as UTF-8"))
         original = fields[fname_index]
         fname = fields[fname_index] = _complete_fname(original, LABELS_COLUMN in table.header)
         first_line, first_original, first_fields = first_rows.setdefault(fname, (line, original, fields))
@@ -173,6 +174,14 @@ def _check_clips(table: Table, columns: Sequence[str], allow_duplicates: bool = 
             table.errors.append((line, f"{original!r} is already listed in line {first_line}{form}{suffix}"))
     if n_duplicates:
         log.warning("%s: %d rows are duplicates; every copy counts", table.path, n_duplicates)
+
+
+def _encoding_errors(table: Table) -> Iterator[tuple[int, str]]:
+    """Yield line and error of values that are not UTF-8; names of clips may have any bytes."""
+    for line, row in table.iter_rows():
+        for name, value in row.items():
+            if name != "fname" and (error := describe_encoding_error(value)):
+                yield line, f"{name} {error}; save the file as UTF-8"
 
 
 def _check_header(table: Table, columns: Sequence[str]) -> None:

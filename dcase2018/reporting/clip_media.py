@@ -44,15 +44,15 @@ WAVEFORM_MEL_BANDS = 64  # of the spectrogram of a feature config that stores sa
 SERIAL_BELOW = 24  # clips: starting processes takes longer than plotting fewer
 
 
-def find_audio(audio: Path, fnames: Sequence[str]) -> dict[str, Path]:
+def find_audio(audio: Path, fnames: Sequence[str], allow_missing: bool = False) -> dict[str, Path]:
     """Find the audio files of clips, by file name.
 
     Raises
     ------
     InputError
-        If a clip is not in the folder, or its name is a path outside the folder.
+        If a clip is not in the folder, unless `allow_missing`, or its name is a path outside the folder.
     """
-    return {file.fname: file.path for file in list_clips(audio, fnames)}
+    return {file.fname: file.path for file in list_clips(audio, fnames, allow_missing)}
 
 
 def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> str:

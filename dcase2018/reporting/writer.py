@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dcase2018.data.files import describe_missing_file
 from dcase2018.data.labels import write_table
 from dcase2018.evaluation.evaluate import Evaluation, evaluate
 from dcase2018.inference.ensemble import Ensemble
@@ -73,8 +74,22 @@ def report(
     return report_systems([(ensemble, evaluate(ensemble, labels))], out, audio, jobs)
 
 
-def check_report(out: StrPath, labels: pd.DataFrame, audio: StrPath | None = None) -> None:
+def check_report(
+    out: StrPath, labels: pd.DataFrame, audio: StrPath | None = None, skip_missing: bool = False
+) -> dict[str, str]:
     """Check before the work that a report can be written and that its clips are in `audio`.
+
+    Parameters
+    ----------
+    out, labels, audio
+        See `report`.
+    skip_missing
+        Allow clips that are not in `audio`. They get no audio player.
+
+    Returns
+    -------
+    dict
+        The reason for each clip that is not in `audio`.
 
     Raises
     ------
@@ -87,8 +102,14 @@ def check_report(out: StrPath, labels: pd.DataFrame, audio: StrPath | None = Non
         raise InputError(f"{out} is a file; choose a folder for the report")
     if out.exists() and any(out.iterdir()):
         _check_existing(out)
-    if audio is not None:
-        find_audio(Path(audio), list(labels["fname"]))
+    if audio is None:
+        return {}
+    files = find_audio(Path(audio), list(labels["fname"]), skip_missing)
+    return {
+        fname: f"{describe_missing_file(path)} in {audio}"
+        for fname, path in files.items()
+        if skip_missing and not path.exists()
+    }
 
 
 def _check_existing(out: Path) -> None:
@@ -145,7 +166,7 @@ def report_systems(
 def _write_report(systems: Sequence[SystemResult], out: Path, audio: StrPath | None, jobs: int) -> Path:
     """Write the report folder atomically."""
     fnames = list(systems[0].evaluation.labels["fname"])
-    sources = find_audio(Path(audio), fnames) if audio is not None else {}
+    sources = find_audio(Path(audio), fnames, allow_missing=True) if audio is not None else {}
     with atomic_directory(out, fsync=False, overwrite=True) as folder:
         (folder / CLIPS_FOLDER).mkdir()
         media = [make_clip_media(folder / CLIPS_FOLDER, system, sources, jobs) for system in systems]

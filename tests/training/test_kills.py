@@ -12,7 +12,7 @@ import pytest
 from conftest import ToyPipeline, list_dir
 
 FIT = """
-import os, signal, sys
+import os, shutil, signal, sys
 from dcase2018.runs import training_state
 from dcase2018.training import callbacks, fit
 from dcase2018.cli.main import main
@@ -22,7 +22,7 @@ moments = {
     "writing a checkpoint": (training_state.TrainingState, "save"),
     "writing the best model": (callbacks, "save_model"),
     "between checkpoint and history": (callbacks, "write_table"),
-    "deleting a checkpoint": (callbacks.shutil, "rmtree"),
+    "deleting a checkpoint": (shutil, "rmtree"),
     "writing the final model": (fit, "_save_final"),
 }
 moment, n_calls = sys.argv[1], int(sys.argv[2])
