@@ -169,7 +169,7 @@ def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: i
     one of the two files; with --folds, in the validation.csv of one fold.
     """
     from dcase2018.data.labels import read_labels, write_table
-    from dcase2018.data.splits import stratified_folds, stratified_holdout
+    from dcase2018.data.splits import stratified_folds, stratified_holdout, warn_missing_classes
 
     table = read_labels(labels)
     if n_folds is None:
@@ -188,3 +188,5 @@ def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: i
         write_table(folder / "validation.csv", table[is_validation])
         n_train, n_validation = (~is_validation).sum(), is_validation.sum()
         print_line(f"{folder}: {n_train} training clips, {n_validation} validation clips")
+        warn_missing_classes(folder / "train.csv", table, ~is_validation)
+        warn_missing_classes(folder / "validation.csv", table, is_validation)

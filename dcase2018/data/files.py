@@ -131,8 +131,9 @@ def find_audio_files(folder: Path) -> dict[str, Path]:
 
 def broken_links(folder: Path) -> dict[str, str]:
     """Return the names of audio files below a folder that are links to nothing, each with its target."""
-    files = find_audio_files(folder)
-    return {fname: describe_missing_file(path) for fname, path in files.items() if not path.exists()}
+    broken = (path for path in _walk(folder)[0] if not path.exists())
+    files = index_by_fname(folder, (path.relative_to(folder).as_posix() for path in broken))
+    return {fname: describe_missing_file(path) for fname, path in files.items()}
 
 
 def describe_missing_file(path: Path) -> str:
@@ -196,17 +197,26 @@ def walk_audio_files(folder: Path, root: Path) -> Iterator[str]:
     Links to folders are followed, unless they lead back to a folder that contains them.
     """
 
+    names, circular = _walk(folder)
+    for link in circular:
+        log.warning("skipped the link %s: it leads to a folder that contains it", link)
+    yield from sorted(path.relative_to(root).as_posix() for path in names)
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the audio files below a folder, and the links to folders that contain them."""
+
     def on_error(error: OSError) -> None:
         raise error
 
-    names = []
+    files: list[Path] = []
+    circular: list[Path] = []
     for parent, subfolders, filenames in os.walk(folder, onerror=on_error, followlinks=True):
-        circular = [name for name in subfolders if _is_circular(Path(parent, name))]
-        for name in circular:
-            log.warning("skipped the link %s: it leads to a folder that contains it", Path(parent, name))
-        subfolders[:] = [name for name in subfolders if not (name.startswith(".") or name in circular)]
-        names += [Path(parent, name).relative_to(root).as_posix() for name in filenames if is_audio(name)]
-    yield from sorted(names)
+        visible = [Path(parent, name) for name in subfolders if not name.startswith(".")]
+        circular += filter(_is_circular, visible)
+        subfolders[:] = [path.name for path in visible if path not in circular]
+        files += [Path(parent, name) for name in filenames if is_audio(name)]
+    return files, circular
 
 
 def _is_circular(path: Path) -> bool:

@@ -169,9 +169,10 @@ def _check_clips(table: Table, columns: Sequence[str], allow_duplicates: bool = 
         if first_line != line and allow_duplicates and fields == first_fields:
             n_duplicates += 1
         elif first_line != line:
-            form = f" as {first_original!r}" if original != first_original else ""
+            is_same = original == first_original
+            name, form = (fname, "") if is_same else (original, f" as {first_original!r}")
             suffix = " with other values" if allow_duplicates else ""
-            table.errors.append((line, f"{original!r} is already listed in line {first_line}{form}{suffix}"))
+            table.errors.append((line, f"{name!r} is already listed in line {first_line}{form}{suffix}"))
     if n_duplicates:
         log.warning("%s: %d rows are duplicates; every copy counts", table.path, n_duplicates)
 
@@ -234,9 +235,9 @@ def labels_per_clip(labels: pd.DataFrame) -> list[list[str]]:
         If a label is not text, as in a table that pandas read without `dtype=str`.
     """
     column = labels[LABELS_COLUMN if is_multi_label(labels) else LABEL_COLUMN]
-    for fname, label in zip(labels["fname"], column, strict=True):
-        if not isinstance(label, str):
-            raise InputError(f"label {label!r} of {fname!r} is not text; use dcase2018.read_labels")
+    for row, text in enumerate(column):
+        if not isinstance(text, str):
+            raise InputError(f"label {text!r} of row {row} is not text; use dcase2018.read_labels")
     return [split_labels(text) if is_multi_label(labels) else [normalize_label(text)] for text in column]
 
 

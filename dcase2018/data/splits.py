@@ -8,9 +8,12 @@ import pandas as pd
 
 from dcase2018.data.label_rules import parse_number
 from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, class_names, multi_hot
-from dcase2018.utils.errors import InputError
+from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
+
+MAX_CLASSES = 20  # named in a message
 
 NO_FOLD = (1, Decimal(0), "")
 
@@ -139,9 +142,11 @@ def folds_from_column(labels: pd.DataFrame, column: str) -> np.ndarray:
     return np.array([index[key] for key in keys], int)
 
 
-def missing_classes(labels: pd.DataFrame, is_selected: np.ndarray) -> list[str]:
-    """Return the classes of a label file that no selected clip has, sorted."""
-    return sorted({*class_names(labels)} - {*class_names(labels[is_selected])})
+def warn_missing_classes(place: StrPath, labels: pd.DataFrame, is_selected: np.ndarray) -> None:
+    """Log the classes of a label file that no selected clip has; `place` is where these clips are."""
+    absent = sorted({*class_names(labels)} - {*class_names(labels[is_selected])})
+    if absent:
+        log.warning("%s has no clip of %s", place, shorten_list(absent, MAX_CLASSES))
 
 
 def _fold_key(text: str) -> tuple[int, Decimal, str]:

@@ -252,7 +252,7 @@ def _warn_missing_classes(path: StrPath, training: LabeledDataset, validation: L
     for clips, meaning in ((training, "trained on"), (validation, "validated on")):
         if clips and not clips.y_true.any(axis=0).all():
             absent = [training.classes[int(index)] for index in np.flatnonzero(~clips.y_true.any(axis=0))]
-            effect = "; its scores of them are meaningless" if clips is training else ""
+            effect = "; its scores of these are meaningless" if clips is training else ""
             log.warning("%s is %s no clip of %s%s", path, meaning, shorten_list(absent, MAX_CLASSES), effect)
 
 

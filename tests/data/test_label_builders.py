@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import noise, run_fails, run_ok, write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcase2018.cli.main import main
 from dcase2018.data.files import list_clips
 from dcase2018.data.label_builders import labels_from_csv, labels_from_filenames, labels_from_folders
 from dcase2018.data.label_rules import sanitize_class_name, validate_label
@@ -226,3 +228,106 @@ def test_cross_validation_with_folds_from_class_folders(class_folders: Path, tmp
     assert sorted(path.name for path in run.iterdir()) == ["fold-1", "fold-2", "out_of_fold.csv"]
     message = run_fails(2, "fit", store, labels, tmp_path / "r", "--fold-column", "fold", "--folds", 3)
     assert "--folds and --fold-column exclude each other" in message
+
+
+@pytest.mark.parametrize(
+    ("parts", "classes"),
+    [
+        (("train", "valid", "test"), ("cat", "dog")),
+        (("fold1", "fold2", "fold3"), ("cat", "dog")),
+        (("north", "south"), ("cat", "dog")),
+        (("Training", "TESTING"), ("cat",)),
+    ],
+)
+def test_parts_with_the_classes_below_are_refused(
+    tmp_path: Path, parts: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    paths = [f"{part}/{label}/{part}.wav" for part in parts for label in classes]
+    for seed, path in enumerate(paths):
+        write_clip(tmp_path / path, seed)
+    named = ", ".join(map(repr, sorted(parts)))
+    with pytest.raises(InputError) as caught:
+        labels_from_folders(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: the subfolders {named} have subfolders themselves: {', '.join(map(repr, classes))}; if"
+        " these are the classes, use make-labels --pattern '{part}/{label}/{rest}.wav',"
+        " else --pattern '{label}/{part}/{rest}.wav'"
+    )
+    if len(classes) > 1:
+        labels = labels_from_filenames(tmp_path, "{part}/{label}/{rest}.wav")
+        assert labels[["fname", "label", "part"]].to_numpy().tolist() == [
+            [path, path.split("/")[1], path.split("/")[0]] for path in sorted(paths)
+        ]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("cat/wav/1.wav", "dog/wav/2.wav"),  # one common subfolder holds no classes
+        ("cat/a/1.wav", "cat/b/2.wav", "dog/a/3.wav"),
+        ("train/a/1.wav", "bus/a/2.wav", "bus/3.wav"),
+        ("test/1.wav", "train/2.wav"),
+    ],
+)
+def test_folders_inside_class_folders_are_allowed(tmp_path: Path, paths: tuple[str, ...]) -> None:
+    for seed, path in enumerate(paths):
+        write_clip(tmp_path / path, seed)
+    labels = labels_from_folders(tmp_path)
+    assert sorted(labels["fname"]) == sorted(paths)
+    assert labels["label"].tolist() == [fname.split("/")[0] for fname in labels["fname"]]
+
+
+def test_the_classes_in_a_wrapper_folder_are_named(tmp_path: Path) -> None:
+    for seed, path in enumerate(("sounds/cat/1.wav", "sounds/dog/1.wav")):
+        write_clip(tmp_path / path, seed)
+    message = f"the subfolders of 'sounds' are 'cat', 'dog': give {tmp_path / 'sounds'}$"
+    with pytest.raises(InputError, match=message):
+        labels_from_folders(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            "M\u00f6we",
+            "Mo\u0308we",
+            r"'Mo\u0308we' and 'M\u00f6we' print alike, and differ in their Unicode form",
+        ),
+        (
+            "M\udcf6we",
+            "gull",
+            r"the name of the subfolder 'M\ufffdwe' is not UTF-8 \(byte 0xf6\); rename it$",
+        ),
+        ("dog", "dog\u200b", r"the classes 'dog' and 'dog\\u200b' are one name in two forms; rename one"),
+        ("0", "0.0", r"the classes '0' and '0.0' are one name in two forms; rename one"),
+        ("nan", "dog", "label 'nan' looks like an empty field; fill it in, or rename the class"),
+    ],
+)
+def test_class_folders_that_are_no_class_names_are_refused(
+    tmp_path: Path, first: str, second: str, message: str
+) -> None:
+    for seed, name in enumerate((first, second)):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        write_clip(tmp_path / "1.wav", seed)
+        (tmp_path / "1.wav").rename(tmp_path / "sounds" / name / "1.wav")
+    with pytest.raises(InputError, match=message):
+        labels_from_folders(tmp_path / "sounds")
+
+
+def test_labels_are_in_unicode_form_nfc(tmp_path: Path) -> None:
+    for seed, name in enumerate(("Mo\u0308we/e\u0301.wav", "Amsel/1.wav")):
+        write_clip(tmp_path / name, seed)
+    labels = labels_from_folders(tmp_path)
+    assert labels.to_numpy().tolist() == [["Amsel/1.wav", "Amsel"], ["M\u00f6we/\u00e9.wav", "M\u00f6we"]]
+    labels = labels_from_filenames(tmp_path, "{label}/{rest}.wav")
+    assert labels["label"].tolist() == ["Amsel", "M\u00f6we"]
+
+
+def test_broken_links_are_skipped_and_listed(tmp_path: Path) -> None:
+    for seed, name in enumerate(("cat/1.wav", "dog/1.wav")):
+        write_clip(tmp_path / "set" / name, seed)
+    (tmp_path / "set" / "cat" / "2.wav").symlink_to("nothing")
+    result = CliRunner().invoke(main, ["make-labels", str(tmp_path / "set"), str(tmp_path / "l.csv")])
+    assert result.exit_code == 3
+    assert result.stdout.endswith("skipped: cat/2.wav: a link to nothing, 'nothing' (not fetched?)\n")
+    assert read_labels(tmp_path / "l.csv")["fname"].tolist() == ["cat/1.wav", "dog/1.wav"]

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import CLASSES, DATA, run_fails, run_ok
 
@@ -153,6 +154,94 @@ def test_white_space_around_a_label_is_stripped(tmp_path: Path) -> None:
 def test_empty_manually_verified_is_false(tmp_path: Path) -> None:
     text = "fname,label,manually_verified\na,Bark,\nb,Bark,1\nc,Bark,0\n"
     assert verified_mask(read_labels(write(tmp_path / "l.csv", text))).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("1", "1"), ("1.0", "1"), ("True", "1"), ("yes", "1"), ("0.0", "0"), ("FALSE", "0"), ("No", "0")],
+)
+def test_forms_of_manually_verified(tmp_path: Path, form: str, expected: str) -> None:
+    labels = read_labels(write(tmp_path / "l.csv", f"fname,label,manually_verified\na,Bark, {form}\n"))
+    assert labels["manually_verified"].tolist() == [expected]
+    assert verified_mask(labels).tolist() == [expected == "1"]
+
+
+def test_empty_values_of_manually_verified_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_labels(write(tmp_path / "l.csv", "fname,label,manually_verified\na,Bark,\nb,Bark,1\nc,Bark,\n"))
+    assert "manually_verified is empty for 2 of 3 clips; they count as not verified" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 0, 0], [1.0, 0.0, np.nan], [True, False, False], ["1.0", "0", ""], ["yes", None, "no"]]
+)
+def test_manually_verified_of_a_table_that_pandas_read(values: list[object]) -> None:
+    labels = pd.DataFrame({"fname": ["a", "b", "c"], "label": "Bark", "manually_verified": values})
+    assert verified_mask(labels).tolist() == [True, False, False]
+    with pytest.raises(InputError, match="manually_verified is '2'; it must be 0 or 1"):
+        verified_mask(labels.assign(manually_verified=2))
+
+
+def test_labels_and_weights_that_are_no_text_or_number_are_refused() -> None:
+    labels = pd.DataFrame({"fname": ["a", "b"], "label": ["Bark", np.nan], "weight": [0.5, np.nan]})
+    with pytest.raises(InputError, match=r"label nan of row 1 is not text; use dcase2018.read_labels"):
+        class_names(labels)
+    with pytest.raises(InputError, match=r"weight is .*nan.*; it must be a number from 0 to 1"):
+        sample_weights(labels)
+
+
+def test_usage_is_read_in_any_case_and_checked(tmp_path: Path) -> None:
+    text = "fname,label,usage\na,Bark, ignored\nb,Bark,PRIVATE \nc,Bus,Public\nd,None,Ignored\n"
+    labels = read_labels(write(tmp_path / "l.csv", text))
+    assert labels[["fname", "usage"]].to_numpy().tolist() == [["b", "Private"], ["c", "Public"]]
+    write(tmp_path / "l.csv", "fname,label,usage\na,Bark,Ignore\nb,Bark,\n")
+    with pytest.raises(InputError) as caught:
+        read_labels(tmp_path / "l.csv")
+    assert str(caught.value).split("\n  ") == [
+        f"{tmp_path / 'l.csv'}: 2 errors: line 2: usage is 'Ignore'; it must be Public, Private or Ignored",
+        "line 3: usage is ''; it must be Public, Private or Ignored",
+    ]
+
+
+def test_a_clip_by_two_names_is_refused(tmp_path: Path) -> None:
+    text = "fname,label\ncat/a.wav,Bark\n./cat/a.wav,Bark\ncat\\b.wav,Bus\nCaf\u00e9,Bus\nCafe\u0301,Bus\n"
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path / "l.csv", text))
+    assert str(caught.value).split("\n  ")[1:] == [
+        "line 6: 'Cafe\u0301' is already listed in line 5 as 'Caf\u00e9'"
+    ]
+    assert "2 errors: line 3: './cat/a.wav' is already listed in line 2 as 'cat/a.wav'" in str(caught.value)
+    labels = read_labels(write(tmp_path / "l.csv", text.replace("./", "./x/").replace("Cafe\u0301", "d")))
+    assert labels["fname"].tolist() == ["cat/a.wav", "x/cat/a.wav", "cat/b.wav", "Caf\u00e9", "d"]
+
+
+def test_labels_in_two_unicode_forms_are_one_class(tmp_path: Path) -> None:
+    text = "fname,{}\na.wav,M\u00f6we\nb.wav,Mo\u0308we\nc.wav,Amsel\n"
+    for column in ("label", "labels"):
+        labels = read_labels(write(tmp_path / "l.csv", text.format(column)))
+        assert class_names(labels) == ["Amsel", "M\u00f6we"]
+    write(tmp_path / "m.csv", "0,Amsel\n1,Mo\u0308we\n")
+    assert read_class_map(tmp_path / "m.csv") == ["Amsel", "M\u00f6we"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("0 0.0", "line 3: label '0.0' is written '0' in line 2; write one form"),
+        ("7 07", "line 3: label '07' is written '7' in line 2; write one form"),
+        ("dog dog\u200b", r"line 3: label 'dog\u200b' is written 'dog' in line 2; write one form"),
+        ("nan Bark", "line 2: label 'nan' looks like an empty field; fill it in, or rename the class"),
+        ("Bark <NA>", "line 3: label '<NA>' looks like an empty field"),
+        ("Bark NULL", "line 3: label 'NULL' looks like an empty field"),
+    ],
+)
+def test_labels_that_look_empty_or_are_one_number_are_refused(
+    tmp_path: Path, labels: str, message: str
+) -> None:
+    first, second = labels.split(" ")
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_labels(write(tmp_path / "l.csv", f"fname,label\na,{first}\nb,{second}\nc,{first}\n"))
 
 
 def test_sample_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from conftest import CLASSES, DATA, run_fails, run_ok
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcase2018.cli.main import main
 from dcase2018.data.labels import class_names, read_fnames, read_labels
 from dcase2018.data.splits import folds_from_column, stratified_folds, stratified_holdout
 from dcase2018.utils.errors import InputError
@@ -94,3 +96,54 @@ def test_folds_from_column() -> None:
     ):
         with pytest.raises(InputError, match=message):
             folds_from_column(labels.assign(fold=list(values)), column)
+
+
+@pytest.mark.parametrize(
+    "values", [["1", "1.0", " 2", "01", "2.0"], [1, 1, 2, 1, 2], [1.0, 1.0, 2.0, 1.0, 2.0]]
+)
+def test_a_fold_number_in_several_forms_is_one_fold(values: list[object]) -> None:
+    labels = pd.DataFrame({"fname": list("abcde"), "fold": values})
+    assert folds_from_column(labels, "fold").tolist() == [0, 0, 1, 0, 1]
+    with pytest.raises(InputError, match="clip 'c' has no fold"):
+        folds_from_column(labels.astype({"fold": object}).replace({"fold": {values[2]: np.nan}}), "fold")
+
+
+def test_numbers_are_sorted_before_other_fold_names() -> None:
+    labels = pd.DataFrame({"fname": list("abcde"), "fold": ["x", "10", "-1", "9.5", "nan"]})
+    assert folds_from_column(labels, "fold").tolist() == [4, 2, 0, 1, 3]
+
+
+@pytest.mark.parametrize("n_folds", [-1, 0, 1, 4])
+def test_a_wrong_number_of_folds_is_refused(n_folds: int) -> None:
+    labels = pd.DataFrame({"fname": list("abc"), "label": list("xyz")})
+    with pytest.raises(InputError, match=r"there must be at least 2|exceeds the number of clips, 3"):
+        stratified_folds(labels, n_folds, seed=0)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, float("nan"), float("inf")])
+def test_a_fraction_outside_0_to_1_is_refused(fraction: float) -> None:
+    labels = pd.DataFrame({"fname": list("abc"), "label": list("xyz")})
+    with pytest.raises(InputError, match="it must be between 0 and 1"):
+        stratified_holdout(labels, fraction, seed=0)
+
+
+def test_numbers_and_texts_of_manually_verified_are_split_alike() -> None:
+    texts = pd.DataFrame(
+        {"fname": list("abcdef"), "label": list("xxxyyy"), "manually_verified": list("010101")}
+    )
+    numbers = texts.astype({"manually_verified": int})
+    np.testing.assert_array_equal(stratified_holdout(texts, 0.5, 3), stratified_holdout(numbers, 0.5, 3))
+
+
+def test_split_reports_classes_that_a_part_lacks(tmp_path: Path) -> None:
+    rows = [
+        f"{label}{i}.wav,{label}" for label, n in (("one", 1), ("two", 2), ("many", 20)) for i in range(n)
+    ]
+    (tmp_path / "l.csv").write_text("\n".join(["fname,label", *rows]))
+    arguments = ["split", str(tmp_path / "l.csv"), str(tmp_path / "s")]
+    result = CliRunner().invoke(main, arguments)
+    assert f"{tmp_path / 's' / 'validation.csv'} has no clip of one" in result.stderr
+    assert "train.csv has no clip" not in result.stderr
+    result = CliRunner().invoke(main, [*arguments, "--folds", "2"])
+    assert result.stderr.count("/train.csv has no clip of one\n") == 1
+    assert result.stderr.count("/validation.csv has no clip of one\n") == 1
