@@ -54,14 +54,19 @@ def nearest_fnames(names: Iterable[str], existing: Collection[str]) -> Iterator[
     for name in names:
         candidates = [candidate for key in _keys(name) for candidate in by_key.get(key, ())]
         if not candidates and len(existing) <= MAX_COMPARED:
-            similar = difflib.get_close_matches(name, existing, 10, 0.8)
-            candidates = [candidate for candidate in similar if _numbers(candidate) == _numbers(name)]
+            stems = {_without_suffix(candidate): candidate for candidate in existing}
+            similar = difflib.get_close_matches(_without_suffix(name), stems, 10, 0.75)
+            candidates = [stems[stem] for stem in similar if _numbers(stem) == _numbers(name)]
         yield name, max(candidates, key=lambda candidate: _similarity(name, candidate), default=None)
 
 
+def _without_suffix(fname: str) -> str:
+    return fname.removesuffix(PurePosixPath(fname).suffix)
+
+
 def _numbers(fname: str) -> list[str]:
-    """Return the numbers in a name: two names that differ in them are two clips."""
-    return re.findall(r"\d+", fname)
+    """Return the numbers in a name without its suffix: two names that differ in them are two clips."""
+    return re.findall(r"\d+", _without_suffix(fname))
 
 
 def _keys(fname: str) -> set[str]:

@@ -64,6 +64,7 @@ EXISTING = ["cat/cat0.wav", "cat/cat1.wav", "dog/dog0.wav", "fold2/x.wav", "c.d.
         ("cats/cta0.wav", "cat/cat0.wav"),
         ("cat/cat7.wav", None),  # another clip, not a misspelled one
         ("bird.wav", None),
+        ("y.wav", None),  # only the suffix is alike
     ],
 )
 def test_nearest_name(name: str, nearest: str | None) -> None:

@@ -202,3 +202,12 @@ def test_clips_without_scores_are_reported() -> None:
     scores = drawn_scores()
     with pytest.raises(InputError, match=r"120 of 120 clips have no scores, such as '00326aa9.wav'"):
         evaluate_scores(scores[:0], read_labels(TEST_LABELS))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_not_written(tmp_path: Path, value: float) -> None:
+    scores = pd.DataFrame([[0.5, 0.5], [0.1, value]], pd.Index(["a.wav", "b.wav"], name="fname"), ["x", "y"])
+    for write in (write_submission, write_scores):
+        with pytest.raises(InputError, match=r"score (nan|inf|-inf) of clip 'b.wav' for 'y' is not a finite"):
+            write(tmp_path / "s.csv", scores)
+    assert not (tmp_path / "s.csv").exists()

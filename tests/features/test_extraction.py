@@ -295,3 +295,38 @@ def test_entries_that_are_not_files_are_skipped(clips: Path, tmp_path: Path) -> 
 def test_bands_without_an_fft_bin_are_refused(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="91 of 512 mel bands contain no FFT bin"):
         extract(clips, tmp_path / "s.h5", FeatureConfig(mel_bands=512))
+
+
+def test_missing_clips_are_skipped_on_request(clips: Path, tmp_path: Path) -> None:
+    names = ["a.wav", "x.wav", "b.wav"]
+    summary = extract(clips, tmp_path / "s.h5", BASELINE, names, skip_missing=True)
+    assert summary.failed == {"x.wav": "unreadable: no such file"}
+    store = Store(tmp_path / "s.h5")
+    assert store.fnames == names
+    assert [length > 0 for length in store.lengths] == [True, False, True]
+    write_wav(clips / "x.wav", noise(5000))
+    assert extract(clips, tmp_path / "s.h5", BASELINE, names).computed == 1
+    with pytest.raises(InputError, match=r"2 of the first 2 clips cannot be read"):
+        extract(clips, tmp_path / "t.h5", BASELINE, ["y.wav", "z.wav"], skip_missing=True)
+
+
+def test_clips_are_stored_and_found_by_the_normal_form_of_their_name(clips: Path, tmp_path: Path) -> None:
+    write_wav(clips / "Cafe\u0301.wav", noise(2000))
+    names = [".\\a.wav", "Caf\u00e9.wav"]
+    extract(clips, tmp_path / "s.h5", BASELINE, names)
+    store = Store(tmp_path / "s.h5")
+    assert store.fnames == ["a.wav", "Caf\u00e9.wav"]
+    assert store.rows_of(["Cafe\u0301.wav", "./a.wav"]).tolist() == [1, 0]
+    with pytest.raises(
+        InputError, match=r"1 of 1 clips are not in .*: 'b/A.flac' \(did you mean 'a.wav'\?\)"
+    ):
+        store.rows_of(["b/A.flac"])
+
+
+def test_linked_clips_are_extracted_from_outside_the_folder(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.wav").symlink_to(clips / "a.wav")
+    (tmp_path / "links" / "more").symlink_to(clips)
+    extract(tmp_path / "links", tmp_path / "s.h5", BASELINE, ["a.wav", "more/b.wav"])
+    extract(clips, tmp_path / "t.h5", BASELINE, ["a.wav", "b.wav"])
+    np.testing.assert_array_equal(Store(tmp_path / "s.h5").crc32, Store(tmp_path / "t.h5").crc32)

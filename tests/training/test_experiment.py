@@ -126,3 +126,17 @@ def test_invalid_combinations_are_refused_and_unused_settings_logged(
     monkeypatch.setattr(f"{__name__}.LABELS", ["common"] * 4)
     with pytest.raises(InputError, match="all clips are of one class, 'common'"):
         make_experiment(store)
+
+
+def test_classes_without_a_clip_are_reported(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    labels = pd.DataFrame({"fname": [f"{i}.wav" for i in range(3)], "label": ["a", "b", "a"]}, dtype=object)
+    preset = Preset("mlp", HParams(batch_size=4), epochs=3)
+    arguments = (Path("folds", "fold-1"), preset, store, labels[:2], labels[2:])
+    Experiment.create(*arguments, classes=["a", "b", "c", "d"])
+    assert caplog.messages == [
+        "folds/fold-1 is trained on no clip of c, d; its scores of these are meaningless",
+        "folds/fold-1 is validated on no clip of b, c, d",
+    ]
+    caplog.clear()
+    Experiment.create(*arguments[:4], labels[2:].assign(fname="3.wav"))
+    assert caplog.messages == ["folds/fold-1 is validated on no clip of b"]
