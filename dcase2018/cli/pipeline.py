@@ -14,6 +14,7 @@ from dcase2018.cli.build import Builder, Rule
 from dcase2018.cli.common import Command, print_line, seed_option
 from dcase2018.cli.datasets import CREATED, Dataset, absolute
 from dcase2018.models.hparams import PRESETS
+from dcase2018.utils.atomic import open_text
 from dcase2018.utils.errors import InputError
 
 TARGETS = ("data", "features", "train", "submission", "report", "export", "serve")
@@ -218,7 +219,7 @@ def check_correctable(preset: str, train_csv: Path) -> None:
     """Refuse a preset that corrects labels if no column marks the verified ones."""
     if not PRESETS[preset].corrects_labels:
         return
-    header = train_csv.open(encoding="utf-8-sig").readline() if train_csv.exists() else ""
+    header = open_text(train_csv).readline() if train_csv.exists() else ""
     if "manually_verified" not in header:
         raise InputError(
             f"preset {preset} corrects unverified labels, but {train_csv} has no column manually_verified;"

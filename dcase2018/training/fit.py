@@ -109,6 +109,8 @@ def fit(
     if reason:
         return reason
     with experiment.run.lock(overwrite), catch_stop_signals() as stop:
+        if keep_checkpoints:
+            experiment.run.delete_checkpoints(keep_checkpoints)  # frees space on a full disk
         state = experiment.run.state()
         model = _build_or_restore(experiment, state)
         inference_model = with_activation(model, experiment.run.hparams.classifier)
@@ -141,7 +143,7 @@ def _explain_full_disk(run: Run) -> Iterator[None]:
         size = sum(file.stat().st_size for step in old for file in run.checkpoint_dir(step).iterdir())
         remedy = (
             f"all checkpoints in {run.path / 'checkpoints'} but step-{run.checkpoints[-1]:08d} may be deleted"
-            f" ({size / 1e6:.0f} MB); then run the same command with --keep-checkpoints 1"
+            f" ({size / 1e6:.0f} MB); the same command with --keep-checkpoints 1 does it and resumes"
             if old
             else "free space, and run the same command again to resume"
         )

@@ -299,12 +299,14 @@ def test_a_full_disk_names_what_may_be_deleted(store: Store, monkeypatch: pytest
     monkeypatch.setattr(Run, "delete_checkpoints", fail_at_third)
     message = (
         r"^run/checkpoints: No space left on device; all checkpoints in .*run/checkpoints but step-00000009"
-        r" may be deleted \(\d+ MB\); then run the same command with --keep-checkpoints 1$"
+        r" may be deleted \(\d+ MB\); the same command with --keep-checkpoints 1 does it and resumes$"
     )
     with pytest.raises(Dcase2018Error, match=message):
         fit(experiment, save_every=3)
     monkeypatch.undo()
-    fit(experiment, keep_checkpoints=1)
+    seen: list[list[int]] = []
+    fit(experiment, keep_checkpoints=1, on_epoch_end=lambda row: seen.append(experiment.run.checkpoints))
+    assert seen[0] == [9]
     assert experiment.run.checkpoints == [60]
 
 
@@ -441,7 +443,7 @@ def test_resume_is_exact_across_the_final_phase(store: Store) -> None:
 
 def test_pretrained_checkpoint_of_another_run(store: Store) -> None:
     first = make_experiment(store, "first", validation=labels(range(30, 36)))
-    fit(first, save_every=5)
+    fit(first, save_every=5, keep_checkpoints=30)
     for checkpoint in (5, "best"):
         initial = InitialWeights.find(first.run.path, checkpoint)
         second = make_experiment(
