@@ -15,6 +15,7 @@ import soundfile
 from conftest import BASELINE, DATA, noise, write_wav
 
 from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.clip_names import normalize_fname
 from dcase2018.data.labels import read_fnames, read_labels
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.utils.errors import InputError
@@ -173,12 +174,16 @@ def test_damaged_label_files(tmp_path: Path) -> None:
             n_rejected += 1
             continue
         n_read += 1
-        text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
-        label_index = rows[0].index("label")
-        assert labels.to_numpy().tolist() == [
-            [field.strip() if i == label_index else field for i, field in enumerate(row)] for row in rows[1:]
-        ]
+        text = data.decode("utf-8", "surrogateescape").lstrip("\ufeff")
+        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+        header, *rows = [row for row in ([field.strip() for field in row] for row in reader) if any(row)]
+        named = [i for i, name in enumerate(header) if name]
+        assert list(labels) == [header[i] for i in named]
+        read_value = {"fname": normalize_fname, "manually_verified": lambda text: text or "0"}
+        for row in rows:
+            for i in named:
+                row[i] = read_value.get(header[i], str)(row[i])
+        assert labels.to_numpy().tolist() == [[row[i] for i in named] for row in rows]
         assert labels["fname"].is_unique
         assert read_fnames(path) == labels["fname"].tolist()
     assert min(n_read, n_rejected) > 30
