@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import BASELINE, ToyPipeline, list_dir, noise, run_fails, run_ok, write_wav
+from conftest import BASELINE, ToyPipeline, dcase, list_dir, noise, run_fails, run_ok, write_wav
 
 from dcase2018.cli.main import COMMANDS, main
 from dcase2018.features.config import FeatureConfig
@@ -234,3 +234,21 @@ def test_fit_requires_clips_with_frames(tmp_path: Path) -> None:
     message = run_fails(2, "fit", tmp_path / "s.h5", labels, tmp_path / "run")
     assert "none of the labelled clips has frames" in message
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_clips_that_the_store_lacks_are_skipped_on_request(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    labels, run = tmp_path / "l.csv", tmp_path / "run"
+    lines = toy_pipeline.test_labels.read_text().splitlines()
+    labels.write_text("\n".join([*lines, lines[1].replace(lines[1].split(",")[0], "gone.wav")]) + "\n")
+    train = ("fit", toy_pipeline.test, labels, run, "--preset", "quick", "--epochs", 1)
+    score = ("evaluate", toy_pipeline.test, labels, toy_pipeline.run)
+    show = ("report", toy_pipeline.test, labels, toy_pipeline.run, "-o", tmp_path / "report")
+    for command in (train, score, show):
+        assert "clips are not in" in run_fails(2, *command)
+        done = dcase(*command, "--missing", "skip")
+        assert done.returncode == 3, done.stderr
+        assert done.stdout.endswith(f"skipped: gone.wav: not in {toy_pipeline.test}\n")
+    labels.write_text("\n".join([lines[0], lines[1].replace(lines[1].split(",")[0], "gone.wav")]) + "\n")
+    message = run_fails(2, *score, "--missing", "skip")
+    assert f"none of the 1 clips is in {toy_pipeline.test}; is it the right one?" in message

@@ -373,3 +373,15 @@ def test_same_input_gives_the_same_report(tmp_path: Path) -> None:
     assert Page(first).root.all("h1")[0].text == "folds (2 folds)"
     for path in ("index.html", "report.json", "clips/1.webp"):
         assert (second.parent / path).read_bytes() == (first.parent / path).read_bytes()
+
+
+def test_clips_without_audio_are_allowed_on_request(tmp_path: Path) -> None:
+    write_wav(tmp_path / "audio" / "a.wav", noise(900))
+    (tmp_path / "audio" / "b.wav").symlink_to("nothing")
+    labels = pd.DataFrame({"fname": ["a.wav", "b.wav", "c.wav"], "label": ["x", "y", "x"]})
+    with pytest.raises(InputError, match=r"1 of 3 clips are not in .*: 'c.wav'; .* with --missing skip"):
+        check_report(tmp_path / "report", labels, tmp_path / "audio")
+    assert check_report(tmp_path / "report", labels, tmp_path / "audio", skip_missing=True) == {
+        "b.wav": f"a link to nothing, 'nothing' (not fetched?) in {tmp_path / 'audio'}",
+        "c.wav": f"no such file in {tmp_path / 'audio'}",
+    }
