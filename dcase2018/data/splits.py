@@ -1,6 +1,8 @@
-"""Stratified holdout sets and folds of a label file."""
+"""Stratified holdout sets and folds of a label file, of single clips or of whole groups of clips."""
 
 import logging
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,9 @@ from dcase2018.utils.errors import InputError
 log = logging.getLogger(__name__)
 
 
-def stratified_holdout(labels: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
+def stratified_holdout(
+    labels: pd.DataFrame, fraction: float, seed: int, groups: Sequence[object] | np.ndarray | None = None
+) -> np.ndarray:
     """Draw a stratified holdout set.
 
     A stratum is a label (in a multi-label file, a set of labels) combined with `manually_verified`. From each
@@ -26,17 +30,28 @@ def stratified_holdout(labels: pd.DataFrame, fraction: float, seed: int) -> np.n
         Fraction of the rows to draw, in (0, 1).
     seed
         Seed of the random generator.
+    groups
+        Group of each row, such as its recording, (n_rows,). A group is drawn whole or not at all, so that the
+        fractions are met less closely. None: each row is a group of its own.
 
     Returns
     -------
     ndarray
         bool, (n_rows,): True for the drawn rows.
 
+    Raises
+    ------
+    InputError
+        If no group can be drawn, because each has a class that no other group has.
+
     Examples
     --------
     >>> is_validation = stratified_holdout(labels, fraction=0.1, seed=0)
     >>> train, validation = labels[~is_validation], labels[is_validation]
     """
+    group_index = _group_index(groups, len(labels))
+    if group_index is not None:
+        return _group_holdout(labels, fraction, seed, group_index)
     order = _stratified_order(labels, seed)
     cumulative_counts = np.floor(np.arange(len(order) + 1) * fraction + 0.5)
     is_drawn = np.zeros(len(order), bool)
@@ -48,7 +63,9 @@ def stratified_holdout(labels: pd.DataFrame, fraction: float, seed: int) -> np.n
     return is_drawn
 
 
-def stratified_folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
+def stratified_folds(
+    labels: pd.DataFrame, n_folds: int, seed: int, groups: Sequence[object] | np.ndarray | None = None
+) -> np.ndarray:
     """Assign the rows to folds, with the strata of `stratified_holdout`.
 
     Folds differ by at most one row per stratum and in total. Unlike with
@@ -62,6 +79,9 @@ def stratified_folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarra
         Number of folds.
     seed
         Seed of the random generator.
+    groups
+        Group of each row, such as its recording, (n_rows,). All rows of a group are in one fold, so that the
+        sizes of the folds differ more. None: each row is a group of its own.
 
     Returns
     -------
@@ -71,7 +91,7 @@ def stratified_folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarra
     Raises
     ------
     InputError
-        If there are more folds than rows.
+        If there are more folds than rows or groups.
 
     Examples
     --------
@@ -80,6 +100,9 @@ def stratified_folds(labels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarra
     """
     if n_folds > len(labels):
         raise InputError(f"--folds {n_folds} exceeds the number of clips, {len(labels)}; give fewer folds")
+    group_index = _group_index(groups, len(labels))
+    if group_index is not None:
+        return _group_folds(labels, n_folds, seed, group_index)
     order = _stratified_order(labels, seed)
     fold = np.empty(len(order), int)
     fold[order] = np.arange(len(order)) % n_folds
@@ -125,9 +148,89 @@ def _numeric_key(name: str) -> tuple[int, str]:
     return (int(name), "") if name.isdecimal() else (1 << 62, name)
 
 
+def _group_index(groups: Sequence[object] | np.ndarray | None, n_rows: int) -> np.ndarray | None:
+    """Number the groups from 0: int, (n_rows,). None if no group has several rows."""
+    if groups is None:
+        return None
+    if len(groups) != n_rows:
+        raise InputError(f"groups has {len(groups)} values for {n_rows} clips; give one per clip")
+    index = pd.factorize(pd.Series(groups, dtype=object), use_na_sentinel=False)[0]
+    return index if len(index) and index.max() + 1 < n_rows else None
+
+
+def _group_holdout(labels: pd.DataFrame, fraction: float, seed: int, group_index: np.ndarray) -> np.ndarray:
+    """Draw each group that brings the strata closer to `fraction` and leaves every class, in random order."""
+    strata = np.column_stack([pd.get_dummies(_strata(labels)), np.ones(len(labels))])  # and the total
+    y_true = multi_hot(labels, class_names(labels))
+    strata_counts, class_counts = (_sum_by_group(values, group_index) for values in (strata, y_true))
+    totals, n_kept = strata_counts.sum(axis=0), class_counts.sum(axis=0)
+    order = np.random.default_rng(seed).permutation(len(class_counts))
+
+    def distance(missing: np.ndarray) -> np.ndarray:  # chi-square
+        return (missing**2 / totals).sum(axis=-1)
+
+    missing, is_drawn = fraction * totals, np.zeros(len(order), bool)
+    can_leave = ~((class_counts > 0) & (class_counts == n_kept)).any(axis=1)
+    if not can_leave.any():
+        raise InputError(
+            "no group can be held out, because each has a class that no other group has; give smaller groups"
+        )
+    for group in order[can_leave[order]]:
+        leaves_classes = (n_kept > class_counts[group])[class_counts[group] > 0].all()
+        if leaves_classes and distance(missing - strata_counts[group]) < distance(missing):
+            is_drawn[group] = True
+            missing, n_kept = missing - strata_counts[group], n_kept - class_counts[group]
+    if not is_drawn.any():  # the smallest step beyond the fraction
+        candidates = np.flatnonzero(can_leave)
+        is_drawn[candidates[distance(missing - strata_counts[candidates]).argmin()]] = True
+    return is_drawn[group_index]
+
+
+def _group_folds(labels: pd.DataFrame, n_folds: int, seed: int, group_index: np.ndarray) -> np.ndarray:
+    """Assign whole groups to folds by scikit-learn's `StratifiedGroupKFold`."""
+    from sklearn.model_selection import StratifiedGroupKFold  # importing it takes a second
+
+    n_groups = group_index.max() + 1
+    if n_folds > n_groups:
+        raise InputError(
+            f"--folds {n_folds} exceeds the number of groups of clips, {n_groups}; give fewer folds"
+        )
+    strata = pd.factorize(_strata(labels))[0]
+    if np.bincount(strata).max() < n_folds:  # then scikit-learn cannot stratify
+        strata = np.zeros_like(strata)
+    random_names = np.random.default_rng(seed).permutation(n_groups)
+    fold = np.empty(len(labels), int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of strata with fewer clips than folds
+        splits = StratifiedGroupKFold(n_folds).split(strata, strata, random_names[group_index])
+        for index, (_, held_out) in enumerate(splits):
+            fold[held_out] = index
+    for empty in np.setdiff1d(np.arange(n_folds), fold):  # rare: about as many groups as folds
+        fold[_smallest_group_of_fullest_fold(fold, group_index)] = empty
+    return fold
+
+
+def _smallest_group_of_fullest_fold(fold: np.ndarray, group_index: np.ndarray) -> np.ndarray:
+    """Select the rows of the smallest group in the fold with the most groups: bool, (n_rows,)."""
+    groups, first, sizes = np.unique(group_index, return_index=True, return_counts=True)
+    in_fullest = fold[first] == np.bincount(fold[first]).argmax()
+    return group_index == groups[in_fullest][sizes[in_fullest].argmin()]
+
+
+def _sum_by_group(values: np.ndarray, group_index: np.ndarray) -> np.ndarray:
+    """Add up the rows of each group: float64, (n_groups, n_columns)."""
+    sums = np.zeros((group_index.max() + 1, values.shape[1]))
+    np.add.at(sums, group_index, values)
+    return sums
+
+
+def _strata(labels: pd.DataFrame) -> np.ndarray:
+    """Return the stratum of each row: its labels and `manually_verified`."""
+    columns = [name for name in (LABEL_COLUMN, LABELS_COLUMN, "manually_verified") if name in labels]
+    return labels[columns].agg("\t".join, axis=1).to_numpy(dtype=str)
+
+
 def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
     """Return the row indices, shuffled and then sorted by stratum: every k-th one is a stratified sample."""
-    columns = [name for name in (LABEL_COLUMN, LABELS_COLUMN, "manually_verified") if name in labels]
     shuffled = np.random.default_rng(seed).permutation(len(labels))
-    strata = labels[columns].iloc[shuffled].agg("\t".join, axis=1)
-    return shuffled[np.argsort(strata.to_numpy(dtype=str), kind="stable")]
+    return shuffled[np.argsort(_strata(labels)[shuffled], kind="stable")]

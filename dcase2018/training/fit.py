@@ -103,6 +103,7 @@ def fit(
     if reason:
         return reason
     with experiment.run.lock(overwrite), catch_stop_signals() as stop:
+        experiment.run.save_training_clips(experiment.training_clip_keys())
         state = experiment.run.state()
         model = _build_or_restore(experiment, state)
         inference_model = with_activation(model, experiment.run.hparams.classifier)
