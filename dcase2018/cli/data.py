@@ -23,6 +23,7 @@ from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -191,22 +192,13 @@ def split(
     from dcase2018.data.groups import merge_groups, read_groups, warn_of_shared_sound
     from dcase2018.data.labels import read_labels, write_table
     from dcase2018.data.recording_names import find_recordings
-    from dcase2018.data.splits import stratified_folds, stratified_holdout
 
     table = read_labels(labels)
     fnames = list(table["fname"])
-    groups = read_groups(table, group_column, group_pattern)
-    recordings = find_recordings(table, fnames) if groups is None else None
-    groups = merge_groups(groups, _find_copies(fnames, content))
-    if n_folds is None:
-        holdouts = {out: stratified_holdout(table, fraction, seed, groups)}
-        if not holdouts[out].any():
-            raise InputError(
-                f"--fraction {fraction:g} of {len(table)} clips is no clip; give a larger fraction"
-            )
-    else:
-        fold = stratified_folds(table, n_folds, seed, groups)
-        holdouts = {out / f"fold-{i + 1}": fold == i for i in range(n_folds)}
+    named_groups = read_groups(table, group_column, group_pattern)
+    groups = merge_groups(named_groups, _find_copies(fnames, content))
+    holdouts = _hold_out(table, out, fraction, n_folds, seed, groups)
+    recordings = find_recordings(table, fnames) if named_groups is None else None
     warn_of_shared_sound(fnames, holdouts.values(), "validation", recordings=recordings)
     for folder, is_validation in holdouts.items():
         check_output(folder / "train.csv", labels)
@@ -215,6 +207,26 @@ def split(
         write_table(folder / "validation.csv", table[is_validation])
         n_train, n_validation = (~is_validation).sum(), is_validation.sum()
         print_line(f"{folder}: {n_train} training clips, {n_validation} validation clips")
+
+
+def _hold_out(
+    table: "pd.DataFrame",
+    out: Path,
+    fraction: float,
+    n_folds: int | None,
+    seed: int,
+    groups: "np.ndarray | None",
+) -> "dict[Path, np.ndarray]":
+    """Return which clips are held out, bool, (n_clips,), by output folder."""
+    from dcase2018.data.splits import stratified_folds, stratified_holdout
+
+    if n_folds is not None:
+        fold = stratified_folds(table, n_folds, seed, groups)
+        return {out / f"fold-{i + 1}": fold == i for i in range(n_folds)}
+    is_validation = stratified_holdout(table, fraction, seed, groups)
+    if not is_validation.any():
+        raise InputError(f"--fraction {fraction:g} of {len(table)} clips is no clip; give a larger fraction")
+    return {out: is_validation}
 
 
 def _find_copies(fnames: Sequence[str], content: Path | None) -> "np.ndarray | None":

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, class_names, multi_hot
-from dcase2018.utils.errors import InputError
+from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +162,7 @@ def _group_holdout(labels: pd.DataFrame, fraction: float, seed: int, group_index
     """Draw each group that brings the strata closer to `fraction` and leaves every class, in random order."""
     strata = np.column_stack([pd.get_dummies(_strata(labels)), np.ones(len(labels))])  # and the total
     y_true = multi_hot(labels, class_names(labels))
+    _warn_of_classes_in_one_group(labels, group_index)
     strata_counts, class_counts = (_sum_by_group(values, group_index) for values in (strata, y_true))
     totals, n_kept = strata_counts.sum(axis=0), class_counts.sum(axis=0)
     order = np.random.default_rng(seed).permutation(len(class_counts))
@@ -195,6 +196,7 @@ def _group_folds(labels: pd.DataFrame, n_folds: int, seed: int, group_index: np.
         raise InputError(
             f"--folds {n_folds} exceeds the number of groups of clips, {n_groups}; give fewer folds"
         )
+    _warn_of_classes_in_one_group(labels, group_index)
     strata = pd.factorize(_strata(labels))[0]
     if np.bincount(strata).max() < n_folds:  # then scikit-learn cannot stratify
         strata = np.zeros_like(strata)
@@ -215,6 +217,21 @@ def _smallest_group_of_fullest_fold(fold: np.ndarray, group_index: np.ndarray) -
     groups, first, sizes = np.unique(group_index, return_index=True, return_counts=True)
     in_fullest = fold[first] == np.bincount(fold[first]).argmax()
     return group_index == groups[in_fullest][sizes[in_fullest].argmin()]
+
+
+def _warn_of_classes_in_one_group(labels: pd.DataFrame, group_index: np.ndarray) -> None:
+    classes = class_names(labels)
+    group_sets = [group_index[is_in_class] for is_in_class in multi_hot(labels, classes).T]
+    in_one_group = [
+        repr(name)
+        for name, groups in zip(classes, group_sets, strict=True)
+        if len(groups) > 1 and len(np.unique(groups)) == 1
+    ]
+    if in_one_group:
+        log.warning(
+            "classes whose clips are all in one group cannot be in both training and validation: %s",
+            shorten_list(in_one_group),
+        )
 
 
 def _sum_by_group(values: np.ndarray, group_index: np.ndarray) -> np.ndarray:
