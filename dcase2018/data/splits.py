@@ -160,7 +160,8 @@ def _group_index(groups: Sequence[object] | np.ndarray | None, n_rows: int) -> n
 
 def _group_holdout(labels: pd.DataFrame, fraction: float, seed: int, group_index: np.ndarray) -> np.ndarray:
     """Draw each group that brings the strata closer to `fraction` and leaves every class, in random order."""
-    strata = np.column_stack([pd.get_dummies(_strata(labels)), np.ones(len(labels))])  # and the total
+    tie_break = np.full(len(labels), 0.01)  # a stratum of all clips, with a small weight
+    strata = np.column_stack([pd.get_dummies(_strata(labels)), tie_break])
     y_true = multi_hot(labels, class_names(labels))
     _warn_of_classes_in_one_group(labels, group_index)
     strata_counts, class_counts = (_sum_by_group(values, group_index) for values in (strata, y_true))
