@@ -171,7 +171,8 @@ def check_one_side(groups: np.ndarray, sides: np.ndarray) -> None:
     if len(shared):
         raise InputError(
             "groups of --groups or --groups-from are in both training and validation:"
-            f" {shorten_list([*map(repr, shared.tolist())])}; use the same option of dcase2018 split, or fit --folds"
+            f" {shorten_list([*map(repr, shared.tolist())])};"
+            " use the same option of dcase2018 split, or fit --folds"
         )
 
 
