@@ -147,7 +147,7 @@ def merge_groups(*groupings: Sequence[object] | np.ndarray | None) -> np.ndarray
     n_clips = len(criteria[0])
     clips, nodes, n_nodes = [], [], n_clips
     for grouping in criteria:
-        index, names = pd.factorize(pd.Series(grouping, dtype=object))
+        index, names = pd.factorize(pd.Series(grouping, dtype=object), use_na_sentinel=False)
         clips.append(np.arange(n_clips))
         nodes.append(n_nodes + index)
         n_nodes += len(names)
@@ -210,7 +210,7 @@ def warn_of_shared_sound(
     recordings
         Recording of each clip, (n_clips,). None if it is unknown. Identical clips are not counted again.
     """
-    identical, related = Shared(fnames), Shared(fnames)
+    identical, related = SharedClipCounter(fnames), SharedClipCounter(fnames)
     n_held_out = 0
     for is_held_out in held_out_masks:
         n_held_out += int(is_held_out.sum())
@@ -223,7 +223,7 @@ def warn_of_shared_sound(
     related.warn(n_held_out, part, "are named like training clips of the same recording", KEEP_RECORDINGS)
 
 
-class Shared:
+class SharedClipCounter:
     """Counts held-out clips with a clip of their group in training.
 
     Parameters

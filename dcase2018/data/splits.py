@@ -42,7 +42,8 @@ def stratified_holdout(
     Raises
     ------
     InputError
-        If no group can be drawn, because each has a class that no other group has.
+        If `groups` does not have one value per row, or no group can be drawn, because each has a class that
+        no other group has.
 
     Examples
     --------
@@ -91,7 +92,7 @@ def stratified_folds(
     Raises
     ------
     InputError
-        If there are more folds than rows or groups.
+        If there are more folds than rows or groups, or `groups` does not have one value per row.
 
     Examples
     --------
@@ -154,7 +155,9 @@ def _group_index(groups: Sequence[object] | np.ndarray | None, n_rows: int) -> n
         return None
     if len(groups) != n_rows:
         raise InputError(f"groups has {len(groups)} values for {n_rows} clips; give one per clip")
-    index = pd.factorize(pd.Series(groups, dtype=object), use_na_sentinel=False)[0]
+    index = pd.factorize(pd.Series(groups, dtype=object))[0]
+    if (index < 0).any():
+        raise InputError(f"groups has {(index < 0).sum()} missing values; give one per clip")
     return index if len(index) and index.max() + 1 < n_rows else None
 
 

@@ -179,6 +179,8 @@ def test_groups_of_one_clip_change_nothing() -> None:
     )
     with pytest.raises(InputError, match=r"groups has 2 values for \d+ clips; give one per clip"):
         stratified_folds(labels, 5, 3, ["a", "b"])
+    with pytest.raises(InputError, match="groups has 1 missing values; give one per clip"):
+        stratified_holdout(labels, 0.1, 3, [None, *groups[1:]])
 
 
 def test_class_in_one_group_is_reported_and_kept_for_training(caplog: pytest.LogCaptureFixture) -> None:
