@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import dcase, noise, run_ok, write_wav
+from conftest import BASELINE, noise, write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcase2018.cli.data import split
 from dcase2018.data.groups import (
     check_one_side,
     equal_keys,
@@ -23,6 +24,7 @@ from dcase2018.data.groups import (
 from dcase2018.data.identical_files import file_keys
 from dcase2018.data.labels import read_fnames
 from dcase2018.data.recording_names import find_recordings
+from dcase2018.features.extraction import extract
 from dcase2018.utils.errors import InputError
 
 
@@ -189,6 +191,14 @@ def test_identical_files_have_one_key_unless_they_are_silent(tmp_path: Path) -> 
     assert keys[7] == keys[8] != 0
 
 
+def run_split(caplog: pytest.LogCaptureFixture, *args: object) -> str:
+    """Run `split` in this process; return its log."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        split.main([*map(str, args)], standalone_mode=False)
+    return "\n".join(caplog.messages)
+
+
 def write_copies(folder: Path) -> Path:
     """Write ten sounds, three of them twice under unrelated names, and a label file; return the latter."""
     names = [f"{chr(97 + i)}x" for i in range(10)]
@@ -201,33 +211,35 @@ def write_copies(folder: Path) -> Path:
     return folder / "labels.csv"
 
 
-def test_split_keeps_copies_on_one_side(tmp_path: Path) -> None:
+def test_split_keeps_copies_on_one_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = write_copies(tmp_path)
-    run_ok("extract", tmp_path / "audio", tmp_path / "s.h5")
+    extract(tmp_path / "audio", tmp_path / "s.h5", BASELINE)
     for content in (tmp_path / "audio", tmp_path / "s.h5"):
-        done = dcase("split", labels, tmp_path / "parts", "--folds", 5, "--content", content)
-        assert "3 of 13 clips are identical to others, such as 'ax.wav' and 'za.wav'; copies" in done.stderr
+        log = run_split(caplog, labels, tmp_path / "parts", "--folds", 5, "--content", content)
+        assert "3 of 13 clips are identical to others, such as 'ax.wav' and 'za.wav'; copies" in log
         for fold in range(1, 6):
             held_out = set(read_fnames(tmp_path / "parts" / f"fold-{fold}" / "validation.csv"))
             for letter in "abc":
                 assert (f"{letter}x.wav" in held_out) == (f"z{letter}.wav" in held_out)
 
 
-def test_split_reports_recordings_on_both_sides_and_keeps_groups_together(tmp_path: Path) -> None:
+def test_split_reports_recordings_on_both_sides_and_keeps_groups_together(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [
         f"site{r % 3}_rec{r:02}_{n:03}.wav,{'ab'[r % 2]},rec{r:02}\n" for r in range(12) for n in range(8)
     ]
-    (tmp_path / "l.csv").write_text("fname,label,recording\n" + "".join(rows))
-    done = dcase("split", tmp_path / "l.csv", tmp_path / "parts", "--fraction", 0.25)
-    assert done.returncode == 0
-    assert "24 of 24 validation clips are named like training clips of the same recording" in done.stderr
-    assert "--content FOLDER or STORE keeps them on one side" in done.stderr
+    labels, parts = tmp_path / "l.csv", tmp_path / "parts"
+    labels.write_text("fname,label,recording\n" + "".join(rows))
+    log = run_split(caplog, labels, parts, "--fraction", 0.25)
+    assert "24 of 24 validation clips are named like training clips of the same recording" in log
+    assert "--content FOLDER or STORE keeps them on one side" in log
     for option, value in (("--groups", "recording"), ("--groups-from", "{site}_{rec}_{n}")):
-        done = dcase("split", tmp_path / "l.csv", tmp_path / "parts", "--fraction", 0.25, option, value)
-        assert "named like" not in done.stderr
-        parts = [pd.read_csv(tmp_path / "parts" / f"{name}.csv") for name in ("train", "validation")]
-        assert len(parts[1]) == 24
-        assert set(parts[0]["recording"]).isdisjoint(parts[1]["recording"])
+        log = run_split(caplog, labels, parts, "--fraction", 0.25, option, value)
+        assert "named like" not in log
+        train, validation = (pd.read_csv(parts / f"{name}.csv") for name in ("train", "validation"))
+        assert len(validation) == 24
+        assert set(train["recording"]).isdisjoint(validation["recording"])
 
 
 def test_log_level_of_shared_sound_is_warning(caplog: pytest.LogCaptureFixture) -> None:
