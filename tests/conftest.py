@@ -260,9 +260,11 @@ def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
 
     fnames = [store.fnames[row] for row in np.flatnonzero(store.lengths)]
     labels = pd.DataFrame({"fname": fnames, "label": [f"c{i % 3}" for i in range(len(fnames))]}, dtype=object)
-    run = Experiment.create(path, preset, store, labels, seed=seed).run
+    experiment = Experiment.create(path, preset, store, labels, seed=seed)
+    run = experiment.run
     path.mkdir(parents=True)
     run.save()
+    run.save_training_clips(experiment.training_clip_keys())
     model = build(preset.model, run.example_shape, len(run.classes), preset.hparams)
     rng = np.random.default_rng(seed)
     for weight in model.weights:

@@ -302,3 +302,25 @@ def test_pinned_versions_exist_for_every_python(python: str, tmp_path: Path) -> 
         ],
         check=True,
     )  # fmt: skip
+
+
+def test_groups_have_a_split_and_runs_of_their_own(project: Path) -> None:
+    (project / "c").mkdir()
+    lines = run(project, "train", "--dataset", "c", "--preset", "quick", "--groups-from", "{rec}_{n}", "-n")
+    folder = "features/c/groups-from-{rec}_{n}"
+    split, fit = (line for line in lines.splitlines() if line.split()[1] in ("split", "fit"))
+    options = f"--fraction 0.2 --content {project / 'c'} --groups-from '{{rec}}_{{n}}'"
+    assert split == f"dcase2018 split features/c/labels.csv '{folder}' {options}"
+    assert f"'{folder}/train.csv' 'runs/c/quick-groups-from-{{rec}}_{{n}}'" in fit
+    assert "--groups-from" not in fit
+
+
+def test_groups_apply_to_folds_and_are_refused_without_effect(project: Path, kaggle_dataset: Path) -> None:
+    flags = ("--dataset", "my clips", "--groups-from", "{rec}_{n}", "-n")
+    assert "--groups-from has no effect: " in run(project, "train", *flags, "--preset", "quick", code=2)
+    lines = run(project, "train", *flags, "--preset", "quick", "--fit-flags", "--folds 2").splitlines()
+    assert lines[-1].endswith("--folds 2 --groups-from '{rec}_{n}'")
+    lines = run(project, "train", *flags, "--preset", "compact-clean").splitlines()
+    fit_folds, fit = (line for line in lines if line.split()[1] == "fit")
+    assert fit_folds.endswith("--groups-from '{rec}_{n}'")
+    assert "--groups-from" not in fit

@@ -167,6 +167,21 @@ seed_option = click.option(
     type=click.IntRange(0, 2**32 - 1),
     help="Seed of the random number generators.",
 )
+group_options = combine_options(
+    click.option(
+        "--groups",
+        "group_column",
+        metavar="COLUMN",
+        help="Keep clips with the same value in this column of the label file on one side.",
+    ),
+    click.option(
+        "--groups-from",
+        "group_pattern",
+        metavar="PATTERN",
+        help="Keep clips of one group on one side; the group is all fields of the file name but {n} and"
+        " {rest}, as in {site}_{recording}_{n}.",
+    ),
+)
 checkpoint_option = click.option(
     "--checkpoint",
     type=Checkpoint(),

@@ -1,7 +1,9 @@
 """Commands for datasets and label files."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +16,17 @@ from dcase2018.cli.common import (
     FiniteFloat,
     check_output,
     exit_if_skipped,
+    group_options,
     print_line,
     seed_option,
 )
 from dcase2018.utils.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+log = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
@@ -149,7 +158,8 @@ def class_map(labels: Path, out: Path) -> None:
     cls=Command,
     epilog="Examples:\n"
     "  dcase2018 split data/train.csv splits               splits/train.csv, splits/validation.csv\n"
-    "  dcase2018 split data/train.csv splits --folds 5     splits/fold-1/train.csv, ...",
+    "  dcase2018 split data/train.csv splits --folds 5     splits/fold-1/train.csv, ...\n"
+    "  dcase2018 split labels.csv splits --groups-from '{site}_{recording}_{n}' --content sounds",
 )
 @click.argument("labels", type=INPUT)
 @click.argument("out", type=OUTPUT_FOLDER)
@@ -161,26 +171,44 @@ def class_map(labels: Path, out: Path) -> None:
     help="Fraction of the clips for validation.",
 )
 @click.option("--folds", "n_folds", type=click.IntRange(2, 100), help="Write this many folds instead.")
+@group_options
+@click.option(
+    "--content",
+    type=EXISTING,
+    metavar="FOLDER|STORE",
+    help="Folder of the clips, or their store, to keep identical clips on one side.",
+)
 @seed_option
-def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: int) -> None:
+def split(
+    labels: Path,
+    out: Path,
+    fraction: float,
+    n_folds: int | None,
+    group_column: str | None,
+    group_pattern: str | None,
+    content: Path | None,
+    seed: int,
+) -> None:
     """Split the label file LABELS into train.csv and validation.csv in the folder OUT.
 
     The split is stratified by label and manually_verified. Headers and all columns are kept. Each row is in
     one of the two files; with --folds, in the validation.csv of one fold.
+    With --groups, --groups-from or --content, all clips of a group are in the same file, so that the numbers
+    of clips are met less closely. Clips of one recording in both files are reported, as far as their names
+    show it.
     """
+    from dcase2018.data.groups import merge_groups, read_groups, warn_of_shared_sound
     from dcase2018.data.labels import read_labels, write_table
-    from dcase2018.data.splits import stratified_folds, stratified_holdout, warn_missing_classes
+    from dcase2018.data.recording_names import find_recordings
+    from dcase2018.data.splits import warn_missing_classes
 
     table = read_labels(labels)
-    if n_folds is None:
-        holdouts = {out: stratified_holdout(table, fraction, seed)}
-        if not holdouts[out].any():
-            raise InputError(
-                f"--fraction {fraction:g} of {len(table)} clips is no clip; give a larger fraction"
-            )
-    else:
-        fold = stratified_folds(table, n_folds, seed)
-        holdouts = {out / f"fold-{i + 1}": fold == i for i in range(n_folds)}
+    fnames = list(table["fname"])
+    named_groups = read_groups(table, group_column, group_pattern)
+    groups = merge_groups(named_groups, _find_copies(fnames, content))
+    holdouts = _hold_out(table, out, fraction, n_folds, seed, groups)
+    recordings = find_recordings(table, fnames) if named_groups is None else None
+    warn_of_shared_sound(fnames, holdouts.values(), "validation", recordings=recordings)
     for folder, is_validation in holdouts.items():
         check_output(folder / "train.csv", labels)
         check_output(folder / "validation.csv", labels)
@@ -190,3 +218,43 @@ def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: i
         print_line(f"{folder}: {n_train} training clips, {n_validation} validation clips")
         warn_missing_classes(folder / "train.csv", table, ~is_validation)
         warn_missing_classes(folder / "validation.csv", table, is_validation)
+
+
+def _hold_out(
+    table: "pd.DataFrame",
+    out: Path,
+    fraction: float,
+    n_folds: int | None,
+    seed: int,
+    groups: "np.ndarray | None",
+) -> "dict[Path, np.ndarray]":
+    """Return which clips are held out, bool, (n_clips,), by output folder."""
+    from dcase2018.data.splits import stratified_folds, stratified_holdout
+
+    if n_folds is not None:
+        fold = stratified_folds(table, n_folds, seed, groups)
+        return {out / f"fold-{i + 1}": fold == i for i in range(n_folds)}
+    is_validation = stratified_holdout(table, fraction, seed, groups)
+    if not is_validation.any():
+        raise InputError(f"--fraction {fraction:g} of {len(table)} clips is no clip; give a larger fraction")
+    return {out: is_validation}
+
+
+def _find_copies(fnames: Sequence[str], content: Path | None) -> "np.ndarray | None":
+    """Return the group of each clip by its content in a folder or store; None without either."""
+    from dcase2018.data.groups import equal_keys, log_copies
+    from dcase2018.data.identical_files import file_keys
+    from dcase2018.features.identical_clips import clip_keys
+    from dcase2018.features.store import Store
+
+    if content is None:
+        log.info("identical clips are not detected; --content FOLDER or STORE keeps them on one side")
+        return None
+    if content.is_dir():
+        keys = file_keys(content, fnames)
+    else:
+        store = Store(content)
+        keys = clip_keys(store, store.rows_of(fnames))
+    copies = equal_keys(keys)
+    log_copies(fnames, copies)
+    return copies

@@ -43,7 +43,7 @@ class Dataset:
     all_csv: Path | None = None
 
     @classmethod
-    def find(cls, dataset: str, labels_dir: Path) -> "Dataset":
+    def find(cls, dataset: str, labels_dir: Path, split_dir: Path) -> "Dataset":
         """Detect the layout of a dataset.
 
         Parameters
@@ -52,7 +52,9 @@ class Dataset:
             `demo`, `fsdkaggle2018`, or a folder: in Kaggle's layout, in Zenodo's layout, or with a subfolder
             for each class.
         labels_dir
-            Folder for the label files of a dataset with class subfolders.
+            Folder for the labels of a dataset with class subfolders.
+        split_dir
+            Folder for the two label files that are split off them.
 
         Raises
         ------
@@ -69,7 +71,7 @@ class Dataset:
         elif dataset == "demo" or (root / "train.csv").exists() or (root / "audio_train").exists():
             found = _kaggle_layout(root, is_complete=dataset == "demo")
         else:
-            return _class_folders(root, labels_dir)
+            return _class_folders(root, labels_dir, split_dir)
         parts = (found.train_audio, found.test_audio, found.train_csv, found.test_csv)
         missing = [part.name for part in parts if part and not part.exists()]
         if missing and dataset not in CREATED:
@@ -106,13 +108,13 @@ def _kaggle_layout(root: Path, is_complete: bool) -> Dataset:
     )
 
 
-def _class_folders(root: Path, labels_dir: Path) -> Dataset:
-    test_csv = labels_dir / "validation.csv"
+def _class_folders(root: Path, labels_dir: Path, split_dir: Path) -> Dataset:
+    test_csv = split_dir / "validation.csv"
     return Dataset(
         root,
         train_audio=root,
         test_audio=root,
-        train_csv=labels_dir / "train.csv",
+        train_csv=split_dir / "train.csv",
         test_csv=test_csv,
         sample_csv=test_csv,
         all_csv=labels_dir / "labels.csv",

@@ -37,10 +37,20 @@ class Pipeline:
     export_format: str
     extract_flags: Sequence[str]
     fit_flags: Sequence[str]
+    groups_from: str
 
     @property
     def labels_dir(self) -> Path:
         return Path("features", self.name)
+
+    @property
+    def group_flags(self) -> tuple[str, ...]:
+        """Options of split and fit --folds that keep groups of clips on one side."""
+        return ("--groups-from", self.groups_from) if self.groups_from else ()
+
+    @property
+    def split_dir(self) -> Path:
+        return self.labels_dir / slug(self.group_flags).removeprefix("-")
 
     @property
     def store_dir(self) -> Path:
@@ -49,13 +59,17 @@ class Pipeline:
     @property
     def run(self) -> Path:
         seed = ["seed", str(self.seed)] if self.seed else []
-        return Path("runs", self.name, self.preset + slug([*self.extract_flags, *seed, *self.fit_flags]))
+        flags = [*self.extract_flags, *seed, *self.fit_flags, *self.group_flags]
+        return Path("runs", self.name, self.preset + slug(flags))
+
+    @property
+    def in_folds(self) -> bool:
+        return any(flag.startswith(("--folds", "--fold-column")) for flag in self.fit_flags)
 
     @property
     def trained(self) -> Path:
         """What training writes last: the model, or the scores of cross-validation."""
-        in_folds = any(flag.startswith(("--folds", "--fold-column")) for flag in self.fit_flags)
-        return self.run / ("out_of_fold.csv" if in_folds else "model.keras")
+        return self.run / ("out_of_fold.csv" if self.in_folds else "model.keras")
 
     @property
     def exported(self) -> Path:
@@ -83,7 +97,8 @@ class Pipeline:
             return [Rule(outputs, (), ((command, str(data.root)),))]
         if not data.all_csv or not data.test_csv:
             return []
-        split = ("split", str(data.all_csv), str(self.labels_dir), "--fraction", "0.2")
+        options = ("--fraction", "0.2", "--content", str(data.root), *self.group_flags)
+        split = ("split", str(data.all_csv), str(self.split_dir), *options)
         note = f"held out to test: {data.test_csv}"
         return [
             Rule(
@@ -110,7 +125,7 @@ class Pipeline:
     def _train_rules(self, data: Dataset) -> list[Rule]:
         store, _ = self.stores(data)
         if not PRESETS[self.preset].corrects_labels:
-            command = self._fit(store, data.train_csv, self.run, *self.fit_flags)
+            command = self._fit(store, data.train_csv, self.run, *self._fit_options)
             return [Rule((self.trained,), (store, data.train_csv), (command,))]
         folds, corrected, issues = (
             self.run.with_name(self.run.name + suffix)
@@ -122,13 +137,25 @@ class Pipeline:
             ("find-label-issues", *labels, "-o", str(issues)),
             ("correct-labels", *labels, "-o", str(corrected)),
         )
-        fit_folds = self._fit(store, data.train_csv, folds, *FOLD_FLAGS)
-        fit = self._fit(store, corrected, self.run, *self.fit_flags)
+        fit_folds = self._fit(store, data.train_csv, folds, *FOLD_FLAGS, *self.group_flags)
+        fit = self._fit(store, corrected, self.run, *self._fit_options)
         return [
             Rule((out_of_fold,), (store, data.train_csv), (fit_folds,)),
             Rule((corrected,), (data.train_csv, out_of_fold), correct),
             Rule((self.trained,), (store, corrected), (fit,)),
         ]
+
+    @property
+    def _fit_options(self) -> tuple[str, ...]:
+        return (*self.fit_flags, *(self.group_flags if self.in_folds else ()))
+
+    def check_groups(self, data: Dataset) -> None:
+        """Refuse groups that have no effect, because this program makes neither a split nor folds."""
+        if self.groups_from and not (data.all_csv or self.in_folds or PRESETS[self.preset].corrects_labels):
+            raise InputError(
+                f"--groups-from has no effect: {data.root} has its own test clips, and the training makes no"
+                " folds; omit it, or add --folds to --fit-flags"
+            )
 
     def _fit(self, store: Path, labels: Path, run: Path, *flags: str) -> tuple[str, ...]:
         is_compact_demo = self.dataset == "demo" and PRESETS[self.preset].model == "compact"
@@ -271,6 +298,12 @@ class Flags(click.ParamType):
     help="Format of the target export.",
 )
 @click.option("--extract-flags", type=Flags(), default="", help="More options of dcase2018 extract.")
+@click.option(
+    "--groups-from",
+    default="",
+    metavar="PATTERN",
+    help="Keep clips of one group on one side of splits and folds, as split --groups-from does.",
+)
 @click.option("--fit-flags", type=Flags(), default="", help="More options of dcase2018 fit.")
 @click.option("--serve-flags", type=Flags(), default="", help="More options of dcase2018 serve.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the commands without running them.")
@@ -282,13 +315,15 @@ def run(target: str, dataset: str, name: str, serve_flags: list[str], dry_run: b
     named by dataset, preset, seed and flags.
 
     A dataset folder has Kaggle's or Zenodo's layout, or a subfolder for each class. Of class subfolders, a
-    fifth of the clips is held out to test.
+    fifth of the clips is held out to test. Identical clips stay on one side, and so do the clips of one
+    recording if --groups-from describes their names, such as {site}_{recording}_{n}.
     """
     name = name or absolute(dataset).name
     if name in ("", "..") or name != Path(name).name:
         raise InputError(f"--name {name!r} is not the name of a folder; choose one without slashes")
     pipeline = Pipeline(dataset=dataset, name=name, **settings)
-    data = Dataset.find(dataset, pipeline.labels_dir)
+    data = Dataset.find(dataset, pipeline.labels_dir, pipeline.split_dir)
+    pipeline.check_groups(data)
     check_owner(name, data.root)
     builder = Builder(pipeline.rules(data), dry_run)
     outputs = pipeline.outputs(target, data)

@@ -17,6 +17,7 @@ from dcase2018.cli.common import (
     FiniteFloat,
     combine_options,
     exit_if_skipped,
+    group_options,
     hparams_help,
     keras_initializer,
     missing_option,
@@ -33,6 +34,7 @@ from dcase2018.utils.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dcase2018.features.store import Store
     from dcase2018.runs.training_state import StoppingCriteria
     from dcase2018.training.cross_validation import Fold
     from dcase2018.training.experiment import Experiment
@@ -145,6 +147,8 @@ class FitOptions:
     folds: int | None
     fold_column: str | None
     fold: int | None
+    group_column: str | None
+    group_pattern: str | None
     max_steps: int | None
     max_minutes: float | None
     patience: int | None
@@ -181,6 +185,8 @@ class FitOptions:
             raise InputError("--fold requires --folds or --fold-column")
         if self.dask_address and not self.in_folds:
             raise InputError("--dask requires --folds or --fold-column")
+        if (self.group_column or self.group_pattern) and not (self.validation or self.in_folds):
+            raise InputError("--groups and --groups-from require --folds, --fold-column or --validation")
         if self.patience and not (self.validation or self.in_folds):
             raise InputError("--patience requires --validation")
 
@@ -196,6 +202,7 @@ class FitOptions:
 @click.option("--validation", type=INPUT, help="Compute MAP@3 on this label file after each epoch.")
 @initial_options
 @fold_options
+@group_options
 @stopping_options
 @click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS_CSV]")
 @runtime_options
@@ -266,9 +273,27 @@ def _create_experiment(
     features = Store(store)
     if validation is not None and options.skip_missing:
         validation = select_available(validation, features.rows, store, skipped)
+    if validation is not None:
+        _check_validation(labels, validation, features, options.group_column, options.group_pattern)
     pretrained = options.pretrained
     initial = InitialWeights.find(pretrained, options.pretrained_checkpoint) if pretrained else None
     return Experiment.create(run, preset, features, labels, validation, classes, options.seed, initial)
+
+
+def _check_validation(
+    labels: "pd.DataFrame",
+    validation: "pd.DataFrame",
+    store: "Store",
+    group_column: str | None,
+    group_pattern: str | None,
+) -> None:
+    """Report clips that share their sound in training and validation, and refuse shared groups."""
+    from dcase2018.data.groups import read_groups
+    from dcase2018.training.shared_clips import warn_of_shared_validation
+
+    groups = [read_groups(table, group_column, group_pattern) for table in (labels, validation)]
+    pair = None if groups[0] is None or groups[1] is None else (groups[0], groups[1])
+    warn_of_shared_validation(labels, validation, store, pair)
 
 
 def _plan_folds(
@@ -279,19 +304,24 @@ def _plan_folds(
     preset: Preset,
     options: FitOptions,
 ) -> "list[Fold]":
-    from dcase2018.data.splits import folds_from_column, stratified_folds
+    from dcase2018.data.groups import read_groups
+    from dcase2018.data.splits import folds_from_column
     from dcase2018.features.store import Store
+    from dcase2018.training.shared_clips import assign_folds, warn_of_shared_folds
 
+    features = Store(store)
+    groups = read_groups(labels, options.group_column, options.group_pattern)
     if options.fold_column:
         fold_of_clip = folds_from_column(labels, options.fold_column)
+        warn_of_shared_folds(labels, features, fold_of_clip, groups)
     else:
-        fold_of_clip = stratified_folds(labels, options.folds or 0, options.seed)
+        fold_of_clip = assign_folds(labels, features, options.folds or 0, options.seed, groups)
     n_folds = fold_of_clip.max() + 1
     if options.fold and options.fold > n_folds:
         raise InputError(f"--fold {options.fold} does not exist; there are {n_folds} folds")
     from dcase2018.training.cross_validation import plan_folds
 
-    return plan_folds(run, fold_of_clip, preset, Store(store), labels, classes, options.seed)
+    return plan_folds(run, fold_of_clip, preset, features, labels, classes, options.seed)
 
 
 def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
@@ -322,6 +352,7 @@ def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
 @data_arguments
 @click.argument("study", type=OUTPUT_FOLDER)
 @click.option("--validation", type=INPUT, required=True, help="Compute MAP@3 on this label file.")
+@group_options
 @click.option(
     "--search-space",
     required=True,
@@ -340,6 +371,8 @@ def tune(
     labels_csv: Path,
     study: Path,
     validation: Path,
+    group_column: str | None,
+    group_pattern: str | None,
     search_space: str,
     n_trials: int,
     max_minutes: float | None,
@@ -362,6 +395,7 @@ def tune(
     labels = read_labels(labels_csv)
     validation_labels = read_labels(validation, class_names(labels))
     features = Store(store)
+    _check_validation(labels, validation_labels, features, group_column, group_pattern)
 
     def make_experiment(run: Path, hparams: HParams) -> Experiment:
         trial = dataclasses.replace(preset, hparams=hparams)

@@ -171,7 +171,9 @@ def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
     OSError
         If a folder cannot be read.
     """
-    regex = re.compile(_template_regex(pattern))
+    regex = re.compile(template_regex(pattern, f"--pattern {pattern!r}"))
+    if LABEL_COLUMN not in regex.groupindex:
+        raise InputError(f"--pattern {pattern!r} has no field {{label}}, as in {{label}}_{{rest}}.wav")
     rows: list[Mapping[str, str]] = []
     unmatched: list[str] = []
     files = _existing(find_audio_files(folder))
@@ -262,16 +264,19 @@ def _fill_template(parts: TemplateParts, values: Mapping[str, str]) -> str:
     return "".join(literal + (values[field] if field else "") for literal, field in parts)
 
 
-def _template_regex(pattern: str) -> str:
+def template_regex(pattern: str, option: str) -> str:
+    """Convert a template to a regular expression with one named group per field.
+
+    Raises
+    ------
+    InputError
+        If a field is not an identifier or is used twice. The message starts with `option`.
+    """
     parts = _parse_template(pattern)
     fields = [field for _, field in parts if field]
-    if LABEL_COLUMN not in fields:
-        raise InputError(f"--pattern {pattern!r} has no field {{label}}, as in {{label}}_{{rest}}.wav")
     invalid = [field for field in fields if not field.isidentifier() or fields.count(field) > 1]
     if invalid:
-        raise InputError(
-            f"--pattern {pattern!r}: the field {{{invalid[0]}}} must be an identifier, used once"
-        )
+        raise InputError(f"{option}: the field {{{invalid[0]}}} must be an identifier, used once")
     return "".join(re.escape(literal) + (f"(?P<{field}>[^/]+?)" if field else "") for literal, field in parts)
 
 

@@ -20,6 +20,7 @@ from dcase2018.evaluation.metrics import (
 )
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import iter_ensemble_scores
+from dcase2018.inference.shared_clips import warn_of_shared_clips
 from dcase2018.utils.atomic import write_json
 from dcase2018.utils.progress import Progress
 
@@ -152,6 +153,7 @@ def evaluate(ensemble: Ensemble, labels: pd.DataFrame) -> Evaluation:
     0.7431
     """
     evaluation = Evaluation(labels, np.zeros((len(labels), len(ensemble.classes))), ensemble.classes)
+    warn_of_shared_clips(ensemble, labels)
     ap_sum = 0.0
     with Progress("evaluate", len(labels), "clips") as progress:
         for clip, scores in enumerate(iter_ensemble_scores(ensemble, labels["fname"])):

@@ -109,6 +109,7 @@ def fit(
     if reason:
         return reason
     with experiment.run.lock(overwrite), catch_stop_signals() as stop:
+        experiment.run.save_training_clips(experiment.training_clip_keys())
         if keep_checkpoints:
             experiment.run.delete_checkpoints(keep_checkpoints)  # frees space on a full disk
         state = experiment.run.state()

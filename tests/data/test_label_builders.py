@@ -154,9 +154,9 @@ def test_invalid_patterns_raise(tmp_path: Path, pattern: str, message: str) -> N
 def test_pattern_is_matched_literally(literal: str, label: str) -> None:
     import re
 
-    from dcase2018.data.label_builders import _template_regex
+    from dcase2018.data.label_builders import template_regex
 
-    regex = _template_regex(f"{literal}{{label}}{literal}.wav")
+    regex = template_regex(f"{literal}{{label}}{literal}.wav", "--pattern")
     match = re.fullmatch(regex, f"{literal}{label}{literal}.wav")
     assert match is not None
     assert match["label"] == label

@@ -141,3 +141,110 @@ def test_split_reports_classes_that_a_part_lacks(tmp_path: Path) -> None:
     done = dcase("split", tmp_path / "l.csv", tmp_path / "s", "--folds", 2)
     assert done.stderr.count("/train.csv has no clip of one\n") == 1
     assert done.stderr.count("/validation.csv has no clip of one\n") == 1
+
+
+grouped_rows = st.lists(
+    st.tuples(st.sampled_from("ABC"), st.sampled_from("01"), st.integers(0, 9)), min_size=2, max_size=60
+)
+
+
+def grouped_table(rows: list[tuple[str, str, int]]) -> tuple[pd.DataFrame, np.ndarray]:
+    table = pd.DataFrame(rows, columns=["label", "manually_verified", "group"], dtype=object)
+    return table, table["group"].to_numpy(int)
+
+
+@settings(deadline=None)
+@given(grouped_rows, st.floats(0.01, 0.99), st.integers(0, 5))
+def test_any_group_is_on_one_side_of_a_holdout(
+    rows: list[tuple[str, str, int]], fraction: float, seed: int
+) -> None:
+    labels, groups = grouped_table(rows)
+    if len(set(groups)) == len(groups):  # a stratum of its own for each clip
+        return
+    groups_of_class = labels.groupby("label")["group"].nunique()
+    can_leave = [
+        group
+        for group in set(groups)
+        if (groups_of_class[list(set(labels["label"][groups == group]))] > 1).all()
+    ]
+    if not can_leave:
+        with pytest.raises(InputError, match="no group can be held out, because each has a class that no"):
+            stratified_holdout(labels, fraction, seed, groups)
+        return
+    is_drawn = stratified_holdout(labels, fraction, seed, groups)
+    assert is_drawn.any()
+    assert set(groups[is_drawn]).isdisjoint(groups[~is_drawn])
+    assert class_names(labels[~is_drawn]) == class_names(labels)
+    np.testing.assert_array_equal(is_drawn, stratified_holdout(labels, fraction, seed, list(groups)))
+
+
+@settings(deadline=None)
+@given(grouped_rows, st.integers(2, 8), st.integers(0, 5))
+def test_any_group_is_in_one_fold(rows: list[tuple[str, str, int]], n_folds: int, seed: int) -> None:
+    labels, groups = grouped_table(rows)
+    if n_folds > len(set(groups)):
+        with pytest.raises(InputError, match=f"--folds {n_folds} exceeds the number of"):
+            stratified_folds(labels, n_folds, seed, groups)
+        return
+    fold = stratified_folds(labels, n_folds, seed, groups)
+    assert set(fold) == set(range(n_folds))
+    assert (pd.Series(fold).groupby(groups).nunique() == 1).all()
+    np.testing.assert_array_equal(fold, stratified_folds(labels, n_folds, seed, groups))
+
+
+def test_each_fold_has_a_group_if_there_are_as_many_folds() -> None:
+    groups = [12, 6, 4, 7, 0, 14, 7, 11, 9, 12, 2, 14, 5, 11, 11, 1, 15]
+    labels = pd.DataFrame({"label": list("AAAABABAAABAAAAAA")}, dtype=object)
+    fold = stratified_folds(labels, 12, 0, groups)  # StratifiedGroupKFold leaves one fold without clips
+    assert set(fold) == set(range(12))
+    assert (pd.Series(fold).groupby(groups).nunique() == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_of_groups_have_nearly_the_shares_of_the_classes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 9, 120)
+    groups = np.repeat(np.arange(120), sizes)
+    labels = pd.DataFrame({"label": np.repeat(rng.choice(list("ABC"), 120), sizes)}, dtype=object)
+    counts = labels["label"].value_counts()
+    drawn = labels["label"][stratified_holdout(labels, 0.25, seed, groups)].value_counts()
+    assert (drawn / counts - 0.25).abs().max() < 0.03
+    fold = stratified_folds(labels, 4, seed, groups)
+    assert (pd.crosstab(labels["label"], fold).div(counts, axis=0) - 0.25).abs().to_numpy().max() < 0.04
+    if seed:
+        return
+    assert (fold != stratified_folds(labels, 4, 7, groups)).any()
+    assert (stratified_holdout(labels, 0.25, 0, groups) != stratified_holdout(labels, 0.25, 7, groups)).any()
+
+
+def test_groups_of_one_clip_change_nothing() -> None:
+    labels = read_labels(TRAIN)
+    groups = [f"clip {i}" for i in range(len(labels))]
+    np.testing.assert_array_equal(stratified_folds(labels, 5, 3, groups), stratified_folds(labels, 5, 3))
+    np.testing.assert_array_equal(
+        stratified_holdout(labels, 0.1, 3, groups), stratified_holdout(labels, 0.1, 3)
+    )
+    with pytest.raises(InputError, match=r"groups has 2 values for \d+ clips; give one per clip"):
+        stratified_folds(labels, 5, 3, ["a", "b"])
+    with pytest.raises(InputError, match="groups has 1 missing values; give one per clip"):
+        stratified_holdout(labels, 0.1, 3, [None, *groups[1:]])
+
+
+def test_class_in_one_group_is_reported_and_kept_for_training(caplog: pytest.LogCaptureFixture) -> None:
+    labels = pd.DataFrame({"label": list("AAABBBBC")}, dtype=object)
+    groups = list("xxxyyzzy")
+    assert stratified_holdout(labels, 0.3, 0, groups).tolist() == [False] * 5 + [True] * 2 + [False]
+    stratified_folds(labels, 3, 0, groups)
+    message = "classes whose clips are all in one group cannot be in both training and validation: 'A'"
+    assert caplog.messages == [message] * 2
+
+
+def test_multi_label_groups_are_split() -> None:
+    labels = pd.DataFrame({"labels": ["A,B", "A", "B", "A,C", "C", "B,C"] * 4}, dtype=object)
+    groups = np.arange(24) // 2
+    fold = stratified_folds(labels, 4, 0, groups)
+    assert np.bincount(fold).tolist() == [6] * 4
+    assert (fold[::2] == fold[1::2]).all()
+    is_drawn = stratified_holdout(labels, 0.25, 0, groups)
+    assert (is_drawn[::2] == is_drawn[1::2]).all()
+    assert is_drawn.sum() == 6
