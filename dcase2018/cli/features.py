@@ -85,6 +85,8 @@ def extract(
         print_line(f"mixed to mono or resampled: {summary.converted}")
     if summary.empty:
         print_line(f"without samples: {', '.join(summary.empty)}")
+    if summary.silent:
+        print_line(f"silent: {', '.join(summary.silent)}")
     for fname, error in summary.failed.items():
         print_line(f"skipped: {fname}: {error}")
     if summary.failed:

@@ -140,6 +140,7 @@ class FitOptions:
     max_minutes: float | None
     patience: int | None
     class_map: Path | None
+    background: tuple[str, ...]
     save_every: int
     jobs: int
     dask_address: str | None
@@ -187,6 +188,12 @@ class FitOptions:
 @fold_options
 @stopping_options
 @click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS_CSV]")
+@click.option(
+    "--background",
+    metavar="CLASS",
+    multiple=True,
+    help="Train this class, but never report it as a tag or an event; repeatable.",
+)
 @runtime_options
 @dask_option("fold")
 @seed_option
@@ -238,7 +245,9 @@ def _create_experiment(
     validation = read_labels(path, classes or class_names(labels)) if path else None
     pretrained = options.pretrained
     initial = InitialWeights.find(pretrained, options.pretrained_checkpoint) if pretrained else None
-    return Experiment.create(run, preset, Store(store), labels, validation, classes, options.seed, initial)
+    return Experiment.create(
+        run, preset, Store(store), labels, validation, classes, options.seed, initial, options.background
+    )
 
 
 def _plan_folds(
@@ -261,7 +270,8 @@ def _plan_folds(
         raise InputError(f"--fold {options.fold} does not exist; there are {n_folds} folds")
     from dcase2018.training.cross_validation import plan_folds
 
-    return plan_folds(run, fold_of_clip, preset, Store(store), labels, classes, options.seed)
+    features = Store(store)
+    return plan_folds(run, fold_of_clip, preset, features, labels, classes, options.seed, options.background)
 
 
 def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:

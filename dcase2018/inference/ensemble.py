@@ -76,7 +76,7 @@ class Ensemble:
         return self.members[0].run.classes
 
     def validate_clips(self, fnames: Iterable[str]) -> None:
-        """Check that the stores of all members have the clips, and warn about clips without frames.
+        """Check that the stores of all members have the clips, and warn about those that get no scores.
 
         Raises
         ------
@@ -88,11 +88,11 @@ class Ensemble:
         fnames = list(fnames)
         for store in {id(member.store): member.store for member in self.members}.values():
             rows = store.rows_of(fnames)
-            empty = rows[store.lengths[rows] == 0]
-            if len(empty):
-                names = [f"{store.fnames[row]} ({store.errors[row]})" for row in empty]
+            unusable = rows[(store.lengths[rows] == 0) | store.is_silent[rows]]
+            if len(unusable):
+                names = [f"{store.fnames[row]} ({store.errors[row] or 'silent'})" for row in unusable]
                 log.warning(
-                    "%s: clips without frames get the classes most frequent in training: %s",
+                    "%s: silent clips and clips without frames get the classes most frequent in training: %s",
                     store.path, shorten_list(names),
                 )  # fmt: skip
 
