@@ -70,8 +70,8 @@ class FrontEnd:
 
     @property
     def n_passes(self) -> int:
-        """How many times the audio is read: 2 if the config needs its peak, else 1."""
-        return 2 if self.feature_config.trim_db or self.feature_config.normalize == "peak" else 1
+        """How many times the audio is read: 2 if the config needs its levels, else 1."""
+        return 2 if self.feature_config.depends_on_levels else 1
 
     def __call__(self, clip: AudioReader) -> np.ndarray:
         """Compute the frames of a clip: (n_frames, n_features), of the config's `storage_dtype`.
@@ -100,7 +100,7 @@ class FrontEnd:
         full_scale, hop_length = clip.full_scale, self.feature_config.hop_length
         silence = SilenceDetector(hop_length, full_scale)
         blocks = silence.watch(clip.blocks())
-        if self.n_passes == 2:
+        if self.feature_config.depends_on_levels:
             levels = measure_levels(blocks, hop_length, full_scale)
             kept = _slice_stream(clip.blocks(), *_non_silent_range(levels.peaks, self.feature_config))
             blocks = remove_offset(kept, levels.offset)

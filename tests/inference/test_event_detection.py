@@ -17,7 +17,7 @@ def make_window_scores(scores: object, hop: float = 1.0, is_silent: object = Non
     scores = np.asarray(scores, np.float32).reshape(-1, 2)
     starts = np.arange(len(scores)) * hop
     silent = np.zeros(len(scores), bool) if is_silent is None else np.asarray(is_silent, bool)
-    return WindowScores(starts, scores, silent, hop, len(scores) * hop)
+    return WindowScores(starts, scores, silent, hop, len(scores) * hop, 44100)
 
 
 def bark_scores(*scores: float) -> WindowScores:
@@ -67,7 +67,7 @@ def test_invalid_settings_raise() -> None:
 
 def test_index_at_returns_the_window_with_the_nearest_center() -> None:
     starts = np.array([0, 0.8, 1.6, 2.1])
-    window_scores = WindowScores(starts, np.zeros((4, 2)), np.zeros(4, bool), 1.6, 3.7)
+    window_scores = WindowScores(starts, np.zeros((4, 2)), np.zeros(4, bool), 1.6, 3.7, 44100)
     np.testing.assert_allclose(window_scores.boundaries, [0, 1.2, 2.0, 2.65, 3.7])
     times = np.random.default_rng(0).uniform(0, 3.7, 200)
     nearest = np.abs(starts + 0.8 - times[:, None]).argmin(axis=1)
