@@ -16,10 +16,10 @@ from dcase2018.batching.windows import sliding_windows
 from dcase2018.data.audio import AudioReader
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.inference.ensemble import open_runs
+from dcase2018.inference.ensemble import hide_classes, open_runs
 from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNormalizer, WindowScores
-from dcase2018.runs.run import Run, reported_classes
+from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
 
 AUDIO_BATCH = 64  # a quarter of INFERENCE_BATCH: less memory at the same speed
@@ -124,10 +124,8 @@ class AudioTagger:
         self, runs: Sequence[Run], checkpoint: int | str | None = None, hide: Collection[str] = ()
     ) -> None:
         self.runs, self.checkpoint = runs, checkpoint
-        classes = runs[0].classes
-        hidden = {name for run in runs for name in run.background_classes}.union(hide)
-        self.classes = reported_classes(classes, hidden, "--hide")
-        self._reported = [index for index, name in enumerate(classes) if name in self.classes]
+        self.classes = hide_classes(runs, hide)
+        self._reported = [index for index, name in enumerate(runs[0].classes) if name in self.classes]
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
 

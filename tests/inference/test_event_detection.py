@@ -138,3 +138,13 @@ def test_a_higher_threshold_adds_no_event(
             other.label == event.label and other.onset <= event.onset and event.offset <= other.offset
             for other in loose_events
         )
+
+
+@given(st.floats(1e-6, 0.01), st.floats(0, 100))
+def test_no_event_has_the_length_0_in_milliseconds(seconds: float, start: float) -> None:
+    """A recording of one sample has one window, which may last less than the outputs can express."""
+    scores = np.array([[0.9, 0]], np.float32)
+    window_scores = WindowScores(np.array([start]), scores, np.zeros(1, bool), 1.6, seconds, 44100)
+    for event in detect_events(window_scores, CLASSES, EventConfig()):
+        assert f"{event.onset:.3f}" != f"{event.offset:.3f}"
+    assert bool(detect_events(window_scores, CLASSES, EventConfig())) == (round(seconds, 3) > 0)
