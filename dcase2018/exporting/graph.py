@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from dcase2018.features.config import FeatureConfig
-from dcase2018.features.levels import SILENCE_LEVEL
+from dcase2018.features.levels import MEDIAN_SPREAD, SIGNIFICANCE, SILENCE_LEVEL
 from dcase2018.features.logmel import LogMel
 from dcase2018.inference.predictor import SCORE_EPS, WindowConfig
 from dcase2018.runs.run import Run, reported_classes
@@ -124,7 +124,7 @@ class InferenceGraph:
         n_loud = ops.sum(ops.cast(is_loud, "int32")) + ops.cast(rest_power >= SILENCE_LEVEL**2, "int32")
         n_hops = n_complete // hop + ops.minimum(n_rest, 1)
         sorted_means = ops.sort(ops.concatenate([means, rest_mean[None]])[:n_hops])
-        return sorted_means[(n_hops - 1) // 2], n_loud == 0
+        return _significant_median(sorted_means, n_hops), n_loud == 0
 
     def _trim(self, samples: Tensor) -> Tensor:
         """Trim silent ends in whole hops if the feature config trims; a silent clip is not trimmed."""
@@ -184,6 +184,16 @@ def _make_convertible(model: keras.Model) -> None:
         for recurrent in (layer, *directions):
             if isinstance(recurrent, layers.RNN):
                 recurrent.unroll = True
+
+
+def _significant_median(values: Tensor, n: Tensor) -> Tensor:
+    """Return the median of n sorted values, or 0 if it may be 0 by chance (see `features.levels`)."""
+    middle, distance = (n - 1) // 2, n // MEDIAN_SPREAD + 1
+    low, high = ops.maximum(middle - distance, 0), ops.minimum(middle + distance, n - 1)
+    n_between = ops.cast(ops.maximum(high - low, 1), "float32")
+    factor = SIGNIFICANCE / 2 * ops.sqrt(ops.cast(n, "float32")) / n_between
+    is_significant = ops.abs(values[middle]) > (values[high] - values[low]) * factor
+    return ops.where(is_significant, values[middle], 0.0)
 
 
 def _pad_to(samples: Tensor, length: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ import numpy as np
 SILENCE_DBFS = -80.0  # below the noise of 13 bits
 SILENCE_LEVEL = 10 ** (SILENCE_DBFS / 20)  # standard deviation; full scale is 1
 
+SIGNIFICANCE = 3.0  # standard errors, from which an offset differs from 0
+MEDIAN_SPREAD = 40  # the standard error is estimated from 1 of so many values on either side of the median
+
 CHECKED_HOPS = 64  # per step of the search for a hop that is not silent
 
 
@@ -63,8 +66,8 @@ def iter_hops(blocks: Iterable[np.ndarray], hop_length: int) -> Iterator[np.ndar
 def measure_levels(blocks: Iterable[np.ndarray], hop_length: int, full_scale: float) -> HopLevels:
     """Measure the levels of a stream of samples, in units of the samples.
 
-    The offset is the median of the means of all hops. It is exactly 0 for a clip with digital silence in
-    many of its hops, unlike the mean of the clip, which one asymmetric sound shifts.
+    The offset is the median of the means of all hops. It is that of the silent hops, if there are some,
+    unlike the mean of the clip, which one asymmetric sound shifts.
 
     Parameters
     ----------
@@ -76,10 +79,26 @@ def measure_levels(blocks: Iterable[np.ndarray], hop_length: int, full_scale: fl
     parts = [_hop_statistics(np.zeros((0, hop_length)))]
     parts += (_hop_statistics(hops) for hops in iter_hops(blocks, hop_length))
     means, deviations, highest, lowest = (np.concatenate(values) for values in zip(*parts, strict=True))
-    middle = (len(means) - 1) // 2
-    offset = np.partition(means, middle)[middle] if len(means) else np.float32(0)
+    offset = _significant_median(means)
     peaks = np.maximum(highest - offset, offset - lowest)
     return HopLevels(float(offset), peaks, deviations < SILENCE_LEVEL * full_scale)
+
+
+def _significant_median(means: np.ndarray) -> np.float32:
+    """Return the median of the means of hops, or 0 if it may be 0 by chance.
+
+    That is so within three standard errors of 0. The standard error of a median is 1 / (2 f sqrt(n)), where
+    the density f is estimated from the values around the median. Clips without an offset, whose hops have
+    means around 0, are thus left exactly as they are.
+    """
+    n = len(means)
+    if not n:
+        return np.float32(0)
+    middle, distance = (n - 1) // 2, n // MEDIAN_SPREAD + 1
+    low, high = max(middle - distance, 0), min(middle + distance, n - 1)
+    values = np.partition(means, [low, middle, high])
+    margin = (values[high] - values[low]) * np.float32(SIGNIFICANCE * n**0.5 / (2 * max(high - low, 1)))
+    return values[middle] if abs(values[middle]) > margin else np.float32(0)
 
 
 def _hop_statistics(hops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

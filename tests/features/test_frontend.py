@@ -65,9 +65,7 @@ def test_silent_ends_are_trimmed(tmp_path: Path, before: int, after: int) -> Non
     path = write_wav(tmp_path / "a.wav", with_silence(before * HOP, after * HOP))
     plain, trimmed = frames(path, RAW), frames(path, FeatureConfig(feature="waveform", trim_db=40))
     assert len(plain) == before + 10 + after
-    means = np.sort(plain.mean(axis=1))
-    offset = means[(len(means) - 1) // 2]  # 0 if most hops are silent
-    np.testing.assert_allclose(trimmed, plain[before : before + 10] - offset, atol=1e-7)
+    np.testing.assert_array_equal(trimmed, plain[before : before + 10])
 
 
 def test_silence_between_sounds_is_not_trimmed(tmp_path: Path) -> None:
@@ -102,8 +100,7 @@ def test_peak_normalization_scales_to_a_peak_of_one(tmp_path: Path, subtype: str
     path = write_wav(tmp_path / "a.wav", samples, subtype=subtype)
     scaled = frames(path, FeatureConfig(feature="waveform", normalize="peak"))
     assert np.abs(scaled).max() == 1
-    centered = samples - np.sort(samples.reshape(10, HOP).mean(axis=1))[4]
-    np.testing.assert_allclose(scaled.ravel(), centered / np.abs(centered).max(), atol=2e-3)
+    np.testing.assert_allclose(scaled.ravel(), samples[:4410] / np.abs(samples).max(), atol=2e-3)
 
 
 def test_peak_normalization_removes_the_level(tmp_path: Path) -> None:
