@@ -33,6 +33,7 @@ from .inference.event_detection import Event as Event
 from .inference.event_detection import EventConfig as EventConfig
 from .inference.event_detection import detect_events as detect_events
 from .inference.predictor import predict as predict
+from .inference.window_scores import ClipScores as ClipScores
 from .inference.window_scores import LevelConfig as LevelConfig
 from .inference.window_scores import WindowScores as WindowScores
 

@@ -110,7 +110,7 @@ def test_an_empty_clip_gets_the_most_frequent_training_classes(
     counts = read_labels(toy_pipeline.fit_labels)["label"].value_counts()
     expected = sorted(CLASSES, key=lambda name: -counts[name])[:3]
     assert read_submission(predicted / "s.csv")[empty].split(" ") == expected
-    message = f"clips without frames get the classes most frequent in training: {empty} (no samples)\n"
+    message = f"without frames get the classes most frequent in training: {empty} (no samples)\n"
     assert message in (predicted / "stderr.txt").read_text()
 
 

@@ -175,7 +175,8 @@ def predict(
     """Predict the clips in STORE with RUN and write a Kaggle submission.
 
     SUBMISSION gets the top three classes of every clip, in order of file name. Several runs, or the folds in
-    a folder, are averaged. A clip without samples gets the most frequent classes of the training set.
+    a folder, are averaged. A silent clip, or one without samples, gets the most frequent classes of the
+    training set. SUBMISSION leaves out the classes of fit --background; SCORES has all classes.
     --calibrate scales the scores by the temperature that fit found on the verified validation clips; it
     changes no ranking.
     """
@@ -202,7 +203,7 @@ def predict(
     from dcase2018.inference.predictor import predict
 
     scores = predict(ensemble, fnames)
-    write_submission(submission_csv, scores)
+    write_submission(submission_csv, scores[ensemble.reported_classes])
     if scores_csv:
         write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
     print_line(f"{submission_csv}: {len(fnames)} clips")

@@ -90,4 +90,6 @@ def extract(
         print_line(f"mixed to mono or resampled: {summary.converted}")
     if summary.empty:
         print_line(f"without samples: {', '.join(summary.empty)}")
+    if summary.silent:
+        print_line(f"silent: {', '.join(summary.silent)}")
     exit_if_skipped(ctx, summary.failed)

@@ -89,6 +89,12 @@ output_options = combine_options(
 @click.option(
     "--ensemble-with", "more_runs", type=FOLDER, multiple=True, help="Another run to average scores with."
 )
+@click.option(
+    "--hide",
+    metavar="CLASS",
+    multiple=True,
+    help="Leave this class out of all results, besides those of fit --background; repeatable.",
+)
 @output_options
 @detection_options
 @scoring_options
@@ -100,6 +106,7 @@ def tag(
     run: Path,
     audio: tuple[Path, ...],
     more_runs: tuple[Path, ...],
+    hide: tuple[str, ...],
     output: Path | None,
     format_: str | None,
     jobs: int | None,
@@ -110,8 +117,8 @@ def tag(
 ) -> None:
     """Tag AUDIO with RUN: audio files of any length, or folders of them.
 
-    Prints the top three classes of each clip, with the scores that `extract` and `predict` give it. With
-    --detect-events, scores each recording in windows and prints its events.
+    Prints the top three classes of each clip, with the scores that `extract` and `predict` give it, or
+    "silent". With --detect-events, scores each recording in windows and prints its events.
 
     Run the same command again to resume an interrupted one. Files that cannot be used are printed as failed,
     and the exit code is then 3.
@@ -123,7 +130,7 @@ def tag(
     spec = _output_spec(output, format_, detection["detect_events"], audio)
     config = _detection_config(**detection)
     hparams = {"inference_hop_seconds": inference_hop_seconds, "clip_pooling": clip_pooling}
-    tagger = AudioTagger.open([run, *more_runs], checkpoint, **hparams)
+    tagger = AudioTagger.open([run, *more_runs], checkpoint, hide, **hparams)
     files = list_recordings(audio)
     load_keras()
     n_failed = 0
@@ -178,19 +185,20 @@ def _output_spec(
 
 
 def _print_result(result: "TaggingResult") -> None:
-    import numpy as np
-
     from dcase2018.evaluation.metrics import top_classes
+    from dcase2018.inference.window_scores import ClipScores
 
-    fname = result.file.fname
-    if isinstance(result.scores, np.ndarray):
-        top = top_classes(result.scores[None])[0]
-        print_line(f"{fname}: " + ", ".join(f"{result.classes[k]} {result.scores[k]:.4f}" for k in top))
+    fname, result_scores = result.file.fname, result.scores
+    if isinstance(result_scores, ClipScores):
+        scores = result_scores.scores
+        top = ", ".join(f"{result.classes[k]} {scores[k]:.4f}" for k in top_classes(scores[None])[0])
+        print_line(f"{fname}: " + ("silent" if result_scores.is_silent else top))
         return
     for event in result.events:
-        print_line(f"{fname}: {event.onset:.1f} to {event.offset:.1f} s: {event.label} {event.score:.4f}")
+        print_line(f"{fname}: {event.onset:.3f} to {event.offset:.3f} s: {event.label} {event.score:.4f}")
     if not result.events:
-        print_line(f"{fname}: no events in {result.scores.seconds:.1f} s")
+        silent = "silent, " if result_scores.is_silent.all() else ""
+        print_line(f"{fname}: {silent}no events in {result_scores.seconds:.1f} s")
 
 
 @click.command(

@@ -62,6 +62,8 @@ def _describe_run(path: Path) -> None:
         print_line(f"best     validation MAP@3 {state.best['map3']:.4f} in epoch {state.best['epoch']}")
     _print_size(run)
     print_line(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
+    if run.background_classes:
+        print_line(f"         not reported: {', '.join(run.background_classes)}")
     _print_fields("hparams", run.hparams)
     _print_fields("features", run.feature_config)
 

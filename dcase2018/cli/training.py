@@ -153,6 +153,7 @@ class FitOptions:
     max_minutes: float | None
     patience: int | None
     class_map: Path | None
+    background: tuple[str, ...]
     save_every: int
     keep_checkpoints: int | None
     jobs: int
@@ -205,6 +206,12 @@ class FitOptions:
 @group_options
 @stopping_options
 @click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS_CSV]")
+@click.option(
+    "--background",
+    metavar="CLASS",
+    multiple=True,
+    help="Train this class, but never report it as a tag or an event; repeatable.",
+)
 @runtime_options
 @dask_option("fold")
 @seed_option
@@ -277,7 +284,9 @@ def _create_experiment(
         _check_validation(labels, validation, features, options.group_column, options.group_pattern)
     pretrained = options.pretrained
     initial = InitialWeights.find(pretrained, options.pretrained_checkpoint) if pretrained else None
-    return Experiment.create(run, preset, features, labels, validation, classes, options.seed, initial)
+    return Experiment.create(
+        run, preset, features, labels, validation, classes, options.seed, initial, options.background
+    )
 
 
 def _check_validation(
@@ -321,7 +330,7 @@ def _plan_folds(
         raise InputError(f"--fold {options.fold} does not exist; there are {n_folds} folds")
     from dcase2018.training.cross_validation import plan_folds
 
-    return plan_folds(run, fold_of_clip, preset, features, labels, classes, options.seed)
+    return plan_folds(run, fold_of_clip, preset, features, labels, classes, options.seed, options.background)
 
 
 def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from dcase2018.runs.run import Run
+from dcase2018.features.levels import SILENCE_DBFS
+from dcase2018.runs.run import Run, reported_classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def write_metadata(run: Run, checkpoint: int | str | None, format: str, folder: 
     """Write model.json, labels.txt and example.py."""
     metadata = _metadata(run, checkpoint, format)
     (folder / "model.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
-    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in run.classes), "utf-8")
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in metadata["classes"]), "utf-8")
     example = _template("example.py").substitute(dataclasses.asdict(EXPORT_FORMATS[format]))
     (folder / "example.py").write_text(example, "utf-8")
 
@@ -91,7 +92,7 @@ def write_readme(run: Run, format: str, differences: pd.Series, folder: Path) ->
     readme = _template("README.md").substitute(
         dataclasses.asdict(EXPORT_FORMATS[format]),
         model=run.model,
-        n_classes=len(run.classes),
+        n_classes=len(_reported(run)),
         sample_rate=run.feature_config.sample_rate,
         score_semantics=SCORE_SEMANTICS[run.hparams.classifier],
         steps="".join(f"- {step}\n" for step in _preprocessing_steps(run)).strip(),
@@ -107,11 +108,12 @@ def _metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, 
         "file": EXPORT_FORMATS[format].file,
         "sample_rate": run.feature_config.sample_rate,
         "input": {"name": "samples", "dtype": "float32", "shape": ["n_samples"], "range": [-1, 1]},
-        "output": {"name": "scores", "dtype": "float32", "shape": [len(run.classes)]},
+        "output": {"name": "scores", "dtype": "float32", "shape": [len(_reported(run))]},
         "preprocessing": _preprocessing(run),
-        "classes": list(run.classes),
+        "classes": _reported(run),
         "run": {
             "model": run.model,
+            "background_classes": list(run.background_classes),
             "checkpoint": checkpoint,
             "sha256": hashlib.sha256(run.model_file(checkpoint).read_bytes()).hexdigest(),
             "training_fingerprint": run.training_fingerprint,
@@ -121,6 +123,11 @@ def _metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, 
         },
         "versions": {package: version(package) for package in packages},
     }
+
+
+def _reported(run: Run) -> list[str]:
+    """Return the classes that the model scores: all but the background classes."""
+    return reported_classes(run.classes, run.background_classes, "background_classes")
 
 
 def _preprocessing(run: Run) -> dict[str, object]:
@@ -139,6 +146,8 @@ def _preprocessing_steps(run: Run) -> list[str]:
     """Return sentences that describe the model's steps from samples to scores."""
     config, hparams = run.feature_config, run.hparams
     steps = []
+    if config.depends_on_levels:
+        steps.append("The constant offset is removed: the median over the means of all hops.")
     if config.trim_db:
         steps.append(f"Ends more than {config.trim_db:g} dB below the peak are trimmed.")
     if config.normalize == "peak":
@@ -156,6 +165,10 @@ def _preprocessing_steps(run: Run) -> list[str]:
     steps.append(f"The network scores windows of {window:g} s, every {hop:g} s. A shorter clip is {padded}.")
     pooling = hparams.clip_pooling.replace("_", " ")
     steps.append(f"The scores of a clip are the {pooling} over its windows.")
+    steps.append(
+        f"A silent clip gets the class frequencies of the training set. In all its hops of"
+        f" {1000 * config.stft_hop_seconds:g} ms the standard deviation is below {SILENCE_DBFS:g} dBFS."
+    )
     return steps
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from keras import layers, ops
 
 from dcase2018.features.config import FeatureConfig
+from dcase2018.features.levels import MEDIAN_SPREAD, SIGNIFICANCE, SILENCE_LEVEL
 from dcase2018.features.logmel import LogMel
 from dcase2018.inference.predictor import SCORE_EPS, WindowConfig
-from dcase2018.runs.run import Run
+from dcase2018.runs.run import Run, reported_classes
 
 Tensor = Any
 
@@ -56,6 +57,8 @@ class InferenceGraph:
             [ops.convert_to_numpy(variable) for variable in variables]
             for variables in (model.trainable_variables, model.non_trainable_variables)
         ]
+        reported = reported_classes(run.classes, run.background_classes, "background_classes")
+        self.reported = [run.classes.index(name) for name in reported]
         windows = WindowConfig.from_run(run)
         self.window, self.hop = windows.window, windows.hop
         if self.feature_config.feature == "log_mel":
@@ -72,15 +75,17 @@ class InferenceGraph:
         Returns
         -------
         Tensor
-            float32, (classes,). A clip without samples gets the class frequencies of the training set.
+            float32, (reported classes,). A silent clip gets the class frequencies of the training set.
         """
-        n_input_samples = ops.shape(samples)[0]
-        samples = self._scale(self._trim(_pad_to(samples, 1)))
+        samples = _pad_to(samples, 1)
+        offset, is_silent = self._measure(samples)
+        if self.feature_config.depends_on_levels:
+            samples = self._scale(self._trim(samples - offset))
         frame_length, hop_length = self.feature_config.frame_length, self.feature_config.hop_length
         n_frames = 1 + ops.maximum(ops.shape(samples)[0] - frame_length, 0) // hop_length
         n_windows = 1 + ops.maximum(n_frames - self.window, 0) // self.hop
         mean = self._mean_terms(_pad_to(samples, frame_length), n_windows)
-        return ops.where(n_input_samples > 0, self._pool(mean), self.run.prior)
+        return ops.take(ops.where(is_silent, self.run.prior, self._pool(mean)), self.reported)
 
     def _mean_terms(self, samples: Tensor, n_windows: Tensor) -> Tensor:
         """Return the mean over windows of the terms that `_pool` expects: float32, (classes,)."""
@@ -105,6 +110,21 @@ class InferenceGraph:
             return mean
         mean = ops.exp(mean)
         return mean / ops.sum(mean) if self.run.hparams.classifier == "softmax" else mean
+
+    def _measure(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the constant offset of a clip, and whether it is silent (see `features.levels`)."""
+        hop = self.feature_config.hop_length
+        n_complete = ops.shape(samples)[0] // hop * hop
+        hops, rest = ops.reshape(samples[:n_complete], (-1, hop)), samples[n_complete:]
+        n_rest = ops.shape(rest)[0]
+        rest_mean = ops.sum(rest) / ops.cast(ops.maximum(n_rest, 1), "float32")
+        means = ops.mean(hops, axis=1)
+        is_loud = ops.mean(ops.square(hops - means[:, None]), axis=1) >= SILENCE_LEVEL**2
+        rest_power = ops.sum(ops.square(rest - rest_mean)) / ops.cast(ops.maximum(n_rest, 1), "float32")
+        n_loud = ops.sum(ops.cast(is_loud, "int32")) + ops.cast(rest_power >= SILENCE_LEVEL**2, "int32")
+        n_hops = n_complete // hop + ops.minimum(n_rest, 1)
+        sorted_means = ops.sort(ops.concatenate([means, rest_mean[None]])[:n_hops])
+        return _significant_median(sorted_means, n_hops), n_loud == 0
 
     def _trim(self, samples: Tensor) -> Tensor:
         """Trim silent ends in whole hops if the feature config trims; a silent clip is not trimmed."""
@@ -164,6 +184,16 @@ def _make_convertible(model: keras.Model) -> None:
         for recurrent in (layer, *directions):
             if isinstance(recurrent, layers.RNN):
                 recurrent.unroll = True
+
+
+def _significant_median(values: Tensor, n: Tensor) -> Tensor:
+    """Return the median of n sorted values, or 0 if it may be 0 by chance (see `features.levels`)."""
+    middle, distance = (n - 1) // 2, n // MEDIAN_SPREAD + 1
+    low, high = ops.maximum(middle - distance, 0), ops.minimum(middle + distance, n - 1)
+    n_between = ops.cast(ops.maximum(high - low, 1), "float32")
+    factor = SIGNIFICANCE / 2 * ops.sqrt(ops.cast(n, "float32")) / n_between
+    is_significant = ops.abs(values[middle]) > (values[high] - values[low]) * factor
+    return ops.where(is_significant, values[middle], 0.0)
 
 
 def _pad_to(samples: Tensor, length: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import pandas as pd
 import soundfile
 
 from dcase2018.features.extraction import extract
+from dcase2018.features.levels import SILENCE_DBFS
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import predict
@@ -24,8 +25,9 @@ from dcase2018.utils.errors import Dcase2018Error
 def make_test_clips(run: Run) -> dict[str, np.ndarray]:
     """Generate test clips: float32 in [-1, 1], at the sample rate of the run's feature config.
 
-    The clips are silence, noise, a tone between silence, a sweep, clips shorter than a frame and than a
-    window, a clip without samples, and one with more windows than a batch of the graph.
+    The clips are silence, very quiet noise, noise, noise with a constant offset, a tone between silence, a
+    sweep, clips shorter than a frame and than a window, a clip without samples, and one with more windows
+    than a batch of the graph.
     """
     from dcase2018.exporting.graph import GRAPH_BATCH  # imports Keras
 
@@ -38,8 +40,10 @@ def make_test_clips(run: Run) -> dict[str, np.ndarray]:
     loudness = np.repeat(rng.uniform(0.01, 0.2, n_long // rate + 1), rate)[:n_long]
     clips = {
         "silence": np.zeros(rate),
+        "quiet noise": rng.normal(0, 10 ** ((SILENCE_DBFS - 10) / 20), rate),
         "noise": rng.normal(0, 0.1, 2 * rate),
         "tone": np.concatenate([silence, 0.5 * np.sin(2 * np.pi * 440 * seconds), silence]),
+        "noise with an offset": np.concatenate([silence, rng.normal(0, 0.1, rate), silence]) + 0.2,
         "sweep": 0.3 * np.sin(2 * np.pi * (100 + 400 * seconds) * seconds),
         "shorter than a frame": rng.normal(0, 0.1, run.feature_config.frame_length // 4),
         "short": rng.normal(0, 0.1, rate // 9),
@@ -70,8 +74,8 @@ def max_differences(folder: Path, run: Run, checkpoint: int | str | None) -> pd.
         extract(audio, store, run.feature_config)
         expected = predict(Ensemble.open([run.path], [Store(store)], checkpoint))
         exported_scores = _run_example(folder, sorted(audio.iterdir()))
-    aligned = exported_scores.loc[expected.index, expected.columns]
-    return (aligned - expected).abs().max(axis=1, skipna=False)
+    aligned = expected[exported_scores.columns]
+    return (aligned - exported_scores.loc[expected.index]).abs().max(axis=1, skipna=False)
 
 
 def _run_example(folder: Path, clips: list[Path]) -> pd.DataFrame:

@@ -84,6 +84,11 @@ class FeatureConfig:
         """Value of a frame of digital silence."""
         return 0.0 if self.feature == "waveform" else math.log(self.mel_log_offset)
 
+    @property
+    def depends_on_levels(self) -> bool:
+        """Whether frames depend on the levels of the whole clip. Its constant offset is then removed."""
+        return self.trim_db > 0 or self.normalize == "peak"
+
     def n_frames(self, n_samples: int) -> int:
         """Compute the number of frames: all complete ones, or 1 for a shorter clip that is not empty."""
         if n_samples == 0:

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from dcase2018.data.audio import UNREADABLE, AudioReader, AudioReadError, describe_error
 from dcase2018.data.files import AudioFile, list_clips
 from dcase2018.features.config import FeatureConfig
-from dcase2018.features.frontend import FrontEnd
+from dcase2018.features.frontend import FrontEnd, concatenate_frames
 from dcase2018.features.store import EMPTY, ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
 from dcase2018.utils.atomic import StrPath, ensure_writable, open_atomic, remove_leftovers, work_directory
@@ -57,6 +57,8 @@ class ExtractionSummary:
         Number of these that were resampled or mixed to mono.
     empty
         Names of the clips without samples.
+    silent
+        Names of the other clips that are silent throughout.
     failed
         Error of each clip that could not be read, by name.
     """
@@ -65,6 +67,7 @@ class ExtractionSummary:
     computed: int
     converted: int
     empty: list[str]
+    silent: list[str]
     failed: dict[str, str]
 
 
@@ -148,6 +151,7 @@ def extract(
             computed=len(missing),
             converted=sum(shard.converted for shard in shards),
             empty=[record.fname for record in records if record.error == EMPTY],
+            silent=[record.fname for record in records if record.is_silent and record.length],
             failed={record.fname: record.error for record in records if record.is_failed},
         )
         _write_failures_csv(store_path, summary.failed)
@@ -277,18 +281,22 @@ def _extract_clip(
     config = front_end.feature_config
     error = ""
     frames = np.empty((0, config.n_features), config.storage_dtype)
-    seconds, is_converted = 0.0, False
+    seconds, is_converted, is_silent = 0.0, False, False
     try:
         source.check_exists()
         with AudioReader(source.path, config.sample_rate) as clip:
-            frames = front_end(clip)
+            batches = front_end.iter_frames(clip)
+            frames = concatenate_frames(batches, config)
+            is_silent = batches.is_silent
             seconds, is_converted = clip.seconds, clip.is_resampled_or_downmixed
     except (AudioReadError, OSError) as problem:
         error = describe_error(problem)
         if strict:
             raise Dcase2018Error(f"clip {source.fname!r} cannot be read: {error}") from None
     error = error or ("" if len(frames) else EMPTY)
-    record = ClipRecord(source.fname, len(frames), checksum(frames), source.size, source.mtime_ns, error)
+    record = ClipRecord(
+        source.fname, len(frames), checksum(frames), source.size, source.mtime_ns, error, is_silent
+    )
     return record, frames, seconds, is_converted
 
 

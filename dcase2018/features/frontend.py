@@ -1,16 +1,18 @@
 """Front end: an open audio file to frames, as a feature config defines them.
 
 Audio is read in blocks, so memory grows with the frames only. A config that trims or normalizes by the peak
-reads the audio twice: first to find the peak, then to compute frames.
+reads the audio twice: first to measure its levels, then to compute frames of the samples without their
+constant offset. Other configs, such as that of the baseline, keep the offset.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from dataclasses import dataclass
 
 import numpy as np
 
 from dcase2018.data.audio import AudioReader, AudioReadError
 from dcase2018.features.config import FeatureConfig
+from dcase2018.features.levels import HopLevels, SilenceDetector, measure_levels, remove_offset
 from dcase2018.features.logmel import LogMel
 
 # Windows of samples, (n_frames, frame_length), and their full scale, to frames, (n_frames, n_features).
@@ -20,6 +22,41 @@ Transform = Callable[[np.ndarray, float], np.ndarray]
 def waveform(windows: np.ndarray, full_scale: float) -> np.ndarray:
     """Scale samples to float32 in [-1, 1]."""
     return windows / np.float32(full_scale)
+
+
+@dataclass(frozen=True)
+class ClipSamples:
+    """The samples from which the frames of a clip are computed.
+
+    Attributes
+    ----------
+    blocks
+        Blocks of samples at the sample rate of the config, without trimmed ends and removed offset.
+    full_scale
+        Value that the samples are divided by.
+    silence
+        Whether the clip is silent, once the blocks were read.
+    """
+
+    blocks: Iterator[np.ndarray]
+    full_scale: float
+    silence: SilenceDetector
+
+
+@dataclass(frozen=True)
+class ClipFrames:
+    """The frames of a clip in batches, (n, n_features), which can be read once."""
+
+    batches: Iterator[np.ndarray]
+    silence: SilenceDetector
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.batches
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the clip is silent (see `levels`), once its frames were read."""
+        return self.silence.is_silent
 
 
 class FrontEnd:
@@ -33,8 +70,8 @@ class FrontEnd:
 
     @property
     def n_passes(self) -> int:
-        """How many times the audio is read: 2 if the config needs its peak, else 1."""
-        return 2 if self.feature_config.trim_db or self.feature_config.normalize == "peak" else 1
+        """How many times the audio is read: 2 if the config needs its levels, else 1."""
+        return 2 if self.feature_config.depends_on_levels else 1
 
     def __call__(self, clip: AudioReader) -> np.ndarray:
         """Compute the frames of a clip: (n_frames, n_features), of the config's `storage_dtype`.
@@ -44,47 +81,54 @@ class FrontEnd:
         AudioReadError
             If the clip cannot be decoded completely, or its samples or frames are not finite.
         """
-        return _concatenate(self.iter_frames(clip), self.feature_config)
+        return concatenate_frames(self.iter_frames(clip), self.feature_config)
 
-    def iter_frames(self, clip: AudioReader) -> Iterator[np.ndarray]:
-        """Compute the frames of a clip in batches, (n, n_features); raises what `__call__` raises."""
-        return self._frames(*self.preprocessed_blocks(clip), self.feature_config.storage_dtype)
+    def iter_frames(self, clip: AudioReader) -> ClipFrames:
+        """Compute the frames of a clip in batches; raises what `__call__` raises."""
+        samples = self.preprocess(clip)
+        frames = self._frames(samples.blocks, samples.full_scale, self.feature_config.storage_dtype)
+        return ClipFrames(frames, samples.silence)
 
-    def preprocessed_blocks(self, clip: AudioReader) -> tuple[Iterator[np.ndarray], float]:
-        """Read the samples from which a clip's frames are computed.
-
-        Returns
-        -------
-        tuple
-            Blocks of samples at `feature_config.sample_rate`, without the silent ends that the config trims,
-            and the value that they are divided by.
+    def preprocess(self, clip: AudioReader) -> ClipSamples:
+        """Read the samples from which a clip's frames are computed: trimmed and scaled if the config says so.
 
         Raises
         ------
         AudioReadError
             If the clip cannot be decoded completely, or is not finite.
         """
-        blocks, full_scale = clip.blocks(), clip.full_scale
-        if self.n_passes == 2:
-            envelope = _peak_envelope(blocks, self.feature_config.hop_length)
-            blocks = _slice_stream(clip.blocks(), *_non_silent_range(envelope, self.feature_config))
-            peak = envelope.max(initial=0)
+        full_scale, hop_length = clip.full_scale, self.feature_config.hop_length
+        silence = SilenceDetector(hop_length, full_scale)
+        blocks = silence.watch(clip.blocks())
+        if self.feature_config.depends_on_levels:
+            levels = measure_levels(blocks, hop_length, full_scale)
+            kept = _slice_stream(clip.blocks(), *_non_silent_range(levels.peaks, self.feature_config))
+            blocks = remove_offset(kept, levels.offset)
+            peak = levels.peaks.max(initial=0)
             if self.feature_config.normalize == "peak" and peak > 0:
                 full_scale = float(peak)
-        return blocks, full_scale
+        return ClipSamples(blocks, full_scale, silence)
 
-    def iter_raw_frames(self, clip: AudioReader) -> Iterator[np.ndarray]:
-        """Compute the frames of a recording in batches, as float32, without trimming and normalization."""
-        return self._frames(clip.blocks(), clip.full_scale, "float32")
+    def measure_levels(self, clip: AudioReader) -> HopLevels:
+        """Measure the levels of a clip, where 1 is full scale."""
+        levels = measure_levels(clip.blocks(), self.feature_config.hop_length, clip.full_scale)
+        return levels.scaled(clip.full_scale)
 
-    def peak_envelope(self, clip: AudioReader) -> np.ndarray:
-        """Compute the peak of each hop, where 1 is full scale: float32, (ceil(n_samples / hop_length),)."""
-        return _peak_envelope(clip.blocks(), self.feature_config.hop_length) / np.float32(clip.full_scale)
+    def iter_raw_frames(self, clip: AudioReader, offset: float = 0.0) -> Iterator[np.ndarray]:
+        """Compute the frames of a recording in batches, as float32, without trimming and normalization.
+
+        Parameters
+        ----------
+        offset
+            Constant offset to subtract; 1 is full scale.
+        """
+        blocks = remove_offset(clip.blocks(), offset * clip.full_scale)
+        return self._frames(blocks, clip.full_scale, "float32")
 
     def frames_of_samples(self, samples: np.ndarray) -> np.ndarray:
         """Compute the frames of samples in [-1, 1], without trimming and normalization."""
         frames = self._frames([samples], 1.0, self.feature_config.storage_dtype)
-        return _concatenate(frames, self.feature_config)
+        return concatenate_frames(frames, self.feature_config)
 
     def _frames(self, blocks: Iterable[np.ndarray], full_scale: float, dtype: str) -> Iterator[np.ndarray]:
         for windows in frame_stream(blocks, self.feature_config.frame_length, self.feature_config.hop_length):
@@ -94,7 +138,8 @@ class FrontEnd:
             yield frames
 
 
-def _concatenate(batches: Iterable[np.ndarray], feature_config: FeatureConfig) -> np.ndarray:
+def concatenate_frames(batches: Iterable[np.ndarray], feature_config: FeatureConfig) -> np.ndarray:
+    """Join batches of frames: (n_frames, n_features), of the config's `storage_dtype`."""
     frames = list(batches) or [np.empty((0, feature_config.n_features), feature_config.storage_dtype)]
     return frames[0] if len(frames) == 1 else np.concatenate(frames)
 
@@ -127,19 +172,10 @@ def frame_stream(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterato
         yield np.pad(carry, (0, length - len(carry)))[None]
 
 
-def _peak_envelope(blocks: Iterable[np.ndarray], hop: int) -> np.ndarray:
-    """Compute the largest magnitude in each hop of samples, zero-padded: (ceil(n_samples / hop),)."""
-    padded = frame_stream(chain(blocks, [np.zeros(hop - 1, np.int16)]), hop, hop)
-    peaks = [np.maximum(hops.max(axis=1), -hops.min(axis=1).astype(np.float32)) for hops in padded]
-    return np.concatenate([np.zeros(0, np.float32), *peaks])
-
-
-def _non_silent_range(envelope: np.ndarray, feature_config: FeatureConfig) -> tuple[int, int]:
+def _non_silent_range(peaks: np.ndarray, feature_config: FeatureConfig) -> tuple[int, int]:
     """Find the first and the last sample between the silent ends. A silent clip is not trimmed."""
-    threshold = (
-        envelope.max(initial=0) * 10 ** (-feature_config.trim_db / 20) if feature_config.trim_db else 0
-    )
-    non_silent = np.flatnonzero(envelope >= threshold)
+    threshold = peaks.max(initial=0) * 10 ** (-feature_config.trim_db / 20) if feature_config.trim_db else 0
+    non_silent = np.flatnonzero(peaks >= threshold)
     if not len(non_silent):
         return 0, 0
     hop = feature_config.hop_length

@@ -27,7 +27,7 @@ from dcase2018.utils.progress import Progress
 FORMAT = 3
 EMPTY = "no samples"  # the `error` of a clip without samples, which is valid
 CONFIG = "feature_config/"
-COLUMNS = ("fname", "offset", "length", "crc32", "size", "mtime_ns", "error")
+COLUMNS = ("fname", "offset", "length", "is_silent", "crc32", "size", "mtime_ns", "error")
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK_VERSION = 3  # of HDF5 1.10, the byte after the signature
@@ -60,6 +60,7 @@ class ClipRecord:
     size: int  # bytes of the source file
     mtime_ns: int  # modification time of the source file
     error: str = ""  # why the clip has no frames
+    is_silent: bool = False  # an empty clip is silent, a failed one is not
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -100,6 +101,8 @@ class Store:
         Name of each clip, and why it has no frames ("" if it has some).
     offsets, lengths : ndarray
         First frame and number of frames of each clip; int64, (n_clips,).
+    is_silent : ndarray
+        Whether each clip is silent throughout (see `features.levels`); bool, (n_clips,).
     crc32 : ndarray
         Checksum of each clip's frames; uint32, (n_clips,).
 
@@ -177,12 +180,21 @@ class Store:
         self.fnames = [os.fsdecode(name) for name in items["clips/fname"]]
         self.errors = [os.fsdecode(text) for text in items["clips/error"]]
         self.offsets, self.lengths = items["clips/offset"], items["clips/length"]
+        self.is_silent = items["clips/is_silent"].astype(bool)
         self.crc32 = items["clips/crc32"]
         self._sizes, self._mtimes = items["clips/size"], items["clips/mtime_ns"]
 
     def _check_index(self) -> None:
         """Check that the index describes the frames, as another program may have written both."""
-        columns = (self.errors, self.offsets, self.lengths, self.crc32, self._sizes, self._mtimes)
+        columns = (
+            self.errors,
+            self.offsets,
+            self.lengths,
+            self.is_silent,
+            self.crc32,
+            self._sizes,
+            self._mtimes,
+        )
         ends = np.cumsum(self.lengths)
         if (
             any(len(column) != len(self) for column in columns)
@@ -296,6 +308,7 @@ class Store:
             int(self._sizes[row]),
             int(self._mtimes[row]),
             self.errors[row],
+            bool(self.is_silent[row]),
         )
 
     def checksum_ok(self, row: int) -> bool:

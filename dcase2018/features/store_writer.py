@@ -126,6 +126,7 @@ def _make_items(feature_config: FeatureConfig, records: Sequence[ClipRecord]) ->
         "clips/fname": _text_column([os.fsencode(record.fname) for record in records]),
         "clips/offset": np.cumsum(lengths) - lengths,
         "clips/length": lengths,
+        "clips/is_silent": np.array([record.is_silent for record in records], np.uint8),
         "clips/crc32": np.array([record.crc32 for record in records], np.uint32),
         "clips/size": np.array([record.size for record in records], np.int64),
         "clips/mtime_ns": np.array([record.mtime_ns for record in records], np.int64),

@@ -5,7 +5,7 @@ does not grow with the length of a recording, except for one peak per hop and th
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ from dcase2018.batching.windows import sliding_windows
 from dcase2018.data.audio import AudioReader
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
-from dcase2018.inference.ensemble import open_runs
+from dcase2018.inference.ensemble import hide_classes, open_runs
 from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
-from dcase2018.inference.window_scores import LevelConfig, LevelNormalizer, WindowScores
+from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
 
@@ -49,6 +49,11 @@ class ProgressReader(AudioReader):
         super().__init__(Path(path), sample_rate)
         self.on_progress = on_progress
         self.n_samples_to_read = max(1.0, self.seconds * sample_rate * n_passes)
+
+    @property
+    def file_sample_rate(self) -> int:
+        """Sample rate of the file in Hz."""
+        return int(self._file.samplerate)
 
     def blocks(self) -> Iterator[np.ndarray]:
         for block in super().blocks():
@@ -92,6 +97,19 @@ class AudioTagger:
     ----------
     checkpoint
         Step of the checkpoint to load, or "best". Default: the trained networks.
+    hide
+        Classes that are left out of all results, besides the background classes of the runs. The scores of
+        the other classes do not change.
+
+    Attributes
+    ----------
+    classes : list of str
+        Reported classes, in the order of the scores.
+
+    Raises
+    ------
+    InputError
+        If a hidden class does not exist, or no class remains.
 
     Examples
     --------
@@ -102,14 +120,22 @@ class AudioTagger:
     'Bark'
     """
 
-    def __init__(self, runs: Sequence[Run], checkpoint: int | str | None = None) -> None:
+    def __init__(
+        self, runs: Sequence[Run], checkpoint: int | str | None = None, hide: Collection[str] = ()
+    ) -> None:
         self.runs, self.checkpoint = runs, checkpoint
+        self.classes = hide_classes(runs, hide)
+        self._reported = [index for index, name in enumerate(runs[0].classes) if name in self.classes]
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
 
     @classmethod
     def open(
-        cls, runs: Sequence[StrPath], checkpoint: int | str | None = None, **hparams: Any
+        cls,
+        runs: Sequence[StrPath],
+        checkpoint: int | str | None = None,
+        hide: Collection[str] = (),
+        **hparams: Any,
     ) -> "AudioTagger":
         """Read runs; Keras is not imported yet.
 
@@ -121,14 +147,10 @@ class AudioTagger:
         Raises
         ------
         InputError
-            If a folder is not a run or lacks the checkpoint, or the classes of the runs differ.
+            If a folder is not a run or lacks the checkpoint, the classes of the runs differ, or a hidden
+            class does not exist.
         """
-        return cls(open_runs(runs, checkpoint, **hparams), checkpoint)
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Class names, in the order of the scores."""
-        return self.runs[0].classes
+        return cls(open_runs(runs, checkpoint, **hparams), checkpoint, hide)
 
     def load(self) -> Sequence[FrontEndGroup]:
         """Load the networks, grouped by window config. The first use of the tagger calls this.
@@ -154,6 +176,10 @@ class AudioTagger:
         return list(groups.values())
 
     def scores(self, path: StrPath, on_progress: ProgressCallback = no_progress) -> np.ndarray:
+        """Score an audio file as one clip: the scores of `clip_scores`, float64, (classes,)."""
+        return self.clip_scores(path, on_progress).scores
+
+    def clip_scores(self, path: StrPath, on_progress: ProgressCallback = no_progress) -> ClipScores:
         """Score an audio file as one clip, as `predict` does from a store.
 
         Parameters
@@ -161,11 +187,6 @@ class AudioTagger:
         on_progress
             Is called with fractions of the file, which add up to 1. An exception that it raises stops the
             work.
-
-        Returns
-        -------
-        ndarray
-            float64, (classes,).
 
         Raises
         ------
@@ -178,13 +199,17 @@ class AudioTagger:
         """
         groups = self.load()
         scores: list[np.ndarray] = []
+        is_silent = True
         for config, front_end, predictors in groups:
             n_passes = front_end.n_passes * len(groups)
             with ProgressReader(path, config.feature_config.sample_rate, on_progress, n_passes) as reader:
-                windows = audio_windows(front_end.iter_frames(reader), config)
-                (clip_scores,) = iter_clip_scores(predictors, windows, 1)
-            scores.extend(clip_scores)
-        return np.mean(scores, axis=0)
+                frames = front_end.iter_frames(reader)
+                (clip_scores,) = iter_clip_scores(predictors, audio_windows(frames, config), 1)
+            if frames.is_silent:
+                clip_scores = np.stack([predictor.run.prior for predictor in predictors])
+            is_silent = is_silent and frames.is_silent
+            scores.extend(clip_scores[:, self._reported])
+        return ClipScores(np.mean(scores, axis=0, dtype=float), is_silent)
 
     def window_scores(
         self,
@@ -201,22 +226,25 @@ class AudioTagger:
         results: list[tuple[int, WindowScores]] = []
         for group in groups:
             sample_rate = group.config.feature_config.sample_rate
-            with ProgressReader(path, sample_rate, on_progress, 2 * len(groups)) as reader:
+            reader = ProgressReader(path, sample_rate, on_progress, 2 * len(groups))
+            with reader:
                 scores = _recording_scores(reader, group, level_config or LevelConfig())
             results.append((len(group.predictors), scores))
-        return _average(results)
+        average = _average(results)
+        return replace(average, scores=average.scores[:, self._reported])
 
 
-def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig) -> WindowScores:
+def _recording_scores(
+    reader: ProgressReader, group: FrontEndGroup, level_config: LevelConfig
+) -> WindowScores:
     """Score the windows of a recording, averaged over the networks of a group."""
     config, front_end, predictors = group
-    normalizer = LevelNormalizer(
-        front_end.peak_envelope(reader), config.feature_config, config.window, config.pad_mode, level_config
-    )
+    levels = front_end.measure_levels(reader)
+    normalizer = LevelNormalizer(levels, config.feature_config, config.window, config.pad_mode, level_config)
     starts = [np.zeros(0, np.int64)]
     scores = [np.zeros((0, len(predictors[0].run.classes)), np.float32)]
     is_silent = [np.zeros(0, bool)]
-    for batch in audio_windows(front_end.iter_raw_frames(reader), config, is_recording=True):
+    for batch in audio_windows(front_end.iter_raw_frames(reader, levels.offset), config, is_recording=True):
         examples, silent = normalizer.normalize(batch.starts, batch.examples)
         starts.append(batch.starts)
         scores.append(_mean_scores(predictors, examples, silent))
@@ -227,6 +255,7 @@ def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: L
         np.concatenate(is_silent),
         config.window_seconds,
         reader.seconds,
+        reader.file_sample_rate,
     )
 
 

@@ -25,7 +25,7 @@ from dcase2018.features.config import FeatureConfig
 from dcase2018.inference.audio_tagger import AudioTagger, FailedFile, ProgressCallback
 from dcase2018.inference.event_detection import Event, EventConfig, detect_events
 from dcase2018.inference.output_formats import OUTPUT_FORMATS, TaggingResult
-from dcase2018.inference.window_scores import LevelConfig, WindowScores
+from dcase2018.inference.window_scores import ClipScores, LevelConfig, WindowScores
 from dcase2018.utils.atomic import atomic_path, open_atomic, work_directory
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.progress import Progress
@@ -33,7 +33,7 @@ from dcase2018.utils.signals import sigterm_as_exception
 
 MB = 1_000_000
 
-Scores = np.ndarray | WindowScores  # of a clip, or of the windows of a recording
+Scores = ClipScores | WindowScores
 
 
 class ResultCache:
@@ -79,16 +79,12 @@ class ResultCache:
 
 
 def _to_arrays(scores: Scores) -> dict[str, Any]:
-    if isinstance(scores, np.ndarray):
-        return {"clip": scores}
-    return {field.name: np.asarray(getattr(scores, field.name)) for field in fields(WindowScores)}
+    return {field.name: np.asarray(getattr(scores, field.name)) for field in fields(scores)}
 
 
 def _from_arrays(arrays: dict[str, Any]) -> Scores:
-    if "clip" in arrays:
-        return np.asarray(arrays["clip"])
-    values: dict[str, Any] = {name: value if value.ndim else float(value) for name, value in arrays.items()}
-    return WindowScores(**values)
+    values: dict[str, Any] = {name: value if value.ndim else value.item() for name, value in arrays.items()}
+    return WindowScores(**values) if "starts" in values else ClipScores(**values)
 
 
 @contextmanager
@@ -115,7 +111,7 @@ def settings_digest(tagger: AudioTagger, level_config: LevelConfig | None) -> st
         digest.update(run.model_file(tagger.checkpoint).read_bytes())
         values = [asdict(run.hparams), asdict(run.feature_config), list(run.classes), list(run.class_counts)]
         digest.update(json.dumps(values).encode())
-    digest.update(json.dumps(level_config and asdict(level_config)).encode())
+    digest.update(json.dumps([level_config and asdict(level_config), tagger.classes]).encode())
     return digest.hexdigest()
 
 
@@ -202,15 +198,18 @@ def _tag_files(
     cache: ResultCache | None,
     jobs: int,
 ) -> Iterator[TaggingResult | FailedFile]:
-    freq_range = _freq_range([run.feature_config for run in tagger.runs])
+    low, high = _freq_range([run.feature_config for run in tagger.runs])
     level_config = detection.levels if detection else None
     for file, scores in _score_files(tagger, files, level_config, cache, jobs):
         if isinstance(scores, FailedFile):
             yield scores
             continue
         events: Sequence[Event] = ()
+        freq_range = (low, high)
         if detection and isinstance(scores, WindowScores):
             events = detect_events(scores, tagger.classes, detection.events)
+            nyquist = scores.file_sample_rate / 2
+            freq_range = (min(low, nyquist), min(high, nyquist))
         yield TaggingResult(file, tagger.classes, scores, events, freq_range)
 
 
@@ -247,7 +246,7 @@ def _score_file(
         file.check_exists()
         if level_config:
             return tagger.window_scores(file.path, level_config, on_progress)
-        return tagger.scores(file.path, on_progress)
+        return tagger.clip_scores(file.path, on_progress)
     except (AudioReadError, OSError) as error:
         return FailedFile(file, describe_error(error))
 

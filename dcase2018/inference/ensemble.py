@@ -2,13 +2,13 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dcase2018.features.store import Store
-from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, Run
+from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, Run, reported_classes
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError, shorten_list
 
@@ -75,8 +75,13 @@ class Ensemble:
         """Class names, in the order of the scores."""
         return self.members[0].run.classes
 
+    @property
+    def reported_classes(self) -> list[str]:
+        """Classes that are no background class of any member."""
+        return hide_classes([member.run for member in self.members])
+
     def validate_clips(self, fnames: Iterable[str]) -> None:
-        """Check that the stores of all members have the clips, and warn about clips without frames.
+        """Check that the stores of all members have the clips, and warn about those that get no scores.
 
         Raises
         ------
@@ -88,11 +93,11 @@ class Ensemble:
         fnames = list(fnames)
         for store in {id(member.store): member.store for member in self.members}.values():
             rows = store.rows_of(fnames)
-            empty = rows[store.lengths[rows] == 0]
-            if len(empty):
-                names = [f"{store.fnames[row]} ({store.errors[row]})" for row in empty]
+            unusable = rows[(store.lengths[rows] == 0) | store.is_silent[rows]]
+            if len(unusable):
+                names = [f"{store.fnames[row]} ({store.errors[row] or 'silent'})" for row in unusable]
                 log.warning(
-                    "%s: clips without frames get the classes most frequent in training: %s",
+                    "%s: silent clips and clips without frames get the classes most frequent in training: %s",
                     store.path, shorten_list(names),
                 )  # fmt: skip
 
@@ -107,6 +112,18 @@ def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **hp
         opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **overrides)))
         check_classes(run.classes, path, opened[0].classes, opened[0].path)
     return opened
+
+
+def hide_classes(runs: Sequence[Run], hide: Collection[str] = ()) -> list[str]:
+    """Return the classes of an ensemble without the background classes of its runs and those of `hide`.
+
+    Raises
+    ------
+    InputError
+        If a hidden class does not exist, or no class remains.
+    """
+    background = {name for run in runs for name in run.background_classes}
+    return reported_classes(runs[0].classes, background.union(hide), "--hide")
 
 
 def check_classes(classes: Sequence[str], path: Path, expected: Sequence[str], expected_path: Path) -> None:

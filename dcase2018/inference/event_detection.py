@@ -2,7 +2,8 @@
 
 An event of a class starts where its score reaches `threshold`, and extends as far as the score stays at or
 above `low_threshold`. Events of a class at most `merge_gap` apart are merged. Then events shorter than
-`min_duration` are dropped. All times are in seconds.
+`min_duration` are dropped, and those whose onset and offset are equal in milliseconds. All times are in
+seconds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ import numpy as np
 from dcase2018.inference.window_scores import WindowScores
 from dcase2018.utils.config import setting, validate
 from dcase2018.utils.errors import InputError
+
+TIME_DECIMALS = 3  # of the times in all outputs; a shorter event would have no length there
 
 
 @dataclass(frozen=True)
@@ -107,5 +110,8 @@ def _event_windows(
     is_separate = boundaries[starts[1:]] - boundaries[stops[:-1]] > config.merge_gap
     starts, stops = starts[np.append(True, is_separate)], stops[np.append(is_separate, True)]
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        if boundaries[stop] - boundaries[start] >= config.min_duration:
+        onset, offset = boundaries[start], boundaries[stop]
+        if offset - onset >= config.min_duration and round(offset, TIME_DECIMALS) > round(
+            onset, TIME_DECIMALS
+        ):
             yield start, stop

@@ -14,11 +14,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from dcase2018.data.files import AudioFile
 from dcase2018.inference.event_detection import Event
-from dcase2018.inference.window_scores import WindowScores
+from dcase2018.inference.window_scores import ClipScores, WindowScores
 
 RAVEN_COLUMNS = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
@@ -33,16 +31,16 @@ class TaggingResult:
     Attributes
     ----------
     scores
-        Clip scores, float64, (classes,), or window scores.
+        Clip scores or window scores.
     freq_range
-        Lowest and highest frequency that the networks use, in Hz.
+        Lowest and highest frequency that the networks use, at most half the sample rate of the file, in Hz.
     time_offset, event_offset
         Seconds and events of the recordings before this one in the same file.
     """
 
     file: AudioFile
     classes: Sequence[str]
-    scores: np.ndarray | WindowScores
+    scores: ClipScores | WindowScores
     events: Sequence[Event] = ()
     freq_range: tuple[float, float] = (0.0, 0.0)
     time_offset: float = 0.0
@@ -76,8 +74,8 @@ def csv_header(classes: Sequence[str], has_windows: bool) -> list[str]:
 def csv_rows(result: TaggingResult) -> Iterator[str]:
     """Yield a clip's scores as `predict --scores-output` writes them, or window scores with six decimals."""
     fname = csv_quote(result.file.fname)
-    if isinstance(result.scores, np.ndarray):
-        yield ",".join([fname, *map(repr, result.scores.tolist())])
+    if isinstance(result.scores, ClipScores):
+        yield ",".join([fname, *map(repr, result.scores.scores.tolist())])
         return
     for start, end, scores in _windows(result.scores):
         yield ",".join([fname, f"{start:.3f}", f"{end:.3f}", *(f"{score:.6f}" for score in scores)])
@@ -85,13 +83,15 @@ def csv_rows(result: TaggingResult) -> Iterator[str]:
 
 def jsonl_rows(result: TaggingResult) -> Iterator[str]:
     fname = result.file.fname
-    if isinstance(result.scores, np.ndarray):
-        scores = dict(zip(result.classes, result.scores.tolist(), strict=True))
-        yield json.dumps({"fname": fname, "scores": scores})
+    if isinstance(result.scores, ClipScores):
+        scores = dict(zip(result.classes, result.scores.scores.tolist(), strict=True))
+        yield json.dumps({"fname": fname, "is_silent": result.scores.is_silent, "scores": scores})
         return
-    for start, end, values in _windows(result.scores):
+    windows = zip(_windows(result.scores), result.scores.is_silent.tolist(), strict=True)
+    for (start, end, values), is_silent in windows:
         scores = {name: round(score, 6) for name, score in zip(result.classes, values, strict=True)}
-        yield json.dumps({"fname": fname, "start": round(start, 3), "end": round(end, 3), "scores": scores})
+        times = {"start": round(start, 3), "end": round(end, 3)}
+        yield json.dumps({"fname": fname, **times, "is_silent": is_silent, "scores": scores})
 
 
 def audacity_rows(result: TaggingResult) -> Iterator[str]:

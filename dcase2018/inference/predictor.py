@@ -215,8 +215,15 @@ class StorePredictor(Predictor):
         self.store = store
 
     def iter_clip_scores(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the scores of clips of the store: float64, (classes,)."""
-        windows = store_windows(self.store, rows, self.window_config)
+        """Yield the scores of clips of the store: float64, (classes,).
+
+        A silent clip, like one without frames, gets the class frequencies of the training set.
+        """
+        audible = np.flatnonzero(~self.store.is_silent[rows])
+        windows = (
+            batch._replace(clip_index=audible[batch.clip_index])
+            for batch in store_windows(self.store, rows[audible], self.window_config)
+        )
         for (scores,) in iter_clip_scores([self], windows, len(rows)):
             yield scores
 
@@ -253,6 +260,8 @@ class StorePredictor(Predictor):
             float32, (windows, classes).
         """
         starts, scores = self.window_outputs(store_windows(self.store, np.array([row]), self.window_config))
+        if self.store.is_silent[row]:
+            scores[:] = self.run.prior
         return (starts + self.window_config.window / 2) * self.run.feature_config.stft_hop_seconds, scores
 
 
@@ -317,8 +326,8 @@ def predict(ensemble: Ensemble, fnames: Sequence[str] | None = None) -> pd.DataF
     Returns
     -------
     DataFrame
-        float64, one row per clip, indexed by `fname`, and one column per class. A clip without frames gets
-        the class frequencies of the training set.
+        float64, one row per clip, indexed by `fname`, and one column per class. A clip that is silent or has
+        no frames gets the class frequencies of the training set.
 
     Raises
     ------

@@ -1,10 +1,11 @@
-"""Scores of the windows of a recording, and the normalization that makes a window like a clip.
+"""Scores of clips and of windows, and the normalization that makes a window of a recording like a clip.
 
 The front end scales a clip by its peak, trims its silent ends, and pads it if it is short. A recording is
 processed in windows, and the reference of a window is the peak of the seconds around it. That peak counts
 as 1 if the feature config scales, and frames far below it are silent. If the feature config trims, the silent
-ends of the window are trimmed, and the window is padded like a short clip. A window that is silent throughout
-gets the class frequencies of the training set. One loud event thus affects only its neighbourhood.
+ends of the window are trimmed, and the window is padded like a short clip. A window is silent if all its
+frames are, or if it is silent as a clip (see `features.levels`). It then gets the class frequencies of the
+training set. One loud event thus affects only its neighbourhood.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 
 from dcase2018.batching.windows import pad_or_tile
 from dcase2018.features.config import FeatureConfig
+from dcase2018.features.levels import HopLevels
 from dcase2018.utils.config import setting, validate
 
 
@@ -36,6 +38,22 @@ class LevelConfig:
 
 
 @dataclass(frozen=True)
+class ClipScores:
+    """Scores of a clip.
+
+    Attributes
+    ----------
+    scores
+        float64, (classes,).
+    is_silent
+        Whether the clip is silent. Its scores are then the class frequencies of the training set.
+    """
+
+    scores: np.ndarray
+    is_silent: bool
+
+
+@dataclass(frozen=True)
 class WindowScores:
     """Scores of the windows of a recording.
 
@@ -52,6 +70,8 @@ class WindowScores:
         Length of a window.
     seconds
         Length of the recording.
+    file_sample_rate
+        Sample rate of the recording's file in Hz.
 
     Examples
     --------
@@ -65,6 +85,7 @@ class WindowScores:
     is_silent: np.ndarray
     window_seconds: float
     seconds: float
+    file_sample_rate: float
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -90,8 +111,8 @@ class LevelNormalizer:
 
     Parameters
     ----------
-    envelope
-        Peak of each hop of samples, (hops,); full scale is 1.
+    levels
+        Levels of the hops of the recording; full scale is 1.
     window
         Frames in a window.
     pad_mode
@@ -100,16 +121,17 @@ class LevelNormalizer:
 
     def __init__(
         self,
-        envelope: np.ndarray,
+        levels: HopLevels,
         feature_config: FeatureConfig,
         window: int,
         pad_mode: str,
         level_config: LevelConfig,
     ) -> None:
-        self.envelope, self.feature_config = envelope, feature_config
+        self.levels, self.feature_config = levels, feature_config
         self.window, self.pad_mode = window, pad_mode
         half_context = level_config.peak_context_seconds / 2 * feature_config.sample_rate
         self.half_context = max(1, round(half_context / feature_config.hop_length))  # in frames
+        self.hops_per_frame = -(-feature_config.frame_length // feature_config.hop_length)
         self.silence_ratio = 10 ** (-level_config.silence_threshold_db / 20)
 
     def normalize(self, starts: np.ndarray, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,9 +159,11 @@ class LevelNormalizer:
         normalized = np.empty((len(starts), self.window, config.n_features), config.storage_dtype)
         is_silent = np.zeros(len(starts), bool)
         for i, (start, frames) in enumerate(zip(starts, examples, strict=True)):
-            envelope = self.envelope[start : start + len(frames)]
-            loud = np.flatnonzero(envelope > peaks[i] * self.silence_ratio)
-            is_silent[i] = not len(loud)
+            loud = np.flatnonzero(
+                self.levels.peaks[start : start + len(frames)] > peaks[i] * self.silence_ratio
+            )
+            last_hop = start + len(frames) - 1 + self.hops_per_frame
+            is_silent[i] = not len(loud) or self.levels.is_silent[start:last_hop].all()
             if config.trim_db and len(loud):
                 frames = frames[loud[0] : loud[-1] + 1]
             if len(frames) < self.window:
@@ -152,7 +176,7 @@ class LevelNormalizer:
         center = start + self.window // 2
         first = min(start, center - self.half_context)
         stop = max(start + self.window, center + self.half_context)
-        return float(self.envelope[max(0, first) : stop].max(initial=0))
+        return float(self.levels.peaks[max(0, first) : stop].max(initial=0))
 
 
 def rescale(examples: np.ndarray, peaks: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:

@@ -70,8 +70,8 @@ def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> 
     """
     try:
         with AudioReader(source, feature_config.sample_rate) as clip:
-            blocks, full_scale = FrontEnd(feature_config).preprocessed_blocks(clip)
-            chunks = list(_first_samples(blocks, round(MAX_SECONDS * feature_config.sample_rate)))
+            samples = FrontEnd(feature_config).preprocess(clip)
+            chunks = list(_first_samples(samples.blocks, round(MAX_SECONDS * feature_config.sample_rate)))
     except AudioReadError as error:
         return str(error)
     if not chunks:
@@ -79,7 +79,7 @@ def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> 
     encoded = io.BytesIO()
     with soundfile.SoundFile(encoded, "w", feature_config.sample_rate, 1, "VORBIS", format="OGG") as excerpt:
         for chunk in chunks:
-            excerpt.write(chunk / np.float32(full_scale))
+            excerpt.write(chunk / np.float32(samples.full_scale))
     target.write_bytes(encoded.getbuffer())
     return ""
 
@@ -250,8 +250,8 @@ def make_clip_media(
     -------
     list of dict
         Per clip, in order of clip number: `clip_number`; `seconds`, the duration of its frames; `error`, why
-        the feature store has none, or ""; `spectrogram` and `excerpt`, paths or None; and `audio_error`, why
-        there is no excerpt, or None.
+        the feature store has none, or ""; `is_silent`; `spectrogram` and `excerpt`, paths or None; and
+        `audio_error`, why there is no excerpt, or None.
     """
     tasks = list(_plan_media(folder, system, sources))
     media: dict[int, dict[str, Any]] = {}
@@ -296,10 +296,11 @@ def _score_strip(system: SystemResult, clip: int, seconds: np.ndarray, scores: n
 
 
 def _store_entry(system: SystemResult, clip_number: int) -> dict[str, Any]:
-    """Duration of a clip in the store, in s, and the error of its extraction."""
+    """Duration of a clip in the store, in s, the error of its extraction, and whether it is silent."""
     store = system.ensemble.members[0].store
     row = store.rows[system.clips["fname"].iloc[clip_number - 1]]
     return {
         "seconds": float(store.lengths[row] * store.feature_config.stft_hop_seconds),
         "error": store.errors[row],
+        "is_silent": bool(store.is_silent[row]),
     }

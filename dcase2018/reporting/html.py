@@ -114,8 +114,9 @@ class SystemView:
 
     def notes(self, clip_number: int) -> Sequence[str]:
         """Notes below the name of a clip."""
-        clip, seconds = self.clips_by_number[clip_number], self.media_by_number[clip_number]["seconds"]
-        notes = [clip["shown_as"], clip.get("usage", ""), f"{seconds:.1f} s"]
+        clip, media = self.clips_by_number[clip_number], self.media_by_number[clip_number]
+        notes = [clip["shown_as"], clip.get("usage", ""), f"{media['seconds']:.1f} s"]
+        notes.append("silent" if media["is_silent"] else "")
         if "verified" in clip:
             notes.append("verified" if clip["verified"] else "not verified")
         if self.is_multi_label:

@@ -131,7 +131,7 @@ class SystemResult:
     def _run_to_dict(self, run: Run) -> dict[str, Any]:
         history = self.histories.get(str(run.path))
         values = dataclasses.asdict(run) | {"path": str(run.path)}
-        del values["classes"], values["class_counts"]
+        del values["classes"], values["class_counts"], values["background_classes"]
         return values | {"history": [] if history is None else rows(history)}
 
 

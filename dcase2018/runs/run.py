@@ -36,7 +36,7 @@ from dcase2018.utils.atomic import (
     write_json,
 )
 from dcase2018.utils.config import Constraint, NonNegativeInt, diff, from_dict, read_json_object
-from dcase2018.utils.errors import InputError
+from dcase2018.utils.errors import InputError, check_classes_exist
 
 if TYPE_CHECKING:
     import keras
@@ -74,6 +74,8 @@ class Run:
         Class names, in the order of the model's outputs.
     class_counts
         Training clips of each class, in the order of `classes`.
+    background_classes
+        Classes that are trained but not reported, such as `background`.
     epochs
         Number of epochs.
     seed
@@ -98,6 +100,7 @@ class Run:
     feature_config: FeatureConfig
     classes: Sequence[str]
     class_counts: Sequence[NonNegativeInt]
+    background_classes: Sequence[str]
     epochs: Annotated[int, Constraint("number of epochs", ge=1, le=MAX_EPOCHS)]
     seed: Annotated[int, Constraint("random seed", ge=0, le=2**32 - 1)]
     training_fingerprint: str
@@ -123,6 +126,7 @@ class Run:
             run = from_dict(cls, values, {"path": path})
             if len(run.class_counts) != len(run.classes) or not sum(run.class_counts):
                 raise InputError("class_counts must have one count per class, and a positive sum")
+            reported_classes(run.classes, run.background_classes, "background_classes")
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path} holds no run; dcase2018 fit makes one") from None
         except InputError as error:
@@ -196,6 +200,10 @@ class Run:
         ]
         if list(self.classes) != list(existing.classes):
             differences.append("the classes or their order")
+        if sorted(self.background_classes) != sorted(existing.background_classes):
+            differences.append(
+                f"background_classes={list(self.background_classes)}, not {list(existing.background_classes)}"
+            )
         differences += diff(self.hparams, existing.hparams)
         return differences + diff(self.feature_config, existing.feature_config)
 
@@ -216,7 +224,7 @@ class Run:
 
     @property
     def prior(self) -> np.ndarray:
-        """Fraction of each class in the training clips, float32, (classes,): scores of an empty clip."""
+        """Fraction of each class in the training clips, float32, (classes,): the scores of a silent clip."""
         return np.asarray(self.class_counts, np.float32) / sum(self.class_counts)
 
     def checkpoint_dir(self, step: int) -> Path:
@@ -346,6 +354,21 @@ class Run:
         if not self.checkpoints:
             return "finish the run with dcase2018 fit"
         return f"--checkpoint takes the steps {', '.join(map(str, self.checkpoints))}"
+
+
+def reported_classes(classes: Sequence[str], hidden: Collection[str], option: str) -> list[str]:
+    """Return the classes that are not hidden, in order.
+
+    Raises
+    ------
+    InputError
+        If a hidden class is not among `classes`, or none remains. The message names `option`.
+    """
+    check_classes_exist(hidden, classes, option)
+    reported = [name for name in classes if name not in hidden]
+    if not reported:
+        raise InputError(f"{option} hides all {len(classes)} classes; leave at least one")
+    return reported
 
 
 def clear_run(path: Path) -> None:

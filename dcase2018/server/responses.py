@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback
-from dcase2018.inference.event_detection import Event, EventConfig, detect_events
-from dcase2018.inference.window_scores import WindowScores
+from dcase2018.inference.event_detection import TIME_DECIMALS, Event, EventConfig, detect_events
+from dcase2018.inference.window_scores import ClipScores, WindowScores
 from dcase2018.server.waveform_preview import make_preview
 
 MAX_COLUMNS = 1200  # of scores over time on the page
@@ -24,7 +24,8 @@ def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback)
     Returns
     -------
     dict
-        `seconds`, the duration; `scores` of the whole recording by class; `window_scores` with `starts` and
+        `seconds`, the duration; `scores` of the whole recording by class, and whether it `is_silent`;
+        `window_scores` with `starts` and
         `ends` in seconds, the `scores` of each class, `is_silent`, and the detected `events`.
 
     Raises
@@ -32,7 +33,7 @@ def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback)
     AudioReadError, OSError
         If the recording cannot be read.
     """
-    scores = tagger.scores(path, lambda fraction: on_progress(fraction / 2))
+    clip = tagger.clip_scores(path, lambda fraction: on_progress(fraction / 2))
     windows = tagger.window_scores(path, None, lambda fraction: on_progress(fraction / 2))
     window_scores = {
         "starts": _round(windows.starts, 3),
@@ -43,7 +44,7 @@ def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback)
         "is_silent": windows.is_silent.tolist(),
         "events": _events(detect_events(windows, tagger.classes, EVENT_CONFIG)),
     }
-    return {"seconds": windows.seconds, "scores": _by_class(tagger, scores), "window_scores": window_scores}
+    return {"seconds": windows.seconds, **_clip_response(tagger, clip), "window_scores": window_scores}
 
 
 def stream_response(
@@ -55,9 +56,9 @@ def stream_response(
     ------
     dict
         First the `preview` (see `make_preview`). Then for each tagger, by its index `run`, the `scores` of
-        the whole recording. At last for each `run` the scores over time: `boundaries` in seconds;
-        `top_classes`, each with a score for each interval between two boundaries; `events`, the number
-        `n_more_events` of omitted ones, and the `threshold`.
+        the whole recording, and whether it `is_silent`. At last for each `run` the scores over time:
+        `boundaries` in seconds; `top_classes`, each with a score for each interval between two boundaries;
+        `events`, the number `n_more_events` of omitted ones, and the `threshold`.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def stream_response(
         on_progress(fraction / (2 * len(taggers)))
 
     for run, tagger in enumerate(taggers):
-        yield {"run": run, "scores": _by_class(tagger, tagger.scores(path, report))}
+        yield {"run": run} | _clip_response(tagger, tagger.clip_scores(path, report))
     for run, tagger in enumerate(taggers):
         yield {"run": run} | _scores_over_time(tagger.classes, tagger.window_scores(path, None, report))
 
@@ -95,8 +96,8 @@ def _scores_over_time(classes: Sequence[str], windows: WindowScores) -> dict[str
 def _events(events: Sequence[Event]) -> list[dict[str, Any]]:
     return [
         {
-            "onset": round(event.onset, 3),
-            "offset": round(event.offset, 3),
+            "onset": round(event.onset, TIME_DECIMALS),
+            "offset": round(event.offset, TIME_DECIMALS),
             "label": event.label,
             "score": round(event.score, 6),
         }
@@ -104,8 +105,9 @@ def _events(events: Sequence[Event]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_class(tagger: AudioTagger, scores: np.ndarray) -> dict[str, float]:
-    return dict(zip(tagger.classes, scores.tolist(), strict=True))
+def _clip_response(tagger: AudioTagger, clip: ClipScores) -> dict[str, Any]:
+    scores = dict(zip(tagger.classes, clip.scores.tolist(), strict=True))
+    return {"scores": scores, "is_silent": clip.is_silent}
 
 
 def _round(values: np.ndarray, decimals: int) -> list[float]:

@@ -40,10 +40,10 @@ def make_preview(path: Path) -> dict[str, Any]:
     """
     front_end = FrontEnd(FEATURE_CONFIG)
     with AudioReader(path, FEATURE_CONFIG.sample_rate) as reader:
-        envelope = front_end.peak_envelope(reader)
+        offset, envelope, _ = front_end.measure_levels(reader)
         n_columns = max(1, min(MAX_COLUMNS, len(envelope)))
         peaks = _max_pool([envelope[:, None]], len(envelope), n_columns)[:, 0]
-        frames = front_end.iter_raw_frames(reader)
+        frames = front_end.iter_raw_frames(reader, offset)
         mels = _max_pool(frames, len(envelope), n_columns, FEATURE_CONFIG.mel_bands)
         seconds = reader.seconds
     return {

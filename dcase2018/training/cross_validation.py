@@ -1,7 +1,7 @@
 """Cross-validation: one run per fold, and out-of-fold scores of every clip."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ def plan_folds(
     labels: pd.DataFrame,
     classes: Sequence[str] | None = None,
     seed: int = 0,
+    background: Collection[str] = (),
 ) -> list[Fold]:
     """Create an experiment per fold, which trains on the clips of all other folds.
 
@@ -52,7 +53,7 @@ def plan_folds(
         Folder of the run folders.
     fold_of_clip
         Fold of each clip, from 0, int, (clips,); see `stratified_folds` and `folds_from_column`.
-    preset, store, labels, classes, seed
+    preset, store, labels, classes, seed, background
         See `Experiment.create`.
 
     Raises
@@ -68,6 +69,7 @@ def plan_folds(
         experiment = Experiment.create(
             path / f"fold-{index + 1}",
             preset, store, training, verified if len(verified) else None, classes, seed,
+            background=background,
         )  # fmt: skip
         folds.append(Fold(experiment, LabeledDataset.from_labels(store, held_out, classes)))
     return folds

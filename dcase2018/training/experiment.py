@@ -18,7 +18,7 @@ from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import REQUIRED_FEATURE, HParams, Preset
 from dcase2018.runs.provenance import collect_provenance
-from dcase2018.runs.run import ClipKey, Run
+from dcase2018.runs.run import ClipKey, Run, reported_classes
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.config import diff
@@ -101,6 +101,7 @@ class Experiment:
         classes: Sequence[str] | None = None,
         seed: int = 0,
         initial: InitialWeights | None = None,
+        background: Collection[str] = (),
     ) -> "Experiment":
         """Validate the parts of an experiment and join labels and features.
 
@@ -120,14 +121,17 @@ class Experiment:
             Seed of the weights, the order of examples and the augmentation.
         initial
             Pretrained weights for the layers that fit. If None, all weights are random.
+        background
+            Classes that are trained but not reported.
 
         Raises
         ------
         InputError
             If a clip is not in the store or is in both label files, no clip has frames, all clips are of one
-            class, or architecture or hyperparameters do not fit the data.
+            class, a background class does not exist, or architecture or hyperparameters do not fit the data.
         """
         classes = list(classes or class_names(labels))
+        reported_classes(classes, background, "--background")
         training = LabeledDataset.from_labels(store, labels, classes).drop_empty()
         _check_preset(preset, training, initial)
         held_out = None if validation is None else LabeledDataset.from_labels(store, validation, classes)
@@ -141,6 +145,7 @@ class Experiment:
             feature_config=store.feature_config,
             classes=classes,
             class_counts=training.y_true.sum(axis=0).tolist(),
+            background_classes=sorted(set(background)),
             epochs=preset.epochs,
             seed=seed,
             training_fingerprint=training.fingerprint(),

@@ -4,7 +4,7 @@ The command line prints the message and exits with `exit_code`. Every other exce
 traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 MAX_NAMES = 5  # in a message
 
@@ -19,6 +19,16 @@ class InputError(Dcase2018Error):
     """Wrong use or a wrong input file. No work was started."""
 
     exit_code = 2
+
+
+def check_classes_exist(names: Iterable[str], classes: Sequence[str], option: str) -> None:
+    """Raise `InputError`, which suggests the nearest class, unless all names of an option are classes."""
+    for name in names:
+        if name not in classes:
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(name, classes, 1, cutoff=0)
+            raise InputError(f"{option} {name!r} is not a class; the nearest one is {nearest[0]!r}")
 
 
 def shorten_list(names: Sequence[str], limit: int = MAX_NAMES) -> str:

@@ -43,13 +43,13 @@ def test_tag_detects_events_and_skips_invalid_files(toy_pipeline: ToyPipeline, t
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert "failed: bad.wav: not audio" in done.stdout
-    assert "silent.wav: no events in 1.0 s" in done.stdout
+    assert "silent.wav: silent, no events in 1.0 s" in done.stdout
     printed = [line for line in done.stdout.splitlines() if line.startswith(f"{fname}: ")]
     assert printed
     labels = (tmp_path / "out" / f"{fname}.txt").read_text().splitlines()
     for label_line, line in zip(labels, printed, strict=True):
         onset, offset, label = label_line.split("\t")
-        assert line.startswith(f"{fname}: {float(onset):.1f} to {float(offset):.1f} s: {label} 0.")
+        assert line.startswith(f"{fname}: {float(onset):.3f} to {float(offset):.3f} s: {label} 0.")
     assert (tmp_path / "out" / "silent.wav.txt").read_text() == ""
 
 
@@ -75,6 +75,7 @@ def test_tag_checks_its_arguments_before_the_work(toy_pipeline: ToyPipeline, tmp
         ),
         (["--ensemble-with", tmp_path], "holds no run; dcase2018 fit makes one"),
         (["--checkpoint", 3], "--checkpoint takes the steps"),
+        (["--hide", "Glok"], "--hide 'Glok' is not a class; the nearest one is 'Glockenspiel'"),
     ):
         stderr = run_fails(2, "tag", toy_pipeline.run, clip, *arguments)
         assert message in stderr, stderr

@@ -148,7 +148,9 @@ def test_code_of_the_export_guide_runs(exported: Callable[[str], Path], tmp_path
 def test_example_reports_invalid_clips_in_one_line(exported: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     write_wav(tmp_path / "nan.wav", np.array([0.1, np.nan], np.float32), subtype="FLOAT")
-    for name in ("text.wav", "nan.wav", "missing.wav"):
+    write_wav(tmp_path / "absurd.wav", np.array([0.1, 17600], np.float32), subtype="FLOAT")
+    write_wav(tmp_path / "huge.wav", np.full(4000, 1e30, np.float32), subtype="FLOAT")
+    for name in ("text.wav", "nan.wav", "absurd.wav", "huge.wav", "missing.wav"):
         command = [sys.executable, exported("onnx") / "example.py", tmp_path / name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (1, "")

@@ -31,7 +31,7 @@ WAVEFORM = dataclasses.replace(FEATURE_CONFIGS["waveform16k"], sample_rate=4000,
 
 def make_run(feature_config: FeatureConfig, hparams: HParams, model: str = "mlp") -> tuple[Run, keras.Model]:
     """Return a run, and a network whose random weights give scores that vary."""
-    run = Run(Path("none"), model, hparams, feature_config, CLASSES, [3, 2, 1], 1, 0, "", "", "", {})
+    run = Run(Path("none"), model, hparams, feature_config, CLASSES, [3, 2, 1], [], 1, 0, "", "", "", {})
     keras.utils.set_random_seed(0)
     norm_stats = None
     if hparams.normalization == "per_band":
@@ -75,7 +75,10 @@ def edge_case_clips(run: Run) -> list[np.ndarray]:
     lengths = [0, 1, frame_length - 1, frame_length, *window_lengths, window_lengths[1] - 1]
     noise_clips = [round_to_pcm16(noise(length, seed=length)) for length in lengths]
     silent_ends = np.concatenate([np.zeros(1234), 0.5 * noise(5000), np.full(2345, 1e-5)])
-    return [*noise_clips, np.zeros(6000, np.float32), round_to_pcm16(silent_ends)]
+    quiet_noise = noise(6000, level=10 ** (-85 / 20))
+    silent = [np.zeros(6000), np.full(5000, 0.2), quiet_noise]
+    with_offset = [silent_ends + 0.1, noise(3000) - 0.05, np.append(np.full(4000, 0.2), 0.3)]
+    return [*noise_clips, *map(round_to_pcm16, [silent_ends, *silent, *with_offset])]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Audio files: a clip is scored as `predict` scores it, and a recording in windows that are like clips."""
 
+import shutil
 import threading
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,16 @@ import pytest
 from conftest import noise, write_wav
 
 from dcase2018.data import audio
+from dcase2018.features.config import FEATURE_CONFIGS
+from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference import audio_tagger
 from dcase2018.inference.audio_tagger import AudioTagger
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.inference.predictor import predict
+from dcase2018.inference.event_detection import EventConfig, detect_events
+from dcase2018.inference.predictor import iter_window_scores, predict
 from dcase2018.inference.window_scores import LevelConfig
+from dcase2018.runs.run import Run
 from dcase2018.utils.errors import InputError
 
 
@@ -94,6 +100,80 @@ def test_silent_windows_get_the_prior_and_an_empty_file_has_no_windows(
     empty = tagger.window_scores(recordings / "empty.wav")
     assert len(empty) == 0
     assert empty.scores.shape == (0, len(tagger.classes))
+
+
+def quiet_clips() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "silence.wav": np.zeros(44100),
+        "no samples.wav": np.zeros(0),
+        "noise at -90 dBFS.wav": rng.normal(0, 10 ** (-90 / 20), 3 * 44100),
+        "one bit.wav": rng.integers(-1, 2, 3 * 44100) / 32768,
+        "offset.wav": np.full(44100, 0.2),
+    }
+
+
+@pytest.mark.parametrize("name", ["logmel96", "baseline"])
+def test_silent_clips_get_the_prior_from_audio_and_from_a_store(
+    name: str, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    for fname, samples in quiet_clips().items():
+        write_wav(tmp_path / "clips" / fname, samples, subtype="PCM_24")
+    write_wav(tmp_path / "clips" / "short.wav", noise(4410))
+    extract(tmp_path / "clips", tmp_path / "s.h5", FEATURE_CONFIGS[name])
+    ensemble = Ensemble.open([runs[name]], [Store(tmp_path / "s.h5")])
+    expected, tagger = predict(ensemble), AudioTagger.open([runs[name]])
+    prior = tagger.runs[0].prior
+    for fname in expected.index:
+        result = tagger.clip_scores(tmp_path / "clips" / fname)
+        np.testing.assert_allclose(result.scores, expected.loc[fname], atol=1e-6)
+        assert result.is_silent == (fname != "short.wav")
+        assert np.allclose(result.scores, prior) == result.is_silent
+        assert tagger.window_scores(tmp_path / "clips" / fname).is_silent.all() == result.is_silent
+    windows = dict(zip(expected.index, iter_window_scores(ensemble, list(expected.index)), strict=True))
+    np.testing.assert_allclose(windows["silence.wav"][1], np.tile(prior, (len(windows["silence.wav"][1]), 1)))
+
+
+def test_a_constant_offset_changes_neither_silent_windows_nor_events(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    samples = np.zeros(20 * 44100)
+    samples[8 * 44100 : 9 * 44100] = 0.01 * np.sin(2 * np.pi * 800 * np.arange(44100) / 44100)
+    tagger = AudioTagger.open([runs["logmel96"]])
+    without, with_offset = (
+        tagger.window_scores(write_wav(tmp_path / f"{offset}.wav", samples + offset)) for offset in (0, 0.2)
+    )
+    np.testing.assert_array_equal(without.is_silent, with_offset.is_silent)
+    assert 0 < (~without.is_silent).sum() < 8
+    np.testing.assert_allclose(without.scores, with_offset.scores, atol=0.02)
+    config = EventConfig(threshold=0.36)
+    events = [detect_events(result, tagger.classes, config) for result in (without, with_offset)]
+    spans = [[(event.onset, event.offset, event.label) for event in found] for found in events]
+    assert spans[0] == spans[1]
+    assert spans[0]
+
+
+def test_hidden_and_background_classes_are_left_out(
+    runs: dict[str, Path], recordings: Path, tmp_path: Path
+) -> None:
+    path = recordings / "one.wav"
+    full = AudioTagger.open([runs["baseline"]])
+    hiding = AudioTagger.open([runs["baseline"]], hide=["c1"])
+    assert hiding.classes == ["c0", "c2"]
+    np.testing.assert_array_equal(hiding.scores(path), full.scores(path)[[0, 2]])
+    np.testing.assert_array_equal(
+        hiding.window_scores(path).scores, full.window_scores(path).scores[:, [0, 2]]
+    )
+
+    shutil.copytree(runs["baseline"], tmp_path / "run")
+    replace(Run.load(tmp_path / "run"), background_classes=["c0"]).save()
+    trained = AudioTagger.open([runs["baseline"], tmp_path / "run"], hide=["c1"])
+    assert trained.classes == ["c2"]
+    np.testing.assert_allclose(trained.scores(path), full.scores(path)[[2]], atol=1e-9)
+    with pytest.raises(InputError, match="--hide 'C1' is not a class; the nearest one is 'c1'"):
+        AudioTagger.open([runs["baseline"]], hide=["C1"])
+    with pytest.raises(InputError, match="--hide hides all 3 classes; leave at least one"):
+        AudioTagger.open([tmp_path / "run"], hide=["c1", "c2"])
 
 
 def test_a_loud_event_does_not_change_distant_windows(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -108,6 +108,24 @@ def test_files_per_recording_mirror_the_folders(tagger: AudioTagger, sounds: Pat
         np.testing.assert_allclose(scores, expected.scores, atol=1e-6)
 
 
+def test_raven_frequencies_are_at_most_half_the_sample_rate_of_the_recording(
+    tagger: AudioTagger, tmp_path: Path
+) -> None:
+    for rate in (8000, 22050, 96000):
+        write_wav(tmp_path / "in" / f"{rate}.wav", noise(2 * rate), rate)
+    detection = DetectionConfig(LevelConfig(), EventConfig(threshold=0.01))
+    output = OutputSpec(tmp_path / "t.selections.txt", "raven", is_folder=False)
+    for _ in range(2):  # the second time from scores in the cache
+        interrupt(tagger, tmp_path / "in", output, 2, detection)
+    list(tag(tagger, list_recordings([tmp_path / "in"]), detection, output))
+    table = pd.read_csv(output.path, sep="\t")
+    rates = table["Begin Path"].map(lambda path: int(Path(path).stem))
+    highest = table.groupby(rates)["High Freq (Hz)"].agg(["min", "max"])
+    limit = max(run.feature_config.mel_max_hz for run in tagger.runs)
+    expected = [[min(limit, rate / 2)] * 2 for rate in (8000, 22050, 96000)]
+    assert highest.to_numpy().tolist() == expected
+
+
 def interrupt(
     tagger: AudioTagger, folder: Path, output: OutputSpec, after: int, detection: DetectionConfig | None
 ) -> None:
@@ -121,7 +139,7 @@ def interrupt(
 def record_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the names of the files that are scored."""
     calls: list[str] = []
-    for name in ("scores", "window_scores"):
+    for name in ("clip_scores", "window_scores"):
         method = getattr(AudioTagger, name)
 
         def recording(self: AudioTagger, path: Path, *args: object, method: Callable = method) -> object:

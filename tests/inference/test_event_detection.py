@@ -17,7 +17,7 @@ def make_window_scores(scores: object, hop: float = 1.0, is_silent: object = Non
     scores = np.asarray(scores, np.float32).reshape(-1, 2)
     starts = np.arange(len(scores)) * hop
     silent = np.zeros(len(scores), bool) if is_silent is None else np.asarray(is_silent, bool)
-    return WindowScores(starts, scores, silent, hop, len(scores) * hop)
+    return WindowScores(starts, scores, silent, hop, len(scores) * hop, 44100)
 
 
 def bark_scores(*scores: float) -> WindowScores:
@@ -67,7 +67,7 @@ def test_invalid_settings_raise() -> None:
 
 def test_index_at_returns_the_window_with_the_nearest_center() -> None:
     starts = np.array([0, 0.8, 1.6, 2.1])
-    window_scores = WindowScores(starts, np.zeros((4, 2)), np.zeros(4, bool), 1.6, 3.7)
+    window_scores = WindowScores(starts, np.zeros((4, 2)), np.zeros(4, bool), 1.6, 3.7, 44100)
     np.testing.assert_allclose(window_scores.boundaries, [0, 1.2, 2.0, 2.65, 3.7])
     times = np.random.default_rng(0).uniform(0, 3.7, 200)
     nearest = np.abs(starts + 0.8 - times[:, None]).argmin(axis=1)
@@ -138,3 +138,13 @@ def test_a_higher_threshold_adds_no_event(
             other.label == event.label and other.onset <= event.onset and event.offset <= other.offset
             for other in loose_events
         )
+
+
+@given(st.floats(1e-6, 0.01), st.floats(0, 100))
+def test_no_event_has_the_length_0_in_milliseconds(seconds: float, start: float) -> None:
+    """A recording of one sample has one window, which may last less than the outputs can express."""
+    scores = np.array([[0.9, 0]], np.float32)
+    window_scores = WindowScores(np.array([start]), scores, np.zeros(1, bool), 1.6, seconds, 44100)
+    for event in detect_events(window_scores, CLASSES, EventConfig()):
+        assert f"{event.onset:.3f}" != f"{event.offset:.3f}"
+    assert bool(detect_events(window_scores, CLASSES, EventConfig())) == (round(seconds, 3) > 0)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dcase2018.data.files import AudioFile
 from dcase2018.inference.event_detection import Event
 from dcase2018.inference.output_formats import OUTPUT_FORMATS, TaggingResult, csv_quote
-from dcase2018.inference.window_scores import WindowScores
+from dcase2018.inference.window_scores import ClipScores, WindowScores
 
 CLASSES = ["Bark", 'a "b", c', "white noise"]
 EVENTS = [Event(0.5, 1.25, "Bark", 0.91), Event(1.0, 12.3456, "white noise", 0.5), Event(3, 4, 'a "b", c', 1)]
@@ -24,7 +24,7 @@ EVENTS = [Event(0.5, 1.25, "Bark", 0.91), Event(1.0, 12.3456, "white noise", 0.5
 
 def make_result(fname: str = "x.wav") -> TaggingResult:
     scores = np.array([[0.1, 0.2, 0.7], [0.25, 0.5, 0.25]], np.float32)
-    window_scores = WindowScores(np.array([0.0, 0.8]), scores, np.zeros(2, bool), 1.6, 2.2)
+    window_scores = WindowScores(np.array([0.0, 0.8]), scores, np.array([False, True]), 1.6, 2.2, 44100)
     file = AudioFile(fname, Path("/recordings", fname), 100, 1)
     return TaggingResult(file, CLASSES, window_scores, EVENTS, (40.0, 16000.0))
 
@@ -84,13 +84,14 @@ def test_unusual_fnames_are_preserved(fname: str) -> None:
     assert rows[0] == ["fname", "start", "end", *CLASSES]
     assert rows[1] == [fname, "0.000", "1.600", "0.100000", "0.200000", "0.700000"]
     assert rows[2][:3] == [fname, "0.800", "2.200"]
-    clip = replace(result, scores=np.array([0.1, 1 / 3, 2e-8]))
+    clip = replace(result, scores=ClipScores(np.array([0.1, 1 / 3, 2e-8]), False))
     rows = list(csv.reader(io.StringIO(format_results("csv", clip, has_windows=False), newline="")))
     assert rows == [["fname", *CLASSES], [fname, "0.1", repr(1 / 3), "2e-08"]]
     assert json.loads(format_results("jsonl", result).splitlines()[0]) == {
         "fname": fname,
         "start": 0,
         "end": 1.6,
+        "is_silent": False,
         "scores": dict(zip(CLASSES, [0.1, 0.2, 0.7], strict=True)),
     }
     assert len(format_results("raven", result).splitlines()) == 1 + len(EVENTS)

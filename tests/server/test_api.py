@@ -89,6 +89,7 @@ def test_tag_response_has_the_scores_of_the_tagger(
     for path in sorted(recordings.iterdir()):
         response = post(server, f"/api/tag?run={run}", path.read_bytes()).json()
         assert list(response["scores"]) == tagger.classes
+        assert response["is_silent"] == (path.name in ("silence.wav", "empty.wav"))
         np.testing.assert_allclose(list(response["scores"].values()), tagger.scores(path), atol=1e-6)
         windows, values = tagger.window_scores(path), response["window_scores"]
         np.testing.assert_allclose(values["starts"], windows.starts, atol=1e-3)

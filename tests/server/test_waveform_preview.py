@@ -67,7 +67,7 @@ def test_preview_of_an_invalid_file_raises(tmp_path: Path) -> None:
 def test_scores_over_time_are_max_pooled(n_windows: int) -> None:
     scores = np.random.default_rng(0).dirichlet(np.full(12, 0.1), n_windows).astype(np.float32)
     starts, is_silent = np.arange(n_windows) * 0.5, np.zeros(n_windows, bool)
-    windows = WindowScores(starts, scores, is_silent, 0.5, n_windows * 0.5)
+    windows = WindowScores(starts, scores, is_silent, 0.5, n_windows * 0.5, 44100)
     response = _scores_over_time([f"c{i}" for i in range(12)], windows)
     boundaries = response["boundaries"]
     assert len(boundaries) == min(n_windows, MAX_COLUMNS) + 1

@@ -10,6 +10,7 @@ from conftest import BASELINE
 from dcase2018.features.store import ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
 from dcase2018.models.hparams import HParams, Preset
+from dcase2018.runs.run import Run
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import InputError
 
@@ -102,6 +103,21 @@ def test_final_phase_requires_verified_clips(store: Store, monkeypatch: pytest.M
     monkeypatch.setattr(f"{__name__}.VERIFIED", ["0"] * 4)
     with pytest.raises(InputError, match="verified_finetune_fraction requires verified clips"):
         make_experiment(store, verified_finetune_fraction=1 / 3)
+
+
+def test_background_classes_are_stored_and_must_exist(store: Store, tmp_path: Path) -> None:
+    table = pd.DataFrame({"fname": ["0.wav", "1.wav"], "label": ["rare", "common"]}, dtype=object)
+    preset = Preset("mlp", HParams(), 1)
+    run = Experiment.create(tmp_path, preset, store, table, background=["rare"]).run
+    run.save()
+    assert Run.load(tmp_path).background_classes == ["rare"]
+    assert Run.load(tmp_path).classes == ["common", "rare"]
+    with pytest.raises(InputError, match="background_classes=\\[\\], not \\['rare'\\]"):
+        Experiment.create(tmp_path, preset, store, table).run.matches_existing()
+    with pytest.raises(InputError, match="--background 'rear' is not a class; the nearest one is 'rare'"):
+        Experiment.create(tmp_path, preset, store, table, background=["rear"])
+    with pytest.raises(InputError, match="--background hides all 2 classes; leave at least one"):
+        Experiment.create(tmp_path, preset, store, table, background=["rare", "common"])
 
 
 def test_feature_stats_are_those_of_all_frames(store: Store) -> None:

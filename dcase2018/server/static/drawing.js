@@ -22,6 +22,9 @@ export function formatClock(seconds) {
 // With tenths of a second.
 export const formatTime = (seconds) => `${formatClock(seconds)}.${Math.floor((seconds % 1) * 10)}`;
 
+// With milliseconds, so that no event has the length 0.
+const formatMillis = (seconds) => `${formatClock(seconds)}.${String(Math.round((seconds % 1) * 1000)).padStart(3, "0")}`;
+
 // Path of a waveform from its peaks, 100 units high.
 export function waveformPath(peaks) {
   const step = WIDTH / peaks.length;
@@ -70,14 +73,14 @@ export function classTrack({ label, scores }, boundaries, events, seconds) {
 // `play` is called with the onset when the button of a row is pressed.
 export function eventRows(events, play) {
   return events.map(({ onset, offset, label, score }) => {
-    const button = createElement("button", { class: "link-button", type: "button", text: formatTime(onset), "aria-label": `Play ${label} from ${formatTime(onset)}` });
+    const button = createElement("button", { class: "link-button", type: "button", text: formatMillis(onset), "aria-label": `Play ${label} from ${formatMillis(onset)}` });
     button.addEventListener("click", () => play(onset));
     return createElement(
       "tr",
       {},
       createElement("td", { text: label }),
       createElement("td", {}, button),
-      createElement("td", { text: formatTime(offset) }),
+      createElement("td", { text: formatMillis(offset) }),
       createElement("td", { class: "numeric", text: score.toFixed(3) }),
     );
   });

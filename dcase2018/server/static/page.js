@@ -82,7 +82,8 @@ function showMessage(message) {
   const card = byId("taggers").children[message.run];
   if (message.scores) {
     card.classList.remove("pending");
-    card.querySelector(".top-classes").replaceChildren(...topClassRows(message.scores, 3));
+    const rows = message.is_silent ? [createElement("li", {}, createElement("span", { class: "label", text: "silent" }))] : topClassRows(message.scores, 3);
+    card.querySelector(".top-classes").replaceChildren(...rows);
   }
   if (message.top_classes) showScoresOverTime(card, message);
 }
@@ -113,7 +114,7 @@ function showScoresOverTime(card, { boundaries, top_classes: topClasses, events,
 const summary = () =>
   runs
     .map(({ name }, i) => [name, byId("taggers").children[i].querySelector("li")])
-    .map(([name, first]) => `${name}: ${first.querySelector(".label").textContent}, ${first.querySelector("data").textContent}.`)
+    .map(([name, first]) => `${name}: ${[...first.querySelectorAll(".label, data")].map(({ textContent }) => textContent).join(", ")}.`)
     .join(" ");
 
 // ---- Status. Screen readers announce it only when its text changes, not when the bar moves.
