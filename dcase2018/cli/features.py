@@ -19,6 +19,8 @@ from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import HParams
 from dcase2018.utils.config import apply_overrides
 
+MAX_WARNINGS = 10  # that are printed; all are in a file beside the store
+
 
 @click.command(
     cls=Command,
@@ -42,7 +44,7 @@ from dcase2018.utils.config import apply_overrides
     help="Extract the clips of this CSV, in its order.  [default: all, in order of name]",
 )
 @jobs_option("Number of processes")
-@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
+@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read completely.")
 @click.option("--prune", is_flag=True, help="Drop clips of STORE that AUDIO or --labels lacks.")
 @click.option(
     "--dask", "dask_address", metavar="ADDRESS", help="Compute on this Dask cluster, such as tcp://head:8786."
@@ -65,14 +67,16 @@ def extract(
     STORE is one HDF5 file with the frames of each clip.
 
     An interrupted run resumes when the same command is run again. On an existing STORE, only new and changed
-    clips are computed. Clips that cannot be read are skipped and listed, and the exit code is then 3.
+    clips are computed. Clips that cannot be read are skipped, clips that end early are used up to there, and
+    both are listed. The exit code is then 3.
     """
     misplaced = dict.fromkeys(
         (field.name for field in dataclasses.fields(HParams)),
         "it belongs to training; pass it to dcase2018 fit",
     )
     feature_config = apply_overrides(FEATURE_CONFIGS[features], hparams, misplaced)
-    from dcase2018.features.extraction import extract
+    from dcase2018.data.audio_errors import is_incomplete
+    from dcase2018.features.extraction import extract, warnings_csv
 
     names = None
     if labels:
@@ -87,5 +91,9 @@ def extract(
         print_line(f"without samples: {', '.join(summary.empty)}")
     for fname, error in summary.failed.items():
         print_line(f"skipped: {fname}: {error}")
-    if summary.failed:
+    for fname, warning in list(summary.warnings.items())[:MAX_WARNINGS]:
+        print_line(f"warning: {fname}: {warning}")
+    if len(summary.warnings) > MAX_WARNINGS:
+        print_line(f"clips with warnings: {len(summary.warnings)}, listed in {warnings_csv(store)}")
+    if summary.failed or any(map(is_incomplete, summary.warnings.values())):
         ctx.exit(EXIT_SKIPPED)

@@ -15,7 +15,7 @@ from string import Formatter
 
 import pandas as pd
 
-from dcase2018.data.files import is_audio, walk_audio_files
+from dcase2018.data.files import is_audio, log_left_out, walk_audio_files
 from dcase2018.data.labels import (
     LABEL_COLUMN,
     LABELS_COLUMN,
@@ -57,8 +57,9 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
     """
     folder_of_class: dict[str, str] = {}
     rows: list[Mapping[str, str]] = []
+    left_out: list[str] = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        fnames = list(walk_audio_files(subfolder, folder))
+        fnames = list(walk_audio_files(subfolder, folder, left_out))
         if subfolder.name[0] == ".":
             if fnames:
                 log.warning("skipped the hidden folder %s; rename it if it is a class", subfolder)
@@ -74,9 +75,9 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
                 " rename or merge them"
             )
         rows += [{"fname": fname, LABEL_COLUMN: label} for fname in fnames]
-    unassigned = [
-        repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)
-    ]
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    log_left_out([*left_out, *(name for name in names if not is_audio(name))])
+    unassigned = [repr(name) for name in names if is_audio(name)]
     if unassigned:
         log.warning("skipped files outside the class folders: %s", shorten_list(unassigned))
     return _validate_table(rows, folder, "a class is a subfolder with audio files")
@@ -109,13 +110,15 @@ def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
     regex = re.compile(_template_regex(pattern))
     rows: list[Mapping[str, str]] = []
     unmatched: list[str] = []
-    for fname in walk_audio_files(folder, folder):
+    left_out: list[str] = []
+    for fname in walk_audio_files(folder, folder, left_out):
         match = regex.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
         if match:
             label = {LABEL_COLUMN: sanitize_class_name(match[LABEL_COLUMN])}
             rows.append({"fname": fname} | match.groupdict() | label)
         else:
             unmatched.append(repr(fname))
+    log_left_out(left_out)
     if unmatched:
         log.warning("skipped files that do not match %r: %s", pattern, shorten_list(unmatched))
     return _validate_table(rows, folder, f"{{label}} in the pattern {pattern!r} is the class")

@@ -19,7 +19,8 @@ import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dcase2018.data.audio import UNREADABLE, AudioReader, AudioReadError, describe_error
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import UNREADABLE, AudioReadError, describe_error, is_incomplete
 from dcase2018.data.files import AudioFile, list_clips
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
@@ -59,6 +60,9 @@ class ExtractionSummary:
         Names of the clips without samples.
     failed
         Error of each clip that could not be read, by name.
+    warnings
+        What is wrong with each other clip whose file is damaged or unusual, by name. `is_incomplete` says
+        whether audio is lost.
     """
 
     clips: int
@@ -66,6 +70,7 @@ class ExtractionSummary:
     converted: int
     empty: list[str]
     failed: dict[str, str]
+    warnings: dict[str, str]
 
 
 def extract(
@@ -96,7 +101,7 @@ def extract(
     jobs
         Number of processes; -1 for one per core.
     strict
-        Raise at the first clip that cannot be read, instead of skipping it.
+        Raise at the first clip that cannot be read, or is incomplete, instead of skipping or using it.
     dask_address
         Address of a Dask cluster to compute on. Its workers must see the same folders.
     prune
@@ -146,8 +151,10 @@ def extract(
             converted=sum(shard.converted for shard in shards),
             empty=[record.fname for record in records if record.error == EMPTY],
             failed={record.fname: record.error for record in records if record.is_failed},
+            warnings={record.fname: record.warning for record in records if record.warning},
         )
-        _write_failures_csv(store_path, summary.failed)
+        _write_csv(store_path.with_suffix(".failed.csv"), "error", summary.failed)
+        _write_csv(warnings_csv(store_path), "warning", summary.warnings)
     return summary
 
 
@@ -279,10 +286,11 @@ def _extract_clip(
         with AudioReader(source.path, config.sample_rate) as clip:
             frames = front_end(clip)
             seconds, is_converted = clip.seconds, clip.is_resampled_or_downmixed
+            error = clip.warning
     except (AudioReadError, OSError) as problem:
         error = describe_error(problem)
-        if strict:
-            raise Dcase2018Error(f"clip {source.fname!r} cannot be read: {error}") from None
+    if strict and error and (not len(frames) or is_incomplete(error)):
+        raise Dcase2018Error(f"clip {source.fname!r} cannot be read completely: {error}")
     error = error or ("" if len(frames) else EMPTY)
     record = ClipRecord(source.fname, len(frames), checksum(frames), source.size, source.mtime_ns, error)
     return record, frames, seconds, is_converted
@@ -310,12 +318,16 @@ def _contiguous_spans(clips: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray
         yield store.frames[store.offsets[row] : store.offsets[last_row] + store.lengths[last_row]]
 
 
-def _write_failures_csv(store_path: Path, failed: dict[str, str]) -> None:
-    """Write `STORE.failed.csv`, or remove that of an earlier run if no clip failed."""
-    path = store_path.with_suffix(".failed.csv")
+def warnings_csv(store_path: Path) -> Path:
+    """Return the path of the list of clips with warnings, `STORE.warnings.csv`."""
+    return store_path.with_suffix(".warnings.csv")
+
+
+def _write_csv(path: Path, column: str, texts: dict[str, str]) -> None:
+    """Write a list of clips beside the store, or remove that of an earlier run if there are none."""
     remove_leftovers(path)
-    if not failed:
+    if not texts:
         path.unlink(missing_ok=True)
         return
     with open_atomic(path) as file:
-        csv.writer(file, lineterminator="\n").writerows([("fname", "error"), *failed.items()])
+        csv.writer(file, lineterminator="\n").writerows([("fname", column), *texts.items()])

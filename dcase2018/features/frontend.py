@@ -9,7 +9,8 @@ from itertools import chain
 
 import numpy as np
 
-from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.logmel import LogMel
 

@@ -58,7 +58,7 @@ class ClipRecord:
     crc32: int  # of the frames' bytes
     size: int  # bytes of the source file
     mtime_ns: int  # modification time of the source file
-    error: str = ""  # why the clip has no frames
+    error: str = ""  # why the clip has no frames, or a warning about the frames that it has
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -68,7 +68,12 @@ class ClipRecord:
     @property
     def is_failed(self) -> bool:
         """Whether the clip could not be read. An empty clip is not failed."""
-        return self.error not in ("", EMPTY)
+        return not self.length and self.error not in ("", EMPTY)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the source file although the clip has frames, or ""."""
+        return self.error if self.length else ""
 
 
 def checksum(frames: np.ndarray) -> int:
@@ -96,7 +101,7 @@ class Store:
     created_by : str
         Program and version that wrote the store.
     fnames, errors : list of str
-        Name of each clip, and why it has no frames ("" if it has some).
+        Name of each clip, and why it has no frames, or a warning about its frames, or "".
     offsets, lengths : ndarray
         First frame and number of frames of each clip; int64, (n_clips,).
     crc32 : ndarray

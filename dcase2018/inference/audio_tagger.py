@@ -4,6 +4,7 @@ The scores of a clip are those of `predict`. Frames are cut into windows as they
 does not grow with the length of a recording, except for one peak per hop and the scores of its windows.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import numpy as np
 
 from dcase2018.batching.windows import sliding_windows
 from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_decoders import Block
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.ensemble import open_runs
@@ -22,9 +24,12 @@ from dcase2018.inference.window_scores import LevelConfig, LevelNormalizer, Wind
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
 
+log = logging.getLogger(__name__)
+
 AUDIO_BATCH = 64  # a quarter of INFERENCE_BATCH: less memory at the same speed
 
 ProgressCallback = Callable[[float], object]  # gets fractions of a file, which add up to 1
+WarningCallback = Callable[[str], object]  # gets what is wrong with a file that is used nevertheless
 
 
 def no_progress(fraction: float) -> None:
@@ -43,17 +48,28 @@ class FailedFile:
 
 
 class ProgressReader(AudioReader):
-    """An audio file that reports, after each block, which fraction of all reading was done."""
+    """An audio file that reports, after each block, which fraction of all reading was done.
+
+    The fractions of a file add up to 1, although the header may promise another duration or none.
+    """
 
     def __init__(self, path: StrPath, sample_rate: int, on_progress: ProgressCallback, n_passes: int) -> None:
         super().__init__(Path(path), sample_rate)
-        self.on_progress = on_progress
-        self.n_samples_to_read = max(1.0, self.seconds * sample_rate * n_passes)
+        self.on_progress, self.n_passes = on_progress, n_passes
 
     def blocks(self) -> Iterator[np.ndarray]:
+        n_expected, remaining = self.seconds * self.sample_rate * self.n_passes, 1 / self.n_passes
         for block in super().blocks():
             yield block
-            self.on_progress(len(block) / self.n_samples_to_read)
+            fraction = min(remaining, len(block) / n_expected) if n_expected else 0.0
+            remaining -= fraction
+            self.on_progress(fraction)
+        self.on_progress(remaining)
+
+    def _decoded_blocks(self) -> Iterator[Block]:
+        for block in super()._decoded_blocks():
+            yield block
+            self.on_progress(0.0)  # stops a survey of the file, too
 
 
 def audio_windows(
@@ -153,7 +169,12 @@ class AudioTagger:
             groups[config].predictors.append(predictor)
         return list(groups.values())
 
-    def scores(self, path: StrPath, on_progress: ProgressCallback = no_progress) -> np.ndarray:
+    def scores(
+        self,
+        path: StrPath,
+        on_progress: ProgressCallback = no_progress,
+        on_warning: WarningCallback | None = None,
+    ) -> np.ndarray:
         """Score an audio file as one clip, as `predict` does from a store.
 
         Parameters
@@ -161,6 +182,8 @@ class AudioTagger:
         on_progress
             Is called with fractions of the file, which add up to 1. An exception that it raises stops the
             work.
+        on_warning
+            Is called once if the file is used although something is wrong with it. Default: log it.
 
         Returns
         -------
@@ -170,7 +193,7 @@ class AudioTagger:
         Raises
         ------
         AudioReadError
-            If the file cannot be decoded completely, or its samples are not finite.
+            If nothing of the file can be decoded, or its samples are not finite.
         OSError
             If the file cannot be read.
         Dcase2018Error
@@ -184,6 +207,7 @@ class AudioTagger:
                 windows = audio_windows(front_end.iter_frames(reader), config)
                 (clip_scores,) = iter_clip_scores(predictors, windows, 1)
             scores.extend(clip_scores)
+        _report_warning(path, reader.warning, on_warning)
         return np.mean(scores, axis=0)
 
     def window_scores(
@@ -191,6 +215,7 @@ class AudioTagger:
         path: StrPath,
         level_config: LevelConfig | None = None,
         on_progress: ProgressCallback = no_progress,
+        on_warning: WarningCallback | None = None,
     ) -> WindowScores:
         """Score the windows of a recording; parameters and errors are those of `scores`.
 
@@ -204,7 +229,15 @@ class AudioTagger:
             with ProgressReader(path, sample_rate, on_progress, 2 * len(groups)) as reader:
                 scores = _recording_scores(reader, group, level_config or LevelConfig())
             results.append((len(group.predictors), scores))
+        _report_warning(path, reader.warning, on_warning)
         return _average(results)
+
+
+def _report_warning(path: StrPath, warning: str, on_warning: WarningCallback | None) -> None:
+    if warning and on_warning:
+        on_warning(warning)
+    elif warning:
+        log.warning("%s: %s", path, warning)
 
 
 def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig) -> WindowScores:

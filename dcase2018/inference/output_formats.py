@@ -36,6 +36,8 @@ class TaggingResult:
         Clip scores, float64, (classes,), or window scores.
     freq_range
         Lowest and highest frequency that the networks use, in Hz.
+    warning
+        What is wrong with the file although it is used, or "".
     time_offset, event_offset
         Seconds and events of the recordings before this one in the same file.
     """
@@ -45,6 +47,7 @@ class TaggingResult:
     scores: np.ndarray | WindowScores
     events: Sequence[Event] = ()
     freq_range: tuple[float, float] = (0.0, 0.0)
+    warning: str = ""
     time_offset: float = 0.0
     event_offset: int = 0
 

@@ -17,7 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.data.files import list_clips
 from dcase2018.evaluation.metrics import top_classes
 from dcase2018.features.config import FeatureConfig
@@ -250,8 +251,8 @@ def make_clip_media(
     -------
     list of dict
         Per clip, in order of clip number: `clip_number`; `seconds`, the duration of its frames; `error`, why
-        the feature store has none, or ""; `spectrogram` and `excerpt`, paths or None; and `audio_error`, why
-        there is no excerpt, or None.
+        the feature store has none, or a warning about the clip, or ""; `spectrogram` and `excerpt`, paths or
+        None; and `audio_error`, why there is no excerpt, or None.
     """
     tasks = list(_plan_media(folder, system, sources))
     media: dict[int, dict[str, Any]] = {}

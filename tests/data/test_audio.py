@@ -8,7 +8,8 @@ import pytest
 import soundfile
 from conftest import noise, write_wav
 
-from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 
 SR = 44100
 
@@ -191,5 +192,5 @@ def test_samples_do_not_depend_on_block_size(
 ) -> None:
     path = write_wav(tmp_path / "a.wav", noise(30000 * channels).reshape(-1, channels), rate)
     expected = read(path)
-    monkeypatch.setattr("dcase2018.data.audio.BLOCK_SAMPLES", 1000)
+    monkeypatch.setattr("dcase2018.data.audio_decoders.BLOCK_SAMPLES", 1000)
     np.testing.assert_allclose(read(path), expected, rtol=0, atol=1e-6)

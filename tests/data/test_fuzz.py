@@ -14,7 +14,8 @@ import pytest
 import soundfile
 from conftest import BASELINE, DATA, noise, write_wav
 
-from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.data.labels import read_fnames, read_labels
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.utils.errors import InputError
