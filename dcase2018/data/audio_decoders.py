@@ -1,7 +1,7 @@
 """Decoders of audio files: libsndfile for simple files, which it decodes exactly, and FFmpeg for all others.
 
-Simple are WAV, AIFF and FLAC with a valid header, and Ogg Vorbis with one complete stream, of which FFmpeg may
-drop the first 128 samples.
+Simple are WAV, AIFF and FLAC with a valid header, and Ogg Vorbis with one complete stream, of which FFmpeg
+may drop the first 128 samples.
 """
 
 import os
@@ -89,9 +89,14 @@ def open_decoder(path: Path) -> Decoder:
         check = check_header(file, os.fstat(file.fileno()).st_size)
         file.seek(0)
         start = file.read(35)
-    if check.agrees or _is_timed_flac(start) or (_is_vorbis(start) and _is_single_link(path)):
+    is_rifx = start[:4] == b"RIFX"  # FFmpeg ignores its byte order
+    is_corrected_aiff = start[:4] == b"FORM" and check.patches  # FFmpeg reads also other sizes in it
+    is_complete_ogg = _is_vorbis(start) and _is_single_link(path)
+    if check.agrees or is_rifx or is_corrected_aiff or _is_timed_flac(start) or is_complete_ogg:
         with suppress(soundfile.LibsndfileError):
-            return SoundfileDecoder(path)
+            return SoundfileDecoder(path, check)
+    if is_rifx:
+        raise AudioReadError("not audio: libsndfile does not decode this RIFX file")
     return FfmpegDecoder(path, check)
 
 
@@ -112,17 +117,21 @@ def _is_single_link(path: Path) -> bool:
 class SoundfileDecoder:
     """Decode with libsndfile. FFmpeg decodes what libsndfile fails to decode."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = soundfile.SoundFile(os.fsencode(path))
+    def __init__(self, path: Path, check: HeaderCheck) -> None:
+        self._path, self._check = path, check
+        self._view = FileView(path, 0, check.end, check.patches) if check.patches or check.end else None
+        self._file = soundfile.SoundFile(self._view or os.fsencode(path))
         self.sample_rate, self.n_channels = self._file.samplerate, self._file.channels
         self.n_samples = self._file.frames
         self.is_pcm16 = self._file.subtype == "PCM_16"
         self.is_float = self._file.subtype in ("FLOAT", "DOUBLE")
-        self.warning = ""
+        loss = _find_loss(self._file.frames / self._file.samplerate, 0.0, check)
+        self.warning = f"{INCOMPLETE}: {loss}" if loss else check.warning
 
     def close(self) -> None:
         self._file.close()
+        if self._view:
+            self._view.close()
 
     def blocks(self, dtype: str) -> Iterator[Block]:
         n_read = 0
@@ -145,7 +154,7 @@ class SoundfileDecoder:
 
     def _rest(self, n_read: int, dtype: str) -> Iterator[Block]:
         """Decode what follows the first samples with FFmpeg."""
-        decoder = FfmpegDecoder(self._path, HeaderCheck())
+        decoder = FfmpegDecoder(self._path, self._check)
         for samples, sample_rate in decoder.blocks("float32"):
             rest = samples[n_read:]
             n_read -= len(samples) - len(rest)
@@ -168,10 +177,8 @@ class FfmpegDecoder:
         with self._open(0) as (container, stream):
             context = stream.codec_context
             self.sample_rate, self.n_channels = context.sample_rate, context.layout.nb_channels
-            self._is_pcm = context.name.startswith("pcm_")
-            self.is_float = context.format.name.startswith(("flt", "dbl")) and (
-                self._is_pcm or context.name == "wavpack"
-            )
+            is_lossless = context.name.startswith(("pcm_", "wavpack"))
+            self.is_float = is_lossless and context.format.name.startswith(("flt", "dbl"))
             self._is_tagged = context.name.startswith(TAGGED_CODECS)
             self._promised = self._find_promise(container, stream)
             self.n_samples = round((self._promised or (container.duration or 0) / 1e6) * self.sample_rate)
@@ -219,6 +226,8 @@ class FfmpegDecoder:
             return (
                 "damaged: the MP4 file has no index, as a recording that was cut off; repair it and try again"
             )
+        if self._magic[:4] == b"OggS":
+            return "damaged: the Ogg file has no complete page of audio"
         return "not audio: no decoder accepts it"
 
     def _frames(self, index: int) -> Iterator[Block]:
@@ -264,15 +273,26 @@ class FfmpegDecoder:
 
     def _find_loss(self, n_seconds: float) -> str:
         """Return which audio of the file is lost."""
-        tolerance = 0.5 / self.sample_rate if self._is_pcm else DURATION_TOLERANCE
-        if self._promised and n_seconds < self._promised - tolerance:
-            digits = 1 if self._promised - n_seconds > 0.1 else 4
-            return f"header promises {self._promised:.{digits}f} s, {n_seconds:.{digits}f} s are there"
+        if loss := _find_loss(n_seconds, self._promised or 0.0, self._check):
+            return loss
         if self._magic[:4] == b"OggS" and not has_last_ogg_page(self._path):
             return f"the last page is missing, {n_seconds:.1f} s are there"
         if self._n_bad > (MAX_TAGS if self._is_tagged else 0):
             return f"{n_seconds:.1f} s are there, damaged parts left out: {self._n_bad}"
         return ""
+
+
+def _find_loss(n_seconds: float, promised: float, check: HeaderCheck) -> str:
+    """Return that the header of a file promises more than `n_seconds` of audio, if it does."""
+    tolerance = DURATION_TOLERANCE
+    if check.promised_ratio > 1:
+        if not n_seconds:
+            return "the file ends before its audio"
+        promised, tolerance = n_seconds * check.promised_ratio, 0.0
+    if n_seconds >= promised - tolerance:
+        return ""
+    digits = 1 if promised - n_seconds > 0.1 else 4
+    return f"header promises {promised:.{digits}f} s, {n_seconds:.{digits}f} s are there"
 
 
 def _to_float(frame: "av.AudioFrame") -> np.ndarray:

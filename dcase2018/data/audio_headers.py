@@ -1,15 +1,16 @@
-"""Compare the sizes in the header of a WAV, RF64 or AIFF file with the size of the file.
+"""Compare the sizes in the header of a WAV, RF64, W64, CAF or AIFF file with the size of the file.
 
 Recorders that lose power, pipes and files above 4 GB leave wrong sizes, although the audio is complete. The
 corrected sizes are applied to a view of the file, which FFmpeg then decodes.
 """
 
 import io
+import math
 import os
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ MAX_CHUNKS = 1000  # of a file; one with more is damaged, or has a tail of zeros
 
 WRAP = 1 << 32  # sizes are stored modulo this
 UNKNOWN_SIZE = WRAP - 1
+MAX_SIZE = 1 << 62  # larger ones are not sizes, such as -1
 # A program that writes to a pipe stores the largest size of 31 or 32 bits, with or without the header.
 STREAM_SIZES = (range((1 << 31) - (1 << 16), (1 << 31) + (1 << 10)), range(WRAP - (1 << 16), WRAP))
 MAX_HEADER_BYTES = 44  # some recorders count the header as samples
@@ -41,149 +43,189 @@ class HeaderCheck:
     Attributes
     ----------
     agrees
-        Whether the header is complete and agrees with the size of the file.
+        Whether libsndfile reads the header, and it agrees with the size of the file.
     warning
         What is wrong with the header, if audio may be concerned.
     patches
         Offsets and bytes that correct the header.
     end
         Where the audio of the file ends. None for the end of the file.
+    promised_ratio
+        How many times more bytes of audio the header promises than there are; infinite if there are none.
     """
 
     agrees: bool = False
     warning: str = ""
     patches: Sequence[tuple[int, bytes]] = ()
     end: int | None = None
+    promised_ratio: float = 1.0
 
 
 @dataclass(frozen=True)
-class Chunks:
-    """The chunks of a RIFF-like file, as far as they are valid.
+class Layout:
+    """How the chunks of a format are stored.
 
     Attributes
     ----------
-    order
-        Byte order of the sizes.
-    data_start, data_size
-        Offset of the samples, and their size according to the header. None without samples.
-    ds64_start
-        Offset of the 64-bit sizes of RF64, or None.
+    start
+        Offset of the first chunk in bytes.
+    header
+        Format of a chunk header: identifier and size.
+    data_id
+        Identifier of the chunk with the samples.
+    header_in_size
+        Bytes of the chunk header that its size includes.
+    align
+        Chunks start at multiples of this many bytes.
     """
 
-    order: str
-    data_start: int
-    data_size: int
+    start: int
+    header: struct.Struct
+    data_id: bytes
+    header_in_size: int = 0
+    align: int = 2
+
+
+RIFF = Layout(12, struct.Struct("<4sI"), b"data")
+RIFX = Layout(12, struct.Struct(">4sI"), b"data")
+AIFF = Layout(12, struct.Struct(">4sI"), b"SSND")
+CAF = Layout(8, struct.Struct(">4sQ"), b"data", align=1)
+W64 = Layout(40, struct.Struct("<16sQ"), b"data\xf3\xac\xd3\x11\x8c\xd1\0\xc0O\x8e\xdb\x8a", 24, 8)
+LAYOUTS = {
+    (b"RIFF", b"WAVE"): RIFF,
+    (b"RF64", b"WAVE"): RIFF,
+    (b"BW64", b"WAVE"): RIFF,
+    (b"RIFX", b"WAVE"): RIFX,
+    (b"FORM", b"AIFF"): AIFF,
+    (b"FORM", b"AIFC"): AIFF,
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Where the samples of a file are: their offset, and their size according to the header.
+
+    `ds64_start` is the offset of the 64-bit sizes of RF64, or None.
+    """
+
+    layout: Layout
+    start: int
+    size: int
     ds64_start: int | None
 
 
 def check_header(file: BinaryIO, file_size: int) -> HeaderCheck:
-    """Compare the header of an open WAV, RF64 or AIFF file with the size of the file.
+    """Compare the header of an open WAV, RF64, W64, CAF or AIFF file with the size of the file.
 
     Files of other formats, or without samples, do not agree, and have no corrections.
     """
     magic = file.read(12)
-    if not _is_riff_like(magic):
+    layout = LAYOUTS.get((magic[:4], magic[8:]))
+    layout = {b"caff": CAF, b"riff": W64}.get(magic[:4], layout)
+    samples = _find_samples(file, file_size, layout) if layout else None
+    if not samples:
         return HeaderCheck()
-    data_id, order = (b"SSND", ">") if magic[:4] == b"FORM" else (b"data", ">" if magic[3:4] == b"X" else "<")
-    chunks = _find_samples(file, file_size, order, data_id)
-    if not chunks:
-        return HeaderCheck()
-    size, remaining = chunks.data_size, file_size - chunks.data_start
-    if size > remaining:
-        return _check_oversized(chunks, size, remaining)
-    end = chunks.data_start + size
-    if (size > 0 or not remaining) and _has_only_chunks(file, file_size, end + size % 2, order, data_id):
-        return HeaderCheck(agrees=True)
-    if size == 0:
-        is_empty = _has_only_chunks(file, file_size, end, order, data_id)
-        return HeaderCheck(agrees=True) if is_empty else _corrected(chunks, remaining, MSG_UNFINISHED)
-    return _check_tail(file, file_size, chunks, data_id)
+    remaining = file_size - samples.start
+    if samples.size > remaining:
+        return _check_oversized(samples, remaining)
+    if layout in (CAF, W64):
+        return HeaderCheck() if samples.size else _corrected(samples, remaining, MSG_UNFINISHED)
+    return _check_what_follows(file, file_size, samples)
 
 
-def _is_riff_like(magic: bytes) -> bool:
-    is_wave = magic[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and magic[8:] == b"WAVE"
-    return is_wave or (magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"))
-
-
-def _find_samples(file: BinaryIO, file_size: int, order: str, data_id: bytes) -> Chunks | None:
+def _find_samples(file: BinaryIO, file_size: int, layout: Layout) -> Samples | None:
     """Walk the chunks to the samples."""
-    header = struct.Struct(f"{order}4sI")
-    position, ds64_start, size64 = 12, None, None
+    position, ds64_start, size64 = layout.start, None, None
     for _ in range(MAX_CHUNKS):
-        file.seek(position)
-        fields = file.read(header.size)
-        if len(fields) < header.size:
+        if position > file_size:
             return None
-        chunk_id, size = header.unpack(fields)
-        position += header.size
+        file.seek(position)
+        fields = file.read(layout.header.size)
+        if len(fields) < layout.header.size:
+            return None
+        chunk_id, size = layout.header.unpack(fields)
+        size = max(0, size - layout.header_in_size)
+        position += layout.header.size
         if chunk_id == b"ds64":
             sizes = file.read(16)
             if len(sizes) == 16:
                 ds64_start, size64 = position, struct.unpack("<8xQ", sizes)[0]
-        if chunk_id == data_id:
+        if chunk_id == layout.data_id:
             size = size64 if size64 is not None and size == UNKNOWN_SIZE else size
-            return Chunks(order, position, min(size, max(UNKNOWN_SIZE, file_size + WRAP)), ds64_start)
-        position += size + size % 2
+            return Samples(layout, position, size, ds64_start)
+        position += size + -size % layout.align
     return None
 
 
-def _check_oversized(chunks: Chunks, size: int, remaining: int) -> HeaderCheck:
+def _check_oversized(samples: Samples, remaining: int) -> HeaderCheck:
     """Check a header that promises more bytes than there are."""
-    if size >= UNKNOWN_SIZE or any(size in sizes for sizes in STREAM_SIZES):
-        return _corrected(chunks, remaining, MSG_UNFINISHED)
-    if size - remaining <= MAX_HEADER_BYTES:
-        return _corrected(chunks, remaining, MSG_TOO_LARGE.format(size - remaining))
-    return HeaderCheck()  # the decoder reports how much is there
+    excess = samples.size - remaining
+    if samples.size >= MAX_SIZE or any(samples.size in sizes for sizes in STREAM_SIZES):
+        return _corrected(samples, remaining, MSG_UNFINISHED)
+    if excess <= MAX_HEADER_BYTES:
+        return _corrected(samples, remaining, MSG_TOO_LARGE.format(excess))
+    ratio = samples.size / remaining if remaining else math.inf
+    return replace(_corrected(samples, remaining, ""), promised_ratio=ratio)
 
 
-def _check_tail(file: BinaryIO, file_size: int, chunks: Chunks, data_id: bytes) -> HeaderCheck:
-    """Check a file with unknown bytes after the samples."""
-    end = chunks.data_start + chunks.data_size
+def _check_what_follows(file: BinaryIO, file_size: int, samples: Samples) -> HeaderCheck:
+    """Check what follows the samples of a file that is large enough for its header."""
+    layout, end = samples.layout, samples.start + samples.size
+    if _has_only_chunks(file, file_size, end + samples.size % 2, layout):
+        return HeaderCheck(agrees=True)
+    if samples.size == 0:
+        return _corrected(samples, file_size - end, MSG_UNFINISHED)
     n_wraps = (file_size - end) // WRAP
     real_end = end + n_wraps * WRAP
-    if n_wraps and _has_only_chunks(file, file_size, real_end + real_end % 2, chunks.order, data_id):
-        return _corrected(chunks, real_end - chunks.data_start, MSG_WRAPPED)
+    if n_wraps and _has_only_chunks(file, file_size, real_end + real_end % 2, layout):
+        return _corrected(samples, real_end - samples.start, MSG_WRAPPED)
     file.seek(end)
     tail = file.read(1 << 16)
     if not any(tail):  # zeros that a recorder or a file system appended
         return HeaderCheck(end=end)
-    if data_id in (tail[:4], tail[1:5]):  # more samples
+    if layout.data_id in (tail[:4], tail[1:5]):  # more samples
         return HeaderCheck()
-    warning = f"{INCOMPLETE}: {MSG_TAIL.format(file_size - end)}"
-    return HeaderCheck(warning=warning, end=end)
+    return HeaderCheck(warning=f"{INCOMPLETE}: {MSG_TAIL.format(file_size - end)}", end=end)
 
 
-def _corrected(chunks: Chunks, size: int, warning: str) -> HeaderCheck:
+def _corrected(samples: Samples, size: int, warning: str) -> HeaderCheck:
     """Return the corrections that set the size of the samples."""
-    field = struct.pack(f"{chunks.order}I", min(size, UNKNOWN_SIZE))
-    patches = [(chunks.data_start - 4, field)]
-    if chunks.ds64_start is not None:
-        patches = [(chunks.ds64_start + 8, struct.pack("<Q", size))]
-        patches.append((chunks.data_start - 4, struct.pack("<I", UNKNOWN_SIZE)))
-    return HeaderCheck(warning=warning, patches=patches, end=chunks.data_start + size)
+    field_format = samples.layout.header.format.replace("16s", "").replace("4s", "")
+    field_size = struct.calcsize(field_format)
+    value = min(size + samples.layout.header_in_size, 256**field_size - 1)
+    patches = [(samples.start - field_size, struct.pack(field_format, value))]
+    if samples.layout is AIFF:  # FFmpeg reads no further than this size
+        patches.append((4, struct.pack(">I", min(samples.start + size - 8, UNKNOWN_SIZE))))
+    if samples.layout is RIFF and samples.ds64_start is None:
+        patches.append((0, b"RIFF"))  # of an RF64 file without its 64-bit sizes
+    if samples.ds64_start is not None:
+        patches = [
+            (samples.start - 4, struct.pack("<I", UNKNOWN_SIZE)),
+            (samples.ds64_start + 8, struct.pack("<Q", size)),
+        ]
+    return HeaderCheck(warning=warning, patches=patches, end=samples.start + size)
 
 
-def _has_only_chunks(file: BinaryIO, file_size: int, position: int, order: str, data_id: bytes) -> bool:
+def _has_only_chunks(file: BinaryIO, file_size: int, position: int, layout: Layout) -> bool:
     """Return whether valid chunks, none of them with samples, follow up to the end of the file."""
-    header = struct.Struct(f"{order}4sI")
     for _ in range(MAX_CHUNKS):
-        if position >= file_size - 1:  # one byte may pad the last chunk
+        if position in (file_size, file_size + 1, file_size - 1):  # one byte may pad the last chunk
             return True
+        if position > file_size:
+            return False
         file.seek(position)
-        fields = file.read(header.size)
-        if len(fields) < header.size:
+        fields = file.read(layout.header.size)
+        if len(fields) < layout.header.size:
             return False
-        chunk_id, size = header.unpack(fields)
-        if chunk_id == data_id or not all(32 <= byte < 127 for byte in chunk_id):
+        chunk_id, size = layout.header.unpack(fields)
+        if chunk_id == layout.data_id or not all(32 <= byte < 127 for byte in chunk_id):
             return False
-        position += header.size + size + size % 2
-        if position > file_size + 1:
-            return False
+        position += layout.header.size + size + size % 2
     return False
 
 
 class FileView:
-    """A range of a file, with some bytes replaced, as a file object for PyAV.
+    """A range of a file, with some bytes replaced, as a file object for PyAV and soundfile.
 
     Parameters
     ----------
@@ -205,6 +247,8 @@ class FileView:
 
     def read(self, size: int = -1) -> bytes:
         n_left = max(0, self._end - self._position)
+        if not n_left:
+            return b""
         self._file.seek(self._position)
         data = self._file.read(n_left if size < 0 else min(size, n_left))
         for offset, patch in self._patches:

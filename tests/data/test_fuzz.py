@@ -52,7 +52,7 @@ def frames_of(path: Path) -> np.ndarray | None:
         except AudioReadError as error:
             message = str(error)
     if message:
-        reasons = ("not audio", "truncated", "truncated or damaged", "not finite", "damaged")
+        reasons = ("not audio", "not finite", "damaged")
         assert message.split(":")[0] in reasons
         return None
     assert np.isfinite(frames).all()
@@ -75,6 +75,31 @@ def mutate(content: bytes, rng: random.Random, start: int, stop: int) -> bytes:
                 data[offset:offset] = rng.randbytes(rng.choice([1, 2, 8]))
             case 5:
                 del data[offset : offset + rng.choice([1, 2, 8, 1000])]
+    return bytes(data)
+
+
+def mutate_file(content: bytes, rng: random.Random) -> bytes:
+    """Truncate a file, or flip, overwrite, insert, delete or duplicate bytes, mostly in its header."""
+    data = bytearray(content)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        if len(data) < 2:
+            break
+        offset = rng.randrange(rng.choice([len(data), len(data), min(len(data), 200)]))
+        size = rng.choice([1, 2, 4, 100, 5000])
+        match rng.randrange(6):
+            case 0:
+                del data[offset:]
+            case 1:
+                data[offset] ^= 1 << rng.randrange(8)
+            case 2:
+                value = rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1, rng.randrange(2**32)])
+                data[offset : offset + 4] = struct.pack(rng.choice("<>") + "I", value)
+            case 3:
+                data[offset:offset] = rng.choice([rng.randbytes(size), bytes(size)])
+            case 4:
+                del data[offset : offset + size]
+            case 5:
+                data[offset:offset] = data[offset : offset + size]
     return bytes(data)
 
 
