@@ -202,7 +202,7 @@ def test_failed_clips_are_skipped_and_listed_with_the_error(mixed_clips: Path, t
     ]
     for name in ("cut", "nan", "text"):
         (mixed_clips / f"{name}.wav").unlink()
-    extract(mixed_clips, store.path, BASELINE)
+    extract(mixed_clips, store.path, BASELINE, prune=True)
     assert not (tmp_path / "s.failed.csv").exists()
 
 
