@@ -63,6 +63,7 @@ class AudioReader:
         needs_survey = decoder.is_float or decoder.n_channels > 1
         self._levels = None if needs_survey else Levels()
         self._n_limited = 0
+        self._only_block: Block | None = None  # of a short file, which is then decoded once
 
     def __enter__(self) -> "AudioReader":
         return self
@@ -116,12 +117,17 @@ class AudioReader:
 
     def _decoded_blocks(self) -> Iterator[Block]:
         """Decode the file from its start: samples, (n_samples, n_channels), and their sample rate."""
-        seconds = 0.0
+        if self._only_block:
+            yield self._only_block
+            return
+        seconds, blocks = 0.0, 0
         for samples, sample_rate in self._decoder.blocks(self._dtype):
             self._check_format(sample_rate, samples.shape[1])
-            seconds += len(samples) / sample_rate
+            seconds, blocks = seconds + len(samples) / sample_rate, blocks + 1
             yield samples, sample_rate
         self.seconds = seconds
+        if blocks == 1:
+            self._only_block = samples, sample_rate
 
     def _mono_blocks(self, levels: Levels) -> Iterator[Block]:
         self._n_limited = 0

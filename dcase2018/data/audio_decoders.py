@@ -42,9 +42,6 @@ XING = re.compile(rb"(?:Xing|Info)\0\0\0[\1\3\5\7\x09\x0b\x0d\x0f](.{4})|VBRI.{1
 TAGGED_CODECS = ("mp1", "mp2", "mp3", "aac")  # of files that may have tags between or after the frames
 MAX_TAGS = 2
 
-FLAC_SYNC = re.compile(rb"\xff[\xf8\xf9]")  # starts a frame
-MAX_EMPTY_BYTES = 1 << 16  # of a FLAC file without frames
-
 BUFFER_BYTES = 1 << 18  # per read
 
 Block = tuple[np.ndarray, int]  # samples, (n_samples, n_channels), and their sample rate
@@ -106,14 +103,6 @@ def open_decoder(path: Path) -> Decoder:
 def _is_timed_flac(start: bytes) -> bool:
     """Return whether a file that starts like this is a FLAC file with its length in the header."""
     return start[:4] == b"fLaC" and len(start) > 25 and bool(start[21] & 15 or any(start[22:26]))
-
-
-def _is_empty_flac(path: Path) -> bool:
-    """Return whether a file is a FLAC file without a frame, and not only one without a valid frame."""
-    with path.open("rb") as file:
-        content = file.read(MAX_EMPTY_BYTES + 1)
-    is_short = len(content) <= MAX_EMPTY_BYTES
-    return content[:4] == b"fLaC" and is_short and not FLAC_SYNC.search(content)
 
 
 def _is_vorbis(start: bytes) -> bool:
@@ -205,7 +194,7 @@ class FfmpegDecoder:
                 n_seconds += len(samples) / sample_rate
                 yield samples, sample_rate
         loss = self._find_loss(n_seconds)
-        if not n_seconds and (loss or not _is_empty_flac(self._path)):
+        if not n_seconds:
             raise AudioReadError(f"damaged: {loss}" if loss else "not audio: nothing in it can be decoded")
         self.warning = f"{INCOMPLETE}: {loss}" if loss else self._check.warning
 

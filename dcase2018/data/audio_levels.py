@@ -62,7 +62,7 @@ def survey_levels(blocks: Iterable[np.ndarray], is_float: bool) -> Levels:
     AudioReadError
         If the samples are generally too large for integers of 32 bits.
     """
-    powers: dict[int, np.ndarray] = {}  # sums of squares of each channel, and at last of their mean
+    products: dict[int, np.ndarray] = {}  # of each pair of channels, by number of channels: (n, n)
     counts = np.zeros(MAX_EXPONENT - MIN_EXPONENT, np.int64)
     for block in blocks:
         n_channels = block.shape[1]
@@ -70,19 +70,16 @@ def survey_levels(blocks: Iterable[np.ndarray], is_float: bool) -> Levels:
             counts += _count_by_exponent(block)
         if n_channels > 1:
             samples = np.clip(block, -MAX_LEVEL, MAX_LEVEL) if is_float else block
-            sums = powers.setdefault(n_channels, np.zeros(n_channels + 1))
-            sums += _sum_squares(np.column_stack([samples, samples.mean(axis=1)]))
+            products.setdefault(n_channels, np.zeros((n_channels, n_channels)))
+            products[n_channels] += samples.T @ samples
     levels = _float_levels(counts) if is_float else Levels()
-    for n_channels, (*channels, mean) in powers.items():
-        if mean < CANCELLATION * sum(channels) / n_channels**2:
-            loudest = next(i for i, power in enumerate(channels) if power >= 0.98 * max(channels))
+    for n_channels, sums in products.items():
+        powers = sums.diagonal()
+        if sums.sum() < CANCELLATION * powers.sum():  # the powers of the mean and of independent channels
+            loudest = int(np.argmax(powers >= 0.98 * powers.max()))
             levels.channel_of[n_channels] = loudest
             levels.notes.append(f"the channels cancel each other; channel {loudest + 1} is used alone")
     return levels
-
-
-def _sum_squares(samples: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->j", samples, samples, dtype=np.float64)
 
 
 def _count_by_exponent(block: np.ndarray) -> np.ndarray:

@@ -300,8 +300,3 @@ def test_samples_do_not_depend_on_block_size(
     expected = read(path)
     monkeypatch.setattr("dcase2018.data.audio_decoders.BLOCK_SAMPLES", 1000)
     np.testing.assert_allclose(read(path), expected, rtol=0, atol=1e-6)
-
-
-def test_an_empty_flac_is_an_empty_clip(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.flac", np.zeros(0), SR)
-    assert (len(read(tmp_path / "a.flac")), warning_of(tmp_path / "a.flac")) == (0, "")
