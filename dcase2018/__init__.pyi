@@ -5,7 +5,7 @@ CHANGELOG.md and raise a warning for one minor version before. All other names m
 """
 
 # Label files and audio
-from .data.audio import AudioReadError as AudioReadError
+from .data.audio_errors import AudioReadError as AudioReadError
 from .data.labels import class_names as class_names
 from .data.labels import read_labels as read_labels
 from .data.splits import stratified_folds as stratified_folds

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from dcase2018.cli.common import (
+    EXIT_SKIPPED,
     FILE,
     FOLDER,
     INPUT,
@@ -19,6 +20,8 @@ from dcase2018.cli.common import (
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import HParams
 from dcase2018.utils.config import apply_overrides
+
+MAX_WARNINGS = 10  # that are printed; all are in a file beside the store
 
 
 @click.command(
@@ -44,7 +47,7 @@ from dcase2018.utils.config import apply_overrides
 )
 @missing_option("no file in AUDIO")
 @jobs_option("Number of processes")
-@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
+@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read completely.")
 @click.option("--prune", is_flag=True, help="Drop clips of STORE that AUDIO or --labels lacks.")
 @click.option(
     "--dask", "dask_address", metavar="ADDRESS", help="Compute on this Dask cluster, such as tcp://head:8786."
@@ -68,14 +71,16 @@ def extract(
     STORE is one HDF5 file with the frames of each clip.
 
     An interrupted run resumes when the same command is run again. On an existing STORE, only new and changed
-    clips are computed. Clips that cannot be read are skipped and listed, and the exit code is then 3.
+    clips are computed. Clips that cannot be read are skipped, clips that end early are used up to there, and
+    both are listed. The exit code is then 3.
     """
     misplaced = dict.fromkeys(
         (field.name for field in dataclasses.fields(HParams)),
         "it belongs to training; pass it to dcase2018 fit",
     )
     feature_config = apply_overrides(FEATURE_CONFIGS[features], hparams, misplaced)
-    from dcase2018.features.extraction import extract
+    from dcase2018.data.audio_errors import is_incomplete
+    from dcase2018.features.extraction import extract, warnings_csv
 
     names = None
     if labels:
@@ -92,4 +97,10 @@ def extract(
         print_line(f"without samples: {', '.join(summary.empty)}")
     if summary.silent:
         print_line(f"silent: {', '.join(summary.silent)}")
+    for fname, warning in list(summary.warnings.items())[:MAX_WARNINGS]:
+        print_line(f"warning: {fname}: {warning}")
+    if len(summary.warnings) > MAX_WARNINGS:
+        print_line(f"clips with warnings: {len(summary.warnings)}, listed in {warnings_csv(store)}")
     exit_if_skipped(ctx, summary.failed)
+    if any(map(is_incomplete, summary.warnings.values())):
+        ctx.exit(EXIT_SKIPPED)

@@ -120,9 +120,10 @@ def tag(
     Prints the top three classes of each clip, with the scores that `extract` and `predict` give it, or
     "silent". With --detect-events, scores each recording in windows and prints its events.
 
-    Run the same command again to resume an interrupted one. Files that cannot be used are printed as failed,
-    and the exit code is then 3.
+    Run the same command again to resume an interrupted one. Files that cannot be used are printed as failed.
+    Incomplete files are used as far as possible and printed as warnings. The exit code is then 3.
     """
+    from dcase2018.data.audio_errors import is_incomplete
     from dcase2018.data.files import list_recordings
     from dcase2018.inference.audio_tagger import AudioTagger, FailedFile
     from dcase2018.inference.batch_tagging import tag
@@ -133,14 +134,17 @@ def tag(
     tagger = AudioTagger.open([run, *more_runs], checkpoint, hide, **hparams)
     files = list_recordings(audio)
     load_keras()
-    n_failed = 0
+    is_loss = False
     for result in tag(tagger, files, config, spec, jobs or -1):
         if isinstance(result, FailedFile):
-            n_failed += 1
+            is_loss = True
             print_line(f"failed: {result}")
-        else:
-            _print_result(result)
-    if n_failed:
+            continue
+        _print_result(result)
+        if result.warning:
+            is_loss |= is_incomplete(result.warning)
+            print_line(f"warning: {result.file.fname}: {result.warning}")
+    if is_loss:
         context.exit(EXIT_SKIPPED)
 
 
@@ -231,11 +235,12 @@ def embed(
     """Write the embeddings of clips: outputs of RUN's layer before the classifier.
 
     STORE_OR_AUDIO is a store, or audio files and folders of them. Clips without samples have no row. Files
-    that cannot be used are printed as failed, and the exit code is then 3.
+    that cannot be used are printed as failed, incomplete ones as warnings, and the exit code is then 3.
     """
     if output.suffix not in (".h5", ".hdf5", ".csv"):
         raise InputError(f"--output {output} must end in .h5, .hdf5 or .csv")
     check_output(output, *clips)
+    from dcase2018.data.audio_errors import is_incomplete
     from dcase2018.data.files import list_recordings
     from dcase2018.features.store import Store, is_store
     from dcase2018.inference.ensemble import open_runs
@@ -248,9 +253,11 @@ def embed(
     load_keras()
     from dcase2018.inference.embeddings import embed, load_embedder
 
-    failed = embed(load_embedder(runs[0], checkpoint), inputs, output, level)
+    failed, warnings = embed(load_embedder(runs[0], checkpoint), inputs, output, level)
     print_line(f"{output}: {len(inputs) - len(failed)} clips")
     for file in failed:
         print_line(f"failed: {file}")
-    if failed:
+    for fname, warning in warnings.items():
+        print_line(f"warning: {fname}: {warning}")
+    if failed or any(map(is_incomplete, warnings.values())):
         context.exit(EXIT_SKIPPED)

@@ -41,9 +41,9 @@ def _describe_store(path: Path, verify: bool) -> None:
     print_line(f"{path}: written by {store.created_by}, {path.stat().st_size / 1e6:.1f} MB")
     print_line(f"clips    {len(store)} with {n_frames} frames ({hours:.2f} h)")
     _print_fields("features", store.feature_config)
-    for fname, error in zip(store.fnames, store.errors, strict=True):
+    for fname, error, length in zip(store.fnames, store.errors, store.lengths, strict=True):
         if error:
-            print_line(f"failed   {fname}: {error}")
+            print_line(f"{'warning ' if length else 'failed  '} {fname}: {error}")
     if verify:
         store.verify()
         print_line("verified all checksums match")

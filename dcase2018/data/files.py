@@ -6,11 +6,12 @@ Symbolic links are followed, also out of the folder, as git-annex and DVC make t
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcase2018.data.audio import EXTENSIONS, UNREADABLE, AudioReadError
+from dcase2018.data.audio_errors import UNREADABLE, AudioReadError
 from dcase2018.data.clip_names import (
     describe_missing,
     leaves_folder,
@@ -22,7 +23,19 @@ from dcase2018.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
-MSG_NO_AUDIO = f"has no audio files; supported are {', '.join(sorted(EXTENSIONS))}"
+# Formats that libsndfile or FFmpeg decodes, also those of video with sound.
+EXTENSIONS = frozenset({
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".avr", ".bwf",
+    ".caf", ".dsf", ".dts", ".eac3", ".flac", ".flv", ".gsm", ".iff", ".m4a", ".m4b", ".m4v", ".mka",
+    ".mkv", ".mov", ".mp1", ".mp2", ".mp3", ".mp4", ".mpc", ".mpeg", ".mpg", ".nist", ".oga", ".ogg",
+    ".ogv", ".oma", ".opus", ".paf", ".pvf", ".qcp", ".ra", ".rf64", ".rifx", ".rm", ".sf", ".shn",
+    ".snd", ".sph", ".spx", ".svx", ".tak", ".tta", ".voc", ".w64", ".wav", ".wave", ".wavex", ".weba",
+    ".webm", ".wma", ".wmv", ".wv",
+})  # fmt: skip
+
+MSG_NO_AUDIO = "has no audio files, such as .wav, .flac, .mp3, .ogg or .m4a"
+
+MAX_KINDS = 8  # of left out files that a log line names
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,9 @@ def list_clips(
     if not audio_dir.is_dir():
         raise InputError(f"{audio_dir} is not a folder")
     if names is None:
-        entries = (entry.name for entry in os.scandir(audio_dir) if is_audio(entry.name))
-        files = index_by_fname(audio_dir, entries)
+        entries = list(os.scandir(audio_dir))
+        log_left_out(entry.name for entry in entries if not is_audio(entry.name) and entry.is_file())
+        files = index_by_fname(audio_dir, (entry.name for entry in entries if is_audio(entry.name)))
     else:
         files = _find_clips(audio_dir, names, allow_missing)
     if not files:
@@ -116,8 +130,10 @@ def _find_clips(audio_dir: Path, names: Sequence[str], allow_missing: bool) -> d
     return paths | {name: existing[name] for name in unresolved if name in existing}
 
 
-def find_audio_files(folder: Path) -> dict[str, Path]:
+def find_audio_files(folder: Path, left_out: list[str] | None = None) -> dict[str, Path]:
     """Find the audio files below a folder: the normal form of each name, sorted, and its path.
+
+    The names of all other files are added to `left_out`; see `log_left_out`.
 
     Raises
     ------
@@ -126,7 +142,7 @@ def find_audio_files(folder: Path) -> dict[str, Path]:
     OSError
         If a folder cannot be read.
     """
-    return index_by_fname(folder, walk_audio_files(folder, folder))
+    return index_by_fname(folder, walk_audio_files(folder, folder, left_out))
 
 
 def broken_links(folder: Path) -> dict[str, str]:
@@ -179,11 +195,14 @@ def list_recordings(paths: Sequence[StrPath]) -> list[AudioFile]:
     """
     files: set[Path] = set()
     roots: set[Path] = set()
+    left_out: list[str] = []
     for path in (Path(os.path.normpath(Path(path).absolute())) for path in paths):  # keeps symbolic links
         if not path.exists():
             raise InputError(f"{path} does not exist; give an audio file or a folder")
         roots.add(path if path.is_dir() else path.parent)
-        files |= {path / name for name in walk_audio_files(path, path)} if path.is_dir() else {path}
+        names = walk_audio_files(path, path, left_out) if path.is_dir() else [""]
+        files |= {path / name for name in names}
+    log_left_out(left_out)
     if not files:
         raise InputError(f"{', '.join(str(path) for path in paths)} {MSG_NO_AUDIO}")
     root = os.path.commonpath(roots)
@@ -191,32 +210,36 @@ def list_recordings(paths: Sequence[StrPath]) -> list[AudioFile]:
     return [_audio_file(name, path) for name, path in named_files]
 
 
-def walk_audio_files(folder: Path, root: Path) -> Iterator[str]:
+def walk_audio_files(folder: Path, root: Path, left_out: list[str] | None = None) -> Iterator[str]:
     """Yield the paths, relative to `root`, of the audio files below a folder, sorted.
 
-    Links to folders are followed, unless they lead back to a folder that contains them.
+    Links to folders are followed, unless they lead back to a folder that contains them. The names of all
+    other files are added to `left_out`; see `log_left_out`.
     """
-
-    names, circular = _walk(folder)
+    names, others, circular = _walk(folder)
+    if left_out is not None:
+        left_out += others
     for link in circular:
         log.warning("skipped the link %s: it leads to a folder that contains it", link)
     yield from sorted(path.relative_to(root).as_posix() for path in names)
 
 
-def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the audio files below a folder, and the links to folders that contain them."""
+def _walk(folder: Path) -> tuple[list[Path], list[str], list[Path]]:
+    """Return the audio files below a folder, other files' names, and links to folders that contain them."""
 
     def on_error(error: OSError) -> None:
         raise error
 
     files: list[Path] = []
+    others: list[str] = []
     circular: list[Path] = []
     for parent, subfolders, filenames in os.walk(folder, onerror=on_error, followlinks=True):
         visible = [Path(parent, name) for name in subfolders if not name.startswith(".")]
         circular += filter(_is_circular, visible)
         subfolders[:] = [path.name for path in visible if path not in circular]
         files += [Path(parent, name) for name in filenames if is_audio(name)]
-    return files, circular
+        others += [name for name in filenames if not is_audio(name)]
+    return files, others, circular
 
 
 def _is_circular(path: Path) -> bool:
@@ -230,6 +253,22 @@ def _is_circular(path: Path) -> bool:
 def is_audio(name: str) -> bool:
     """Return whether a file name has an audio extension and is not hidden."""
     return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+
+
+def log_left_out(names: Iterable[str]) -> None:
+    """Log how many files of a folder are not used because of their names, by suffix."""
+    counts = Counter(map(_kind_of_name, names))
+    if counts:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common(MAX_KINDS))
+        more = f" and {len(counts) - MAX_KINDS} other kinds" if len(counts) > MAX_KINDS else ""
+        log.info("left out %d files: %s%s", counts.total(), kinds, more)
+
+
+def _kind_of_name(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    if name.startswith("."):
+        return f"hidden {suffix}" if suffix else name
+    return suffix or "without suffix"
 
 
 def _audio_file(name: str, path: Path) -> AudioFile:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.data.files import list_clips
 from dcase2018.utils.progress import Progress
 

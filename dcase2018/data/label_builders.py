@@ -17,7 +17,7 @@ import pandas as pd
 
 from dcase2018.data.clip_names import normalize_fname
 from dcase2018.data.csv_tables import Table, raise_if_errors, read_table
-from dcase2018.data.files import find_audio_files, index_by_fname, is_audio, walk_audio_files
+from dcase2018.data.files import find_audio_files, index_by_fname, is_audio, log_left_out, walk_audio_files
 from dcase2018.data.label_rules import (
     describe_encoding_error,
     normalize_label,
@@ -62,7 +62,8 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
     OSError
         If a folder cannot be read.
     """
-    files_of_subfolder = _list_subfolders(folder)
+    left_out: list[str] = []
+    files_of_subfolder = _list_subfolders(folder, left_out)
     _check_no_parts(folder, files_of_subfolder)
     folder_of_class: dict[str, str] = {}
     files: dict[str, Path] = {}
@@ -71,9 +72,9 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
         label = _class_of_folder(folder, name, folder_of_class)
         files |= subfolder_files
         rows += [{"fname": fname, LABEL_COLUMN: label} for fname in subfolder_files]
-    unassigned = [
-        repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path.name)
-    ]
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    log_left_out([*left_out, *(name for name in names if not is_audio(name))])
+    unassigned = [repr(name) for name in names if is_audio(name)]
     if unassigned:
         log.warning("skipped files outside the class folders: %s", shorten_list(unassigned))
     hint = "a class is a subfolder with audio files"
@@ -85,11 +86,11 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
     return _validate_table(rows, folder, files, hint)
 
 
-def _list_subfolders(folder: Path) -> dict[str, dict[str, Path]]:
+def _list_subfolders(folder: Path, left_out: list[str]) -> dict[str, dict[str, Path]]:
     """Find the audio files of each subfolder that has some, by normal form; report other subfolders."""
     found = {}
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = _existing(index_by_fname(folder, walk_audio_files(subfolder, folder)))
+        files = _existing(index_by_fname(folder, walk_audio_files(subfolder, folder, left_out)))
         if subfolder.name[0] == ".":
             if files:
                 log.warning("skipped the hidden folder %s; rename it if it is a class", subfolder)
@@ -176,7 +177,8 @@ def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
         raise InputError(f"--pattern {pattern!r} has no field {{label}}, as in {{label}}_{{rest}}.wav")
     rows: list[Mapping[str, str]] = []
     unmatched: list[str] = []
-    files = _existing(find_audio_files(folder))
+    left_out: list[str] = []
+    files = _existing(find_audio_files(folder, left_out))
     for fname in files:
         match = regex.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
         if match:
@@ -184,6 +186,7 @@ def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
             rows.append({"fname": fname} | match.groupdict() | label)
         else:
             unmatched.append(repr(fname))
+    log_left_out(left_out)
     if unmatched:
         log.warning("skipped files that do not match %r: %s", pattern, shorten_list(unmatched))
     return _validate_table(rows, folder, files, f"{{label}} in the pattern {pattern!r} is the class")

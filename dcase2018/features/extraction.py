@@ -19,7 +19,8 @@ import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dcase2018.data.audio import UNREADABLE, AudioReader, AudioReadError, describe_error
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import UNREADABLE, AudioReadError, describe_error, is_incomplete
 from dcase2018.data.files import AudioFile, list_clips
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd, concatenate_frames
@@ -61,6 +62,9 @@ class ExtractionSummary:
         Names of the other clips that are silent throughout.
     failed
         Error of each clip that could not be read, by name.
+    warnings
+        What is wrong with each other clip whose file is damaged or unusual, by name. `is_incomplete` says
+        whether audio is lost.
     """
 
     clips: int
@@ -69,6 +73,7 @@ class ExtractionSummary:
     empty: list[str]
     silent: list[str]
     failed: dict[str, str]
+    warnings: dict[str, str]
 
 
 def extract(
@@ -100,7 +105,7 @@ def extract(
     jobs
         Number of processes; -1 for one per core.
     strict
-        Raise at the first clip that cannot be read, instead of skipping it.
+        Raise at the first clip that cannot be read, or is incomplete, instead of skipping or using it.
     dask_address
         Address of a Dask cluster to compute on. Its workers must see the same folders.
     prune
@@ -153,8 +158,10 @@ def extract(
             empty=[record.fname for record in records if record.error == EMPTY],
             silent=[record.fname for record in records if record.is_silent and record.length],
             failed={record.fname: record.error for record in records if record.is_failed},
+            warnings={record.fname: record.warning for record in records if record.warning},
         )
-        _write_failures_csv(store_path, summary.failed)
+        _write_csv(store_path.with_suffix(".failed.csv"), "error", summary.failed)
+        _write_csv(warnings_csv(store_path), "warning", summary.warnings)
     return summary
 
 
@@ -289,10 +296,11 @@ def _extract_clip(
             frames = concatenate_frames(batches, config)
             is_silent = batches.is_silent
             seconds, is_converted = clip.seconds, clip.is_resampled_or_downmixed
+            error = clip.warning
     except (AudioReadError, OSError) as problem:
         error = describe_error(problem)
-        if strict:
-            raise Dcase2018Error(f"clip {source.fname!r} cannot be read: {error}") from None
+    if strict and error and (not len(frames) or is_incomplete(error)):
+        raise Dcase2018Error(f"clip {source.fname!r} cannot be read completely: {error}")
     error = error or ("" if len(frames) else EMPTY)
     record = ClipRecord(
         source.fname, len(frames), checksum(frames), source.size, source.mtime_ns, error, is_silent
@@ -322,12 +330,16 @@ def _contiguous_spans(clips: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray
         yield store.frames[store.offsets[row] : store.offsets[last_row] + store.lengths[last_row]]
 
 
-def _write_failures_csv(store_path: Path, failed: dict[str, str]) -> None:
-    """Write `STORE.failed.csv`, or remove that of an earlier run if no clip failed."""
-    path = store_path.with_suffix(".failed.csv")
+def warnings_csv(store_path: Path) -> Path:
+    """Return the path of the list of clips with warnings, `STORE.warnings.csv`."""
+    return store_path.with_suffix(".warnings.csv")
+
+
+def _write_csv(path: Path, column: str, texts: dict[str, str]) -> None:
+    """Write a list of clips beside the store, or remove that of an earlier run if there are none."""
     remove_leftovers(path)
-    if not failed:
+    if not texts:
         path.unlink(missing_ok=True)
         return
     with open_atomic(path) as file:
-        csv.writer(file, lineterminator="\n").writerows([("fname", "error"), *failed.items()])
+        csv.writer(file, lineterminator="\n").writerows([("fname", column), *texts.items()])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.levels import HopLevels, SilenceDetector, measure_levels, remove_offset
 from dcase2018.features.logmel import LogMel

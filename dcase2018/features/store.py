@@ -59,7 +59,7 @@ class ClipRecord:
     crc32: int  # of the frames' bytes
     size: int  # bytes of the source file
     mtime_ns: int  # modification time of the source file
-    error: str = ""  # why the clip has no frames
+    error: str = ""  # why the clip has no frames, or a warning about the frames that it has
     is_silent: bool = False  # an empty clip is silent, a failed one is not
 
     @property
@@ -70,7 +70,12 @@ class ClipRecord:
     @property
     def is_failed(self) -> bool:
         """Whether the clip could not be read. An empty clip is not failed."""
-        return self.error not in ("", EMPTY)
+        return not self.length and self.error not in ("", EMPTY)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the source file although the clip has frames, or ""."""
+        return self.error if self.length else ""
 
 
 def checksum(frames: np.ndarray) -> int:
@@ -98,7 +103,7 @@ class Store:
     created_by : str
         Program and version that wrote the store.
     fnames, errors : list of str
-        Name of each clip, and why it has no frames ("" if it has some).
+        Name of each clip, and why it has no frames, or a warning about its frames, or "".
     offsets, lengths : ndarray
         First frame and number of frames of each clip; int64, (n_clips,).
     is_silent : ndarray

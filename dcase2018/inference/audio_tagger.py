@@ -4,6 +4,7 @@ The scores of a clip are those of `predict`. Frames are cut into windows as they
 does not grow with the length of a recording, except for one peak per hop and the scores of its windows.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import numpy as np
 
 from dcase2018.batching.windows import sliding_windows
 from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_decoders import Block
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.ensemble import hide_classes, open_runs
@@ -22,9 +24,12 @@ from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNorm
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
 
+log = logging.getLogger(__name__)
+
 AUDIO_BATCH = 64  # a quarter of INFERENCE_BATCH: less memory at the same speed
 
 ProgressCallback = Callable[[float], object]  # gets fractions of a file, which add up to 1
+WarningCallback = Callable[[str], object]  # gets what is wrong with a file that is used nevertheless
 
 
 def no_progress(fraction: float) -> None:
@@ -43,22 +48,28 @@ class FailedFile:
 
 
 class ProgressReader(AudioReader):
-    """An audio file that reports, after each block, which fraction of all reading was done."""
+    """An audio file that reports, after each block, which fraction of all reading was done.
+
+    The fractions of a file add up to 1, although the header may promise another duration or none.
+    """
 
     def __init__(self, path: StrPath, sample_rate: int, on_progress: ProgressCallback, n_passes: int) -> None:
         super().__init__(Path(path), sample_rate)
-        self.on_progress = on_progress
-        self.n_samples_to_read = max(1.0, self.seconds * sample_rate * n_passes)
-
-    @property
-    def file_sample_rate(self) -> int:
-        """Sample rate of the file in Hz."""
-        return int(self._file.samplerate)
+        self.on_progress, self.n_passes = on_progress, n_passes
 
     def blocks(self) -> Iterator[np.ndarray]:
+        n_expected, remaining = self.seconds * self.sample_rate * self.n_passes, 1 / self.n_passes
         for block in super().blocks():
             yield block
-            self.on_progress(len(block) / self.n_samples_to_read)
+            fraction = min(remaining, len(block) / n_expected) if n_expected else 0.0
+            remaining -= fraction
+            self.on_progress(fraction)
+        self.on_progress(remaining)
+
+    def _decoded_blocks(self) -> Iterator[Block]:
+        for block in super()._decoded_blocks():
+            yield block
+            self.on_progress(0.0)  # stops a survey of the file, too
 
 
 def audio_windows(
@@ -175,11 +186,21 @@ class AudioTagger:
             groups[config].predictors.append(predictor)
         return list(groups.values())
 
-    def scores(self, path: StrPath, on_progress: ProgressCallback = no_progress) -> np.ndarray:
+    def scores(
+        self,
+        path: StrPath,
+        on_progress: ProgressCallback = no_progress,
+        on_warning: WarningCallback | None = None,
+    ) -> np.ndarray:
         """Score an audio file as one clip: the scores of `clip_scores`, float64, (classes,)."""
-        return self.clip_scores(path, on_progress).scores
+        return self.clip_scores(path, on_progress, on_warning).scores
 
-    def clip_scores(self, path: StrPath, on_progress: ProgressCallback = no_progress) -> ClipScores:
+    def clip_scores(
+        self,
+        path: StrPath,
+        on_progress: ProgressCallback = no_progress,
+        on_warning: WarningCallback | None = None,
+    ) -> ClipScores:
         """Score an audio file as one clip, as `predict` does from a store.
 
         Parameters
@@ -187,11 +208,13 @@ class AudioTagger:
         on_progress
             Is called with fractions of the file, which add up to 1. An exception that it raises stops the
             work.
+        on_warning
+            Is called once if the file is used although something is wrong with it. Default: log it.
 
         Raises
         ------
         AudioReadError
-            If the file cannot be decoded completely, or its samples are not finite.
+            If nothing of the file can be decoded, or its samples are not finite.
         OSError
             If the file cannot be read.
         Dcase2018Error
@@ -209,6 +232,7 @@ class AudioTagger:
                 clip_scores = np.stack([predictor.run.prior for predictor in predictors])
             is_silent = is_silent and frames.is_silent
             scores.extend(clip_scores[:, self._reported])
+        _report_warning(path, reader.warning, on_warning)
         return ClipScores(np.mean(scores, axis=0, dtype=float), is_silent)
 
     def window_scores(
@@ -216,6 +240,7 @@ class AudioTagger:
         path: StrPath,
         level_config: LevelConfig | None = None,
         on_progress: ProgressCallback = no_progress,
+        on_warning: WarningCallback | None = None,
     ) -> WindowScores:
         """Score the windows of a recording; parameters and errors are those of `scores`.
 
@@ -230,13 +255,19 @@ class AudioTagger:
             with reader:
                 scores = _recording_scores(reader, group, level_config or LevelConfig())
             results.append((len(group.predictors), scores))
+        _report_warning(path, reader.warning, on_warning)
         average = _average(results)
         return replace(average, scores=average.scores[:, self._reported])
 
 
-def _recording_scores(
-    reader: ProgressReader, group: FrontEndGroup, level_config: LevelConfig
-) -> WindowScores:
+def _report_warning(path: StrPath, warning: str, on_warning: WarningCallback | None) -> None:
+    if warning and on_warning:
+        on_warning(warning)
+    elif warning:
+        log.warning("%s: %s", path, warning)
+
+
+def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig) -> WindowScores:
     """Score the windows of a recording, averaged over the networks of a group."""
     config, front_end, predictors = group
     levels = front_end.measure_levels(reader)

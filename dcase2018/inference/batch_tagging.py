@@ -19,10 +19,10 @@ import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dcase2018.data.audio import AudioReadError, describe_error
+from dcase2018.data.audio_errors import AudioReadError, describe_error
 from dcase2018.data.files import AudioFile
 from dcase2018.features.config import FeatureConfig
-from dcase2018.inference.audio_tagger import AudioTagger, FailedFile, ProgressCallback
+from dcase2018.inference.audio_tagger import AudioTagger, FailedFile, ProgressCallback, WarningCallback
 from dcase2018.inference.event_detection import Event, EventConfig, detect_events
 from dcase2018.inference.output_formats import OUTPUT_FORMATS, TaggingResult
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, WindowScores
@@ -61,14 +61,17 @@ class ResultCache:
             return False
         return True
 
-    def load(self, file: AudioFile) -> Scores:
+    def load(self, file: AudioFile) -> tuple[Scores, str]:
+        """Return the scores of a recording, and the warning about its file."""
         with np.load(self.path(file), allow_pickle=False) as arrays:
-            return _from_arrays(dict(arrays))
+            values = dict(arrays)
+        warning = str(values.pop("warning"))
+        return _from_arrays(values), warning
 
-    def save(self, file: AudioFile, scores: Scores) -> None:
+    def save(self, file: AudioFile, scores: Scores, warning: str) -> None:
         """Write the scores of a recording atomically."""
         with atomic_path(self.path(file), fsync=False) as partial, partial.open("wb") as stream:
-            np.savez(stream, **_to_arrays(scores))
+            np.savez(stream, warning=np.array(warning), **_to_arrays(scores))
 
     def prune(self, files: Sequence[AudioFile]) -> None:
         """Delete everything but the scores of these recordings."""
@@ -200,7 +203,7 @@ def _tag_files(
 ) -> Iterator[TaggingResult | FailedFile]:
     low, high = _freq_range([run.feature_config for run in tagger.runs])
     level_config = detection.levels if detection else None
-    for file, scores in _score_files(tagger, files, level_config, cache, jobs):
+    for file, (scores, warning) in _score_files(tagger, files, level_config, cache, jobs):
         if isinstance(scores, FailedFile):
             yield scores
             continue
@@ -210,7 +213,7 @@ def _tag_files(
             events = detect_events(scores, tagger.classes, detection.events)
             nyquist = scores.file_sample_rate / 2
             freq_range = (min(low, nyquist), min(high, nyquist))
-        yield TaggingResult(file, tagger.classes, scores, events, freq_range)
+        yield TaggingResult(file, tagger.classes, scores, events, freq_range, warning)
 
 
 def _score_files(
@@ -219,20 +222,23 @@ def _score_files(
     level_config: LevelConfig | None,
     cache: ResultCache | None,
     jobs: int,
-) -> Iterator[tuple[AudioFile, Scores | FailedFile]]:
-    """Score recordings in threads, and yield each with its scores or the reason of its failure, in order."""
+) -> Iterator[tuple[AudioFile, tuple[Scores | FailedFile, str]]]:
+    """Score recordings in threads, and yield each with its scores or failure and its warning, in order."""
     n_bytes = sum(file.size for file in files)
     with Progress("tag", n_bytes // MB + 1, "MB") as progress, _thread_pool(jobs) as (pool, stopped):
         counter = ByteProgress(progress, stopped)
 
-        def process(file: AudioFile) -> Callable[[], Scores | FailedFile]:
+        def process(file: AudioFile) -> Callable[[], tuple[Scores | FailedFile, str]]:
             if cache and cache.has(file):
                 counter.add(file.size)
                 return lambda: cache.load(file)
-            scores = _score_file(tagger, file, level_config, lambda part: counter.add(part * file.size))
+            warnings: list[str] = []
+            on_progress = lambda fraction: counter.add(fraction * file.size)  # noqa: E731
+            scores = _score_file(tagger, file, level_config, on_progress, warnings.append)
+            warning = "".join(warnings)
             if not cache or isinstance(scores, FailedFile):
-                return lambda: scores
-            cache.save(file, scores)
+                return lambda: (scores, warning)
+            cache.save(file, scores, warning)
             return lambda: cache.load(file)  # scores that wait for their turn take no memory
 
         for file, load in zip(files, pool.map(process, files), strict=True):
@@ -240,13 +246,17 @@ def _score_files(
 
 
 def _score_file(
-    tagger: AudioTagger, file: AudioFile, level_config: LevelConfig | None, on_progress: ProgressCallback
+    tagger: AudioTagger,
+    file: AudioFile,
+    level_config: LevelConfig | None,
+    on_progress: ProgressCallback,
+    on_warning: WarningCallback,
 ) -> Scores | FailedFile:
     try:
         file.check_exists()
         if level_config:
-            return tagger.window_scores(file.path, level_config, on_progress)
-        return tagger.clip_scores(file.path, on_progress)
+            return tagger.window_scores(file.path, level_config, on_progress, on_warning)
+        return tagger.clip_scores(file.path, on_progress, on_warning)
     except (AudioReadError, OSError) as error:
         return FailedFile(file, describe_error(error))
 

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from dcase2018.data.audio import AudioReader, AudioReadError, describe_error
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError, describe_error
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import Store
@@ -156,7 +157,7 @@ def load_embedder(run: Run, checkpoint: int | str | None = None) -> Predictor:
 
 def embed(
     embedder: Predictor, clips: Store | Sequence[AudioFile], path: Path, level: str
-) -> list[FailedFile]:
+) -> tuple[list[FailedFile], dict[str, str]]:
     """Write the embeddings of clips, and log the progress; see `load_embedder`.
 
     Parameters
@@ -170,8 +171,8 @@ def embed(
 
     Returns
     -------
-    list of FailedFile
-        Files that cannot be used.
+    tuple
+        List of the files that cannot be used, and what is wrong with used files, by name.
 
     Raises
     ------
@@ -181,13 +182,14 @@ def embed(
         If an embedding is not finite, a clip is damaged, the file cannot be written, or SIGTERM arrives.
     """
     failed: list[FailedFile] = []
+    warnings: dict[str, str] = {}
     is_window_level = level == "window"
     with (
         sigterm_as_exception(),
         open_embedding_writer(path, embedder.n_outputs, is_window_level) as add,
         Progress("embed", len(clips), "clips") as progress,
     ):
-        for fname, result in _embed_clips(embedder, clips):
+        for fname, result in _embed_clips(embedder, clips, warnings):
             progress.update(1)
             if isinstance(result, FailedFile):
                 failed.append(result)
@@ -198,11 +200,11 @@ def embed(
             else:
                 add(fname, None, result[1].mean(axis=0, dtype=float, keepdims=True))
         check_any_usable(failed, len(clips))
-    return failed
+    return failed, warnings
 
 
 def _embed_clips(
-    embedder: Predictor, clips: Store | Sequence[AudioFile]
+    embedder: Predictor, clips: Store | Sequence[AudioFile], warnings: dict[str, str]
 ) -> Iterator[tuple[str, FailedFile | Embedding]]:
     """Yield the name of each clip with its embeddings, or the reason why the file cannot be used."""
     config = embedder.window_config
@@ -221,6 +223,8 @@ def _embed_clips(
             with AudioReader(file.path, config.feature_config.sample_rate) as reader:
                 windows = audio_windows(front_end.iter_frames(reader), config)
                 starts, features = embedder.window_outputs(windows)
+                if reader.warning:
+                    warnings[file.fname] = reader.warning
         except (AudioReadError, OSError) as error:
             yield file.fname, FailedFile(file, describe_error(error))
         else:

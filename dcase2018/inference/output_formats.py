@@ -34,6 +34,8 @@ class TaggingResult:
         Clip scores or window scores.
     freq_range
         Lowest and highest frequency that the networks use, at most half the sample rate of the file, in Hz.
+    warning
+        What is wrong with the file although it is used, or "".
     time_offset, event_offset
         Seconds and events of the recordings before this one in the same file.
     """
@@ -43,6 +45,7 @@ class TaggingResult:
     scores: ClipScores | WindowScores
     events: Sequence[Event] = ()
     freq_range: tuple[float, float] = (0.0, 0.0)
+    warning: str = ""
     time_offset: float = 0.0
     event_offset: int = 0
 

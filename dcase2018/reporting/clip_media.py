@@ -17,7 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcase2018.data.audio import AudioReader, AudioReadError
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.data.files import list_clips
 from dcase2018.evaluation.metrics import top_classes
 from dcase2018.features.config import FeatureConfig
@@ -55,13 +56,13 @@ def find_audio(audio: Path, fnames: Sequence[str], allow_missing: bool = False) 
     return {file.fname: file.path for file in list_clips(audio, fnames, allow_missing)}
 
 
-def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> str:
+def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> tuple[str, str]:
     """Write the first seconds of a clip as Ogg Vorbis, preprocessed as for the features.
 
     Returns
     -------
-    str
-        Why there is no excerpt, or "".
+    tuple of str
+        Why there is no excerpt, or "", and what is wrong with the file although it is used, or "".
 
     Raises
     ------
@@ -73,15 +74,15 @@ def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> 
             samples = FrontEnd(feature_config).preprocess(clip)
             chunks = list(_first_samples(samples.blocks, round(MAX_SECONDS * feature_config.sample_rate)))
     except AudioReadError as error:
-        return str(error)
+        return str(error), ""
     if not chunks:
-        return "no samples"
+        return "no samples", ""
     encoded = io.BytesIO()
     with soundfile.SoundFile(encoded, "w", feature_config.sample_rate, 1, "VORBIS", format="OGG") as excerpt:
         for chunk in chunks:
             excerpt.write(chunk / np.float32(samples.full_scale))
     target.write_bytes(encoded.getbuffer())
-    return ""
+    return "", clip.warning
 
 
 def _first_samples(blocks: Iterator[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
@@ -217,14 +218,15 @@ class ClipMediaTask:
 
     def __call__(self) -> tuple[int, dict[str, Any]]:
         """Write the files; return the clip number and the entries for the report."""
-        media: dict[str, Any] = {"spectrogram": None, "excerpt": None, "audio_error": None}
+        media: dict[str, Any] = dict.fromkeys(("spectrogram", "excerpt", "audio_error", "audio_warning"))
         if len(self.frames):
             image = self.target.with_suffix(".webp")
             plot_clip(image, self.frames, self.feature_config, self.strip)
             media["spectrogram"] = f"{image.parent.name}/{image.name}"
         if self.source:
             excerpt = self.target.with_suffix(".ogg")
-            media["audio_error"] = write_excerpt(excerpt, self.source, self.feature_config) or None
+            error, warning = write_excerpt(excerpt, self.source, self.feature_config)
+            media |= {"audio_error": error or None, "audio_warning": warning or None}
             media["excerpt"] = None if media["audio_error"] else f"{excerpt.parent.name}/{excerpt.name}"
         return self.clip_number, media
 
@@ -250,8 +252,9 @@ def make_clip_media(
     -------
     list of dict
         Per clip, in order of clip number: `clip_number`; `seconds`, the duration of its frames; `error`, why
-        the feature store has none, or ""; `is_silent`; `spectrogram` and `excerpt`, paths or None; and
-        `audio_error`, why there is no excerpt, or None.
+        the feature store has none, or a warning about the clip, or ""; `is_silent`; `spectrogram` and
+        `excerpt`, paths or None; `audio_error`, why there is no excerpt, or None; and `audio_warning`, what
+        is wrong with the audio file although it is used, or None.
     """
     tasks = list(_plan_media(folder, system, sources))
     media: dict[int, dict[str, Any]] = {}

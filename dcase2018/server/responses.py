@@ -24,17 +24,22 @@ def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback)
     Returns
     -------
     dict
-        `seconds`, the duration; `scores` of the whole recording by class, and whether it `is_silent`;
-        `window_scores` with `starts` and
-        `ends` in seconds, the `scores` of each class, `is_silent`, and the detected `events`.
+        `seconds`, the duration; `warning`, what is wrong with the file, or ""; `scores` of the whole
+        recording by class, and whether it `is_silent`; `window_scores` with `starts` and `ends` in seconds,
+        the `scores` of each class, `is_silent`, and the detected `events`.
 
     Raises
     ------
     AudioReadError, OSError
         If the recording cannot be read.
     """
-    clip = tagger.clip_scores(path, lambda fraction: on_progress(fraction / 2))
-    windows = tagger.window_scores(path, None, lambda fraction: on_progress(fraction / 2))
+
+    def report(fraction: float) -> None:
+        on_progress(fraction / 2)
+
+    warnings: list[str] = []
+    clip = tagger.clip_scores(path, report, warnings.append)
+    windows = tagger.window_scores(path, None, report, warnings.append)
     window_scores = {
         "starts": _round(windows.starts, 3),
         "ends": _round(windows.ends, 3),
@@ -44,7 +49,8 @@ def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback)
         "is_silent": windows.is_silent.tolist(),
         "events": _events(detect_events(windows, tagger.classes, EVENT_CONFIG)),
     }
-    return {"seconds": windows.seconds, **_clip_response(tagger, clip), "window_scores": window_scores}
+    file = {"seconds": windows.seconds, "warning": next(iter(warnings), "")}
+    return file | _clip_response(tagger, clip) | {"window_scores": window_scores}
 
 
 def stream_response(
@@ -71,9 +77,14 @@ def stream_response(
         on_progress(fraction / (2 * len(taggers)))
 
     for run, tagger in enumerate(taggers):
-        yield {"run": run} | _clip_response(tagger, tagger.clip_scores(path, report))
+        yield {"run": run} | _clip_response(tagger, tagger.clip_scores(path, report, _ignore_warning))
     for run, tagger in enumerate(taggers):
-        yield {"run": run} | _scores_over_time(tagger.classes, tagger.window_scores(path, None, report))
+        windows = tagger.window_scores(path, None, report, _ignore_warning)
+        yield {"run": run} | _scores_over_time(tagger.classes, windows)
+
+
+def _ignore_warning(warning: str) -> None:
+    """Ignore a warning that is in the preview."""
 
 
 def _scores_over_time(classes: Sequence[str], windows: WindowScores) -> dict[str, Any]:

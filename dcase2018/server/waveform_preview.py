@@ -27,9 +27,10 @@ def make_preview(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `seconds`, the duration; `peaks`, the peak magnitude of each of up to 1200 columns of equal duration;
-        `spectrogram`, the log mels as a data URL of an image with low frequencies at the bottom;
-        `freq_ticks`, pairs of a frequency in Hz and its height in the image, from 0 to 1.
+        `seconds`, the duration; `warning`, what is wrong with the file, or ""; `peaks`, the peak magnitude of
+        each of up to 1200 columns of equal duration; `spectrogram`, the log mels as a data URL of an image
+        with low frequencies at the bottom; `freq_ticks`, pairs of a frequency in Hz and its height in the
+        image, from 0 to 1.
 
     Raises
     ------
@@ -45,9 +46,10 @@ def make_preview(path: Path) -> dict[str, Any]:
         peaks = _max_pool([envelope[:, None]], len(envelope), n_columns)[:, 0]
         frames = front_end.iter_raw_frames(reader, offset)
         mels = _max_pool(frames, len(envelope), n_columns, FEATURE_CONFIG.mel_bands)
-        seconds = reader.seconds
+        seconds, warning = reader.seconds, reader.warning
     return {
         "seconds": seconds,
+        "warning": warning,
         "peaks": [round(peak, 4) for peak in np.maximum(peaks, 0).tolist()],
         "spectrogram": _data_url(mels),
         "freq_ticks": list(_freq_ticks()),

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from dcase2018.data.audio import AudioReader, AudioReadError
-from dcase2018.inference.audio_tagger import AudioTagger
+from dcase2018.data.audio_errors import AudioReadError
+from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback, ProgressReader
 from dcase2018.server.protocol import END, ERROR, MAX_HOURS, PROGRESS, RESULT, encode
 from dcase2018.server.responses import stream_response, tag_response
 from dcase2018.utils.errors import Dcase2018Error
@@ -69,7 +69,7 @@ class Worker:
 
     def _process(self, path: str, run: int | None = None) -> Iterator[dict[str, Any]]:
         self.fraction_done = self.last_progress = 0.0
-        check_duration(Path(path))
+        check_duration(Path(path), self._on_progress)
         if run is not None:
             yield tag_response(self.taggers[run], Path(path), self._on_progress)
             return
@@ -89,7 +89,7 @@ class Worker:
         self.responses.flush()
 
 
-def check_duration(path: Path) -> None:
+def check_duration(path: Path, on_progress: ProgressCallback) -> None:
     """Reject a recording that is too long, however small its file is.
 
     Raises
@@ -99,10 +99,9 @@ def check_duration(path: Path) -> None:
     AudioReadError, OSError
         If the recording cannot be read.
     """
-    with AudioReader(path, 44100) as reader:
-        if reader.seconds > MAX_HOURS * 3600:
-            hours = reader.seconds / 3600
-            raise Rejected(413, f"the recording lasts {hours:.1f} hours; the limit is {MAX_HOURS} hours")
+    with ProgressReader(path, 44100, on_progress, 1) as reader:
+        if reader.is_longer_than(MAX_HOURS * 3600):
+            raise Rejected(413, f"the recording lasts more than {MAX_HOURS} hours, the limit; split it")
 
 
 def _error_response(error: Exception) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def test_an_unreadable_clip_is_tried_again(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:  # the tests may run as root, who may read anything
-        patch.setattr("dcase2018.data.audio.check_not_truncated", fail)
+        patch.setattr("dcase2018.data.audio_decoders.check_header", fail)
         patch.setattr("dcase2018.features.extraction.SHARD_CLIPS", 1)
         with pytest.raises(InputError, match=r"5 of the first 5 clips .*unreadable: Permission denied"):
             extract(clips, tmp_path / "s.h5", BASELINE)
@@ -175,7 +175,7 @@ def test_an_unreadable_clip_is_tried_again(
 
 @pytest.fixture
 def mixed_clips(clips: Path) -> Path:
-    """Five valid clips and three that cannot be read."""
+    """Six valid clips, of which one ends early, and two that cannot be read."""
     content = (clips / "a.wav").read_bytes()
     (clips / "cut.wav").write_bytes(content[:5000])
     (clips / "text.wav").write_bytes(b"this is no audio")
@@ -188,32 +188,67 @@ def test_failed_clips_are_skipped_and_listed_with_the_error(mixed_clips: Path, t
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert [line for line in done.stdout.splitlines() if line.startswith("skipped")] == [
-        "skipped: cut.wav: truncated: 4956 of 88200 bytes of samples",
         "skipped: nan.wav: not finite: the samples contain NaN or infinity",
-        "skipped: text.wav: not audio: Format not recognised.",
+        "skipped: text.wav: not audio: no decoder accepts it",
     ]
     store = Store(tmp_path / "s.h5")
     assert len(store) == 8
-    assert (store.lengths > 0).sum() == 4
-    assert "failed   cut.wav: truncated" in run_ok("info", store.path)
+    assert (store.lengths > 0).sum() == 5
+    assert "failed   text.wav: not audio" in run_ok("info", store.path)
     assert (tmp_path / "s.failed.csv").read_text().splitlines() == [
         "fname,error",
-        "cut.wav,truncated: 4956 of 88200 bytes of samples",
         "nan.wav,not finite: the samples contain NaN or infinity",
-        "text.wav,not audio: Format not recognised.",
+        "text.wav,not audio: no decoder accepts it",
     ]
     for name in ("cut", "nan", "text"):
         (mixed_clips / f"{name}.wav").unlink()
-    extract(mixed_clips, store.path, BASELINE)
+    extract(mixed_clips, store.path, BASELINE, prune=True)
     assert not (tmp_path / "s.failed.csv").exists()
 
 
-def test_strict_stops_at_the_first_failed_clip(mixed_clips: Path, tmp_path: Path) -> None:
-    message = run_fails(1, "extract", mixed_clips, tmp_path / "s.h5", "--strict")
-    assert message.strip().endswith(
-        "clip 'cut.wav' cannot be read: truncated: 4956 of 88200 bytes of samples"
-    )
-    assert not (tmp_path / "s.h5").exists()
+CUT_SHORT = "incomplete: header promises 1.0 s, 0.1 s are there"
+
+
+def test_clips_that_end_early_are_used_and_listed(mixed_clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    for computed in (8, 0):  # a second run reports the clips that it reuses
+        summary = extract(mixed_clips, path, BASELINE)
+        assert (summary.computed, summary.warnings) == (computed, {"cut.wav": CUT_SHORT})
+        assert (tmp_path / "s.warnings.csv").read_text() == f'fname,warning\ncut.wav,"{CUT_SHORT}"\n'
+    store = Store(path)
+    content = (mixed_clips / "cut.wav").read_bytes()[44:]
+    samples = np.frombuffer(content, "<i2").astype(np.float32) / np.float32(32768)
+    frames = store.frames_of(store.rows["cut.wav"])
+    np.testing.assert_array_equal(frames, FrontEnd(BASELINE).frames_of_samples(samples))
+    assert f"warning  cut.wav: {CUT_SHORT}" in run_ok("info", path)
+    for name in ("nan", "text"):
+        (mixed_clips / f"{name}.wav").unlink()
+    run_fails(3, "extract", mixed_clips, path)
+    (mixed_clips / "cut.wav").unlink()
+    extract(mixed_clips, path, BASELINE, prune=True)
+    assert not (tmp_path / "s.warnings.csv").exists()
+
+
+def test_strict_stops_at_the_first_incomplete_or_failed_clip(mixed_clips: Path, tmp_path: Path) -> None:
+    for name, reason in (("cut", CUT_SHORT), ("nan", "not finite: the samples contain NaN or infinity")):
+        message = run_fails(1, "extract", mixed_clips, tmp_path / "s.h5", "--strict")
+        assert message.strip().endswith(f"clip '{name}.wav' cannot be read completely: {reason}")
+        assert not (tmp_path / "s.h5").exists()
+        (mixed_clips / f"{name}.wav").unlink()
+
+
+def test_files_left_out_of_a_folder_are_counted_by_suffix(
+    clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.txt", "b.TXT", ".DS_Store", "._a.wav", "README"):
+        (clips / name).write_bytes(b"text")
+    with caplog.at_level("INFO"):
+        extract(clips, tmp_path / "s.h5", BASELINE)
+    (line,) = [message for message in caplog.messages if message.startswith("left out")]
+    assert line.startswith("left out 5 files: 2 .txt, ")
+    assert set(line.partition(": ")[2].split(", ")) == {
+        "2 .txt", "1 .DS_Store", "1 hidden .wav", "1 without suffix",
+    }  # fmt: skip
 
 
 def test_a_folder_without_audio_fails_early(tmp_path: Path) -> None:

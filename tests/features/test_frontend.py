@@ -45,7 +45,7 @@ def test_windows_do_not_depend_on_the_blocks(sizes: list[int], length: int, hop:
 def test_blocks_do_not_change_the_frames(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_wav(tmp_path / "a.wav", with_silence(5000, 3000))
     expected = frames(path, FEATURE_CONFIGS[name])
-    monkeypatch.setattr("dcase2018.data.audio.BLOCK_SAMPLES", 1000)
+    monkeypatch.setattr("dcase2018.data.audio_decoders.BLOCK_SAMPLES", 1000)
     # Smaller blocks change the batches of the resampler and of the matrix product.
     np.testing.assert_allclose(
         frames(path, FEATURE_CONFIGS[name]), expected, atol=2e-3 if name == "waveform16k" else 1e-5

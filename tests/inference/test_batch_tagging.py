@@ -227,7 +227,7 @@ def test_closing_stops_all_threads(
     tagger: AudioTagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Running work stops at its next block, and queued work does not start."""
-    monkeypatch.setattr("dcase2018.data.audio.BLOCK_SAMPLES", 1 << 14)
+    monkeypatch.setattr("dcase2018.data.audio_decoders.BLOCK_SAMPLES", 1 << 14)
     for index in range(40):
         write_wav(tmp_path / f"{index:02d}.wav", noise(44100 * 2, index))
     calls = record_calls(monkeypatch)

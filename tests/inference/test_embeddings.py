@@ -36,8 +36,8 @@ def test_store_and_files_give_the_same_embeddings(
     embedder: Predictor, stores: dict[str, Store], recordings: Path, tmp_path: Path
 ) -> None:
     files = list_recordings([recordings])
-    assert embed(embedder, stores["logmel96"], tmp_path / "store.h5", "window") == []
-    assert embed(embedder, files, tmp_path / "files.h5", "window") == []
+    assert embed(embedder, stores["logmel96"], tmp_path / "store.h5", "window") == ([], {})
+    assert embed(embedder, files, tmp_path / "files.h5", "window") == ([], {})
     fnames, clips, features, starts = read_datasets(tmp_path / "files.h5")
     assert fnames == sorted(set(stores["logmel96"].fnames) - {"empty.wav"})
     from_store = read_datasets(tmp_path / "store.h5")
@@ -153,6 +153,6 @@ def test_failed_files_are_returned_unless_all_fail(
         embed(embedder, invalid, tmp_path / "e.h5", "window")
     assert list_dir(tmp_path) == ["1.wav", "2.wav"]
     files = [*invalid, *list_recordings([recordings / "one.wav"])]
-    failed = embed(embedder, files, tmp_path / "e.csv", "clip")
+    failed, _ = embed(embedder, files, tmp_path / "e.csv", "clip")
     assert [failure.file.fname for failure in failed] == ["1.wav", "2.wav"]
     assert list(pd.read_csv(tmp_path / "e.csv")["fname"]) == ["one.wav"]

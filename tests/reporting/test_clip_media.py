@@ -87,7 +87,7 @@ def test_excerpt_is_preprocessed_as_the_features(tmp_path: Path) -> None:
     silence = np.zeros(22050, np.float32)
     stereo = np.stack([np.concatenate([silence, tone(440, 1), silence])] * 2, axis=1)
     soundfile.write(tmp_path / "a.wav", stereo, 44100)
-    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", FEATURE_CONFIGS["logmel96"]) == ""
+    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", FEATURE_CONFIGS["logmel96"]) == ("", "")
     samples, rate = soundfile.read(tmp_path / "a.ogg")
     assert rate == 44100
     assert samples.shape == (44100,)  # mono, and without the silence
@@ -98,7 +98,7 @@ def test_excerpt_is_preprocessed_as_the_features(tmp_path: Path) -> None:
 @pytest.mark.parametrize("feature_config", [BASELINE, FEATURE_CONFIGS["yamnet"]])
 def test_excerpt_has_a_bounded_length_and_size(tmp_path: Path, feature_config: FeatureConfig) -> None:
     write_wav(tmp_path / "a.wav", noise(44100 * 40))
-    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", feature_config) == ""
+    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "a.wav", feature_config) == ("", "")
     info = soundfile.info(tmp_path / "a.ogg")
     assert info.duration == MAX_SECONDS
     assert info.samplerate == feature_config.sample_rate
@@ -108,6 +108,6 @@ def test_excerpt_has_a_bounded_length_and_size(tmp_path: Path, feature_config: F
 def test_unreadable_clip_has_a_reason_and_no_excerpt(tmp_path: Path) -> None:
     write_wav(tmp_path / "empty.wav", noise(0))
     (tmp_path / "text.wav").write_text("no sound")
-    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "empty.wav", BASELINE) == "no samples"
-    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "text.wav", BASELINE).startswith("not audio: ")
+    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "empty.wav", BASELINE)[0] == "no samples"
+    assert write_excerpt(tmp_path / "a.ogg", tmp_path / "text.wav", BASELINE)[0].startswith("not audio: ")
     assert not (tmp_path / "a.ogg").exists()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dcase2018.data.audio import AudioReadError
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.window_scores import WindowScores
 from dcase2018.server.responses import MAX_COLUMNS, _scores_over_time
 from dcase2018.server.waveform_preview import _max_pool, make_preview

@@ -24,7 +24,7 @@ async function init() {
   byId("classes").hidden = false;
   byId("classes").querySelector("summary").textContent = `${classes.length} classes`;
   byId("classes").querySelector("ul").replaceChildren(...classes.map((label) => createElement("li", { text: label })));
-  byId("limits").textContent = `WAV, FLAC, Ogg, MP3 or AIFF, up to ${formatSize(limits.bytes)} and ${limits.seconds / 3600} hours`;
+  byId("limits").textContent = `WAV, FLAC, Ogg, MP3, M4A and others, up to ${formatSize(limits.bytes)} and ${limits.seconds / 3600} hours`;
   byId("api").textContent = `curl --data-binary @sound.wav ${location.origin}/api/tag`;
 }
 
@@ -88,10 +88,12 @@ function showMessage(message) {
   if (message.top_classes) showScoresOverTime(card, message);
 }
 
-function showPreview({ seconds, peaks, spectrogram, freq_ticks: ticks }) {
+function showPreview({ seconds, warning, peaks, spectrogram, freq_ticks: ticks }) {
   duration = seconds;
   byId("result").hidden = false;
   byId("length").textContent = formatTime(duration);
+  byId("warning").hidden = !warning;
+  byId("warning").textContent = `Warning: ${warning}.`;
   byId("waveform").firstElementChild.setAttribute("d", waveformPath(peaks));
   byId("spectrogram").src = spectrogram;
   byId("freq-axis").replaceChildren(...freqTicks(ticks));
