@@ -162,6 +162,7 @@ def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: i
     """
     from dcase2018.data.labels import read_labels, write_table
     from dcase2018.data.splits import stratified_folds, stratified_holdout
+    from dcase2018.utils.atomic import written_together
 
     table = read_labels(labels)
     if n_folds is None:
@@ -173,10 +174,13 @@ def split(labels: Path, out: Path, fraction: float, n_folds: int | None, seed: i
     else:
         fold = stratified_folds(table, n_folds, seed)
         holdouts = {out / f"fold-{i + 1}": fold == i for i in range(n_folds)}
-    for folder, is_validation in holdouts.items():
+    for folder in holdouts:
         check_output(folder / "train.csv", labels)
         check_output(folder / "validation.csv", labels)
-        write_table(folder / "train.csv", table[~is_validation])
-        write_table(folder / "validation.csv", table[is_validation])
+    with written_together():
+        for folder, is_validation in holdouts.items():
+            write_table(folder / "validation.csv", table[is_validation])
+            write_table(folder / "train.csv", table[~is_validation])
+    for folder, is_validation in holdouts.items():
         n_train, n_validation = (~is_validation).sum(), is_validation.sum()
         print_line(f"{folder}: {n_train} training clips, {n_validation} validation clips")

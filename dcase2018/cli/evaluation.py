@@ -96,14 +96,16 @@ def evaluate(
     load_keras()
     from dcase2018.evaluation.confidence_intervals import score_table
     from dcase2018.evaluation.evaluate import evaluate, format_table, write_score_table
+    from dcase2018.utils.atomic import written_together
 
     evaluation = evaluate(ensemble, labels)
     table = score_table(evaluation)
     print_line(format_table(table))
-    if output:
-        write_score_table(output, table)
-    if clips_csv:
-        write_table(clips_csv, evaluation.clips)
+    with written_together():
+        if clips_csv:
+            write_table(clips_csv, evaluation.clips)
+        if output:
+            write_score_table(output, table)
 
 
 def _check_calibrate(scores_csv: Path | None, scoring: dict[str, object]) -> None:
@@ -179,11 +181,13 @@ def predict(
     from dcase2018.evaluation.calibration import calibrate_scores
     from dcase2018.evaluation.submission import write_scores, write_submission
     from dcase2018.inference.predictor import predict
+    from dcase2018.utils.atomic import written_together
 
     scores = predict(ensemble, fnames)
-    write_submission(submission_csv, scores)
-    if scores_csv:
-        write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
+    with written_together():
+        if scores_csv:
+            write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
+        write_submission(submission_csv, scores)
     print_line(f"{submission_csv}: {len(fnames)} clips")
 
 

@@ -14,6 +14,7 @@ from dcase2018.cli.build import Builder, Rule
 from dcase2018.cli.common import Command, print_line, seed_option
 from dcase2018.cli.datasets import CREATED, Dataset, absolute
 from dcase2018.models.hparams import PRESETS
+from dcase2018.utils.atomic import open_atomic
 from dcase2018.utils.errors import InputError
 
 TARGETS = ("data", "features", "train", "submission", "report", "export", "serve")
@@ -205,9 +206,9 @@ def check_owner(name: str, root: Path) -> None:
 def claim(name: str, root: Path) -> None:
     """Record which dataset the features and runs of a name belong to."""
     for owner in _owner_files(name):
-        owner.parent.mkdir(parents=True, exist_ok=True)
         if not owner.exists():
-            owner.write_text(f"{absolute(root)}\n")
+            with open_atomic(owner) as file:
+                file.write(f"{absolute(root)}\n")
 
 
 def _owner_files(name: str) -> list[Path]:
