@@ -10,6 +10,7 @@ from dcase2018.cli.common import (
     FILE,
     INPUT,
     OUTPUT_FOLDER,
+    REPLACED_FOLDER,
     Command,
     FiniteFloat,
     check_output,
@@ -20,7 +21,7 @@ from dcase2018.utils.errors import InputError
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
-@click.argument("out", type=OUTPUT_FOLDER)
+@click.argument("out", type=REPLACED_FOLDER)
 @click.option(
     "--train-per-class",
     default=12,

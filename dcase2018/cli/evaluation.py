@@ -10,7 +10,7 @@ from dcase2018.cli.common import (
     FILE,
     FOLDER,
     INPUT,
-    OUTPUT_FOLDER,
+    REPLACED_FOLDER,
     Command,
     check_output,
     extra_store_option,
@@ -201,7 +201,7 @@ def predict(
 @labels_argument
 @runs_argument
 @click.option(
-    "-o", "--output", type=OUTPUT_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
+    "-o", "--output", type=REPLACED_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
 )
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players.")
 @jobs_option("Processes that plot the clips")

@@ -21,6 +21,7 @@ import pandas as pd
 
 from dcase2018.utils.atomic import StrPath, open_atomic, open_text
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import iter_lines
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise InputError(f"{path} is UTF-16; save it as UTF-8")
     with open_text(path) as text:
-        reader = csv.reader(text, strict=True)
+        reader = csv.reader(iter_lines(text), strict=True)
         try:
             for fields in reader:
                 if reader.line_num == 1 and fields:

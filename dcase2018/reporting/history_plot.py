@@ -45,7 +45,7 @@ def plot_history(run: Run) -> Path:
     all_axes[-1].set_xlabel("epoch")
     all_axes[-1].xaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
-    figure.suptitle(f"{run.path.name}: {run.model}")
+    figure.suptitle(f"{run.path.name}: {run.model}", parse_math=False)
     target = run.path / "history.png"
     with atomic_path(target) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

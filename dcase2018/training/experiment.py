@@ -23,6 +23,7 @@ from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.config import diff
 from dcase2018.utils.errors import InputError, shorten_list
+from dcase2018.utils.input_files import require_regular_file
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class InitialWeights:
             return cls(run.model_file(checkpoint), run.feature_config, run.classes)
         if path.suffix != ".h5" or checkpoint is not None:
             raise InputError(f"--pretrained {path} is neither a run folder nor YAMNet weights (.h5)")
+        require_regular_file(path)
         return cls(path, FEATURE_CONFIGS["yamnet"], ())
 
     def digest(self) -> str:

@@ -24,7 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from dcase2018.utils.errors import Dcase2018Error
+from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.input_files import require_regular_file
 from dcase2018.utils.signals import catch_stop_signals
 
 log = logging.getLogger(__name__)
@@ -228,6 +229,8 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _follow_link(path: Path) -> Path:
+    if path.name in ("", ".."):
+        raise InputError(f"{str(path)!r} is not the name of a file or folder to write; name another")
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -302,7 +305,17 @@ def work_directory(target: Path, suffix: str) -> Iterator[Path]:
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:
-    """Open a CSV file. Bytes that are not UTF-8, as in some file names, are preserved."""
+    """Open a CSV file. Bytes that are not UTF-8, as in some file names, are preserved.
+
+    Raises
+    ------
+    InputError
+        If the path to read is not a regular file.
+    OSError
+        If it does not exist, or cannot be read or written.
+    """
+    if mode == "r":
+        require_regular_file(path)
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 

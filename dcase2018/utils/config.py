@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import require_regular_file
 
 ConfigT = TypeVar("ConfigT")
 RecordT = TypeVar("RecordT")
+
+MAX_JSON_BYTES = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,10 +136,13 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is not JSON, or not an object.
+        If the path is not a regular file, or the file is too large, not JSON, or not an object.
+    OSError
+        If it does not exist or cannot be read.
     """
     import json  # 10 ms that commands without JSON do not need
 
+    require_regular_file(path, MAX_JSON_BYTES, "it")
     try:
         values = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
