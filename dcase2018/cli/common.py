@@ -176,10 +176,17 @@ def report_internal_error(error: Exception) -> None:
     trace = "".join(traceback.format_exception(error))
     if log.isEnabledFor(logging.DEBUG):
         click.echo(trace, err=True)
-    descriptor, path = tempfile.mkstemp(prefix="dcase2018-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{shlex.join(sys.argv)}\nPython {sys.version}\n{trace}")
     summary = traceback.format_exception_only(error)[0].strip()
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="dcase2018-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{shlex.join(sys.argv)}\nPython {sys.version}\n{trace}")
+    except OSError as file_error:
+        print_error(
+            f"internal error: {summary}; please report it with the traceback that -v prints"
+            f" (no file can be written: {file_error.strerror})"
+        )
+        return
     print_error(f"internal error: {summary}; please report it with {path}, which has the traceback")
 
 
