@@ -272,11 +272,11 @@ def _validate_row(row: dict[str, str], classes: Sequence[str] | None) -> Iterato
         yield f"weight is {row[WEIGHT_COLUMN]!r}; it must be a number from 0 to 1"
 
 
-def parse_fraction(text: str) -> float | None:
-    """Parse a number from 0 to 1; None for any other text."""
+def parse_fraction(text: str | float) -> float | None:
+    """Parse a number from 0 to 1; None for anything else."""
     try:
         value = float(text)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     return value if 0 <= value <= 1 else None
 
@@ -336,10 +336,19 @@ def class_names(labels: pd.DataFrame) -> list[str]:
 
 
 def multi_hot(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Encode the labels of each clip: bool, (n_clips, n_classes)."""
+    """Encode the labels of each clip: bool, (n_clips, n_classes).
+
+    Raises
+    ------
+    InputError
+        If a label is not among the classes.
+    """
     index = {name: i for i, name in enumerate(classes)}
     y_true = np.zeros((len(labels), len(classes)), bool)
     for row, names in enumerate(labels_per_clip(labels)):
+        unknown = [name for name in names if name not in index]
+        if unknown:
+            raise InputError(f"label {unknown[0]!r} is not among the {len(classes)} classes")
         y_true[row, [index[name] for name in names]] = True
     return y_true
 
@@ -352,8 +361,23 @@ def verified_mask(labels: pd.DataFrame) -> np.ndarray:
 
 
 def sample_weights(labels: pd.DataFrame) -> np.ndarray | None:
-    """Return the sample weight of each clip: float64 in [0, 1], (n_clips,). None without that column."""
-    return labels[WEIGHT_COLUMN].to_numpy(float) if WEIGHT_COLUMN in labels else None
+    """Return the sample weight of each clip: float64 in [0, 1], (n_clips,). None without that column.
+
+    Raises
+    ------
+    InputError
+        If a weight is not such a number, in a table that `read_labels` did not check.
+    """
+    if WEIGHT_COLUMN not in labels:
+        return None
+    weights = [parse_fraction(text) for text in labels[WEIGHT_COLUMN]]
+    if None in weights:
+        row = weights.index(None)
+        raise InputError(
+            f"the weight of clip {labels['fname'].iloc[row]!r} is {labels[WEIGHT_COLUMN].iloc[row]};"
+            " it must be a number from 0 to 1"
+        )
+    return np.array(weights, float)
 
 
 def write_class_map(path: Path, classes: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, class_names, multi_hot
+from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,17 @@ def stratified_holdout(labels: pd.DataFrame, fraction: float, seed: int) -> np.n
     ndarray
         bool, (n_rows,): True for the drawn rows.
 
+    Raises
+    ------
+    InputError
+        If `fraction` or `seed` is out of range.
+
     Examples
     --------
     >>> is_validation = stratified_holdout(labels, fraction=0.1, seed=0)
     >>> train, validation = labels[~is_validation], labels[is_validation]
     """
+    check_number("fraction", fraction, float, gt=0, le=1)
     order = _stratified_order(labels, seed)
     cumulative_counts = np.floor(np.arange(len(order) + 1) * fraction + 0.5)
     is_drawn = np.zeros(len(order), bool)
@@ -127,6 +134,7 @@ def _numeric_key(name: str) -> tuple[int, str]:
 
 def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
     """Return the row indices, shuffled and then sorted by stratum: every k-th one is a stratified sample."""
+    check_number("seed", seed, int, ge=0, le=2**32 - 1)
     columns = [name for name in (LABEL_COLUMN, LABELS_COLUMN, "manually_verified") if name in labels]
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     strata = labels[columns].iloc[shuffled].agg("\t".join, axis=1)

@@ -21,6 +21,7 @@ from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, 
 from dcase2018.inference.window_scores import LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.errors import InputError
 
 AUDIO_BATCH = 64  # a quarter of INFERENCE_BATCH: less memory at the same speed
 
@@ -103,6 +104,8 @@ class AudioTagger:
     """
 
     def __init__(self, runs: Sequence[Run], checkpoint: int | str | None = None) -> None:
+        if not runs:
+            raise InputError("a tagger needs at least one run")
         self.runs, self.checkpoint = runs, checkpoint
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
@@ -121,7 +124,8 @@ class AudioTagger:
         Raises
         ------
         InputError
-            If a folder is not a run or lacks the checkpoint, or the classes of the runs differ.
+            If `runs` is empty or not a list, a folder is not a run or lacks the checkpoint, or the classes of
+            the runs differ.
         """
         return cls(open_runs(runs, checkpoint, **hparams), checkpoint)
 

@@ -30,7 +30,14 @@ from dcase2018.utils.atomic import (
     remove_leftovers,
     write_json,
 )
-from dcase2018.utils.config import Constraint, NonNegativeInt, diff, from_dict, read_json_object
+from dcase2018.utils.config import (
+    Constraint,
+    NonNegativeInt,
+    check_number,
+    diff,
+    from_dict,
+    read_json_object,
+)
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -255,12 +262,11 @@ class Run:
             If it does not exist.
         """
         path = self.path / "model.keras"
-        if checkpoint is not None:
-            path = (
-                self.path / "best.keras"
-                if checkpoint == BEST_CHECKPOINT
-                else self.checkpoint_dir(int(checkpoint)) / "model.keras"
-            )
+        if checkpoint == BEST_CHECKPOINT:
+            path = self.path / "best.keras"
+        elif checkpoint is not None:
+            check_number("checkpoint", checkpoint, int, ge=0)
+            path = self.checkpoint_dir(int(checkpoint)) / "model.keras"
         if not path.is_file():
             raise InputError(f"{path} does not exist; {self._missing_hint(checkpoint)}")
         return path

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, NotRequired, TypedDict
 
 from dcase2018.utils.atomic import open_text
-from dcase2018.utils.config import Constraint, NonNegativeFloat, NonNegativeInt, from_dict, read_json_object
+from dcase2018.utils.config import (
+    Constraint,
+    NonNegativeFloat,
+    NonNegativeInt,
+    check_number,
+    from_dict,
+    read_json_object,
+)
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.input_files import iter_lines
 
@@ -30,6 +37,11 @@ class StoppingCriteria:
     patience
         Epochs without a higher validation MAP@3.
 
+    Raises
+    ------
+    InputError
+        If a value is not a positive finite number.
+
     Examples
     --------
     >>> StoppingCriteria(max_minutes=30, patience=10)
@@ -39,6 +51,13 @@ class StoppingCriteria:
     max_steps: int | None = None
     max_minutes: float | None = None
     patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "patience"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), int, ge=1)
+        if self.max_minutes is not None:
+            check_number("max_minutes", self.max_minutes, float, gt=0)
 
 
 class EpochLog(TypedDict):

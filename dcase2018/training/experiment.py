@@ -16,12 +16,12 @@ from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.data.labels import class_names
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.store import Store
-from dcase2018.models.hparams import REQUIRED_FEATURE, HParams, Preset
+from dcase2018.models.hparams import MAX_EPOCHS, REQUIRED_FEATURE, HParams, Preset
 from dcase2018.runs.provenance import collect_provenance
 from dcase2018.runs.run import Run
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.utils.atomic import StrPath
-from dcase2018.utils.config import diff
+from dcase2018.utils.config import check_number, diff
 from dcase2018.utils.errors import InputError, shorten_list
 from dcase2018.utils.input_files import require_regular_file
 
@@ -122,8 +122,10 @@ class Experiment:
         ------
         InputError
             If a clip is not in the store or is in both label files, no clip has frames, all clips are of one
-            class, or architecture or hyperparameters do not fit the data.
+            class, epochs or seed are out of range, or architecture or hyperparameters do not fit the data.
         """
+        check_number("epochs", preset.epochs, int, ge=1, le=MAX_EPOCHS)
+        check_number("seed", seed, int, ge=0, le=2**32 - 1)
         classes = list(classes or class_names(labels))
         training = LabeledDataset.from_labels(store, labels, classes).drop_empty()
         _check_preset(preset, training, initial)

@@ -66,11 +66,37 @@ def setting_fields(config_type: type[Any]) -> Iterator[tuple[dataclasses.Field[A
 
 
 def validate(config: Any) -> None:
-    """Raise `InputError` for the first field whose value its constraint forbids."""
+    """Raise `InputError` for the first field whose value has another type, or its constraint forbids.
+
+    A number of another library, such as NumPy, is converted.
+    """
+    hints = get_type_hints(type(config))
     for field, constraint in setting_fields(type(config)):
         value = getattr(config, field.name)
+        value_type = hints[field.name]
+        _expect(*SCALARS[value_type], value, field.name)
         if not constraint.is_valid(value):
             raise InputError(f"{field.name}={value} is not allowed: it must be {constraint}")
+        if type(value) not in SCALARS:
+            object.__setattr__(config, field.name, value_type(value))
+
+
+def check_number(
+    name: str,
+    value: Any,
+    number_type: type[Any],
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+) -> None:
+    """Raise `InputError` unless an argument is a finite number of a type within the bounds of a `Constraint`.
+
+    Examples
+    --------
+    >>> check_number("jobs", 2, int, ge=1)
+    """
+    _read(Annotated[number_type, Constraint("", gt, ge, le)], value, name)
 
 
 def apply_overrides(config: ConfigT, text: str, misplaced: Mapping[str, str] | None = None) -> ConfigT:

@@ -1,7 +1,8 @@
-"""Checks of input files before they are read: reading a pipe would block, and a device may not end."""
+"""Checks of input paths before they are read: reading a pipe would block, and a device may not end."""
 
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -30,6 +31,14 @@ def require_regular_file(path: Path, max_bytes: int | None = None, subject: str 
         raise InputError(f"{subject} is not a regular file")
     if max_bytes is not None and status.st_size > max_bytes:
         raise InputError(f"{subject} has {status.st_size} bytes; at most {max_bytes} are allowed")
+
+
+def require_paths(paths: Sequence[str | os.PathLike[str]], name: str) -> None:
+    """Raise `InputError` if an argument is empty, or one path instead of a list of paths."""
+    if isinstance(paths, str | os.PathLike):
+        raise InputError(f"{name} must be a list of paths, such as [{os.fspath(paths)!r}], not one path")
+    if not paths:
+        raise InputError(f"{name} is empty; name at least one path")
 
 
 def iter_lines(file: IO[str]) -> Iterator[str]:

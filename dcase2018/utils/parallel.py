@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.safe_path import python_command, safe_path_in_children
 from dcase2018.utils.signals import (
@@ -65,10 +66,13 @@ def parallel_pool(jobs: int, dask_address: str | None = None) -> Iterator[joblib
     Raises
     ------
     InputError
-        If Dask is not installed, or the address is invalid.
+        If `jobs` is 0 or less than -1, Dask is not installed, or the address is invalid.
     Dcase2018Error
         If the system ended a worker process, or the cluster does not respond.
     """
+    check_number("jobs", jobs, int, ge=-1)
+    if jobs == 0:
+        raise InputError("jobs must be -1, for one process per core, or at least 1, not 0")
     settings = {"return_as": "generator_unordered"}
     if dask_address is None:
         try:
