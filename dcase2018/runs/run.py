@@ -25,7 +25,6 @@ from dcase2018.runs.training_state import EpochLog, TrainingState, read_history
 from dcase2018.utils.atomic import (
     StrPath,
     ensure_writable,
-    exclusive_lock,
     remove,
     remove_leftovers,
     write_json,
@@ -39,6 +38,7 @@ from dcase2018.utils.config import (
     read_json_object,
 )
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.locks import exclusive_lock
 
 if TYPE_CHECKING:
     import keras

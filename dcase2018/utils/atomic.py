@@ -1,11 +1,10 @@
-"""Atomic writes and locks: a reader sees the old file or folder, or the complete new one.
+"""Atomic writes: a reader sees the old file or folder, or the complete new one.
 
 A result is written to a hidden path beside its target, `.NAME.HOST-PID-RANDOM.tmp.SUFFIX`, flushed to disk,
 and renamed to the target. A killed writer leaves that path behind. A later writer of the same target removes
 it: at once on the same host or under the lock of the target, otherwise after a day.
 """
 
-import errno
 import logging
 import os
 import platform
@@ -15,17 +14,17 @@ import shutil
 import signal
 import tempfile
 import time
-import warnings
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.errors import InputError
 from dcase2018.utils.input_files import require_regular_file
+from dcase2018.utils.locks import UNSUPPORTED, exclusive_lock
 from dcase2018.utils.signals import catch_stop_signals
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 StrPath = str | os.PathLike[str]
 
 LEFTOVER_SECONDS = 24 * 3600  # age at which the temporary path of another writer is taken for a leftover
-UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL)  # by a file system
+COMMIT_SECONDS = 60.0  # longest wait for another process that renames the same files
 
 # Temporary path and target of each file of `written_together`, which renames them at its end.
 _pending: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("pending", default=None)
@@ -138,7 +137,8 @@ def written_together() -> Iterator[None]:
     """Write files that belong together: those that the block writes replace their targets at its end.
 
     At the end, all old targets are removed before the first new one is renamed. A kill in this moment
-    leaves some of the new files and none of the old ones. Signals are handled afterwards.
+    leaves some of the new files and none of the old ones. Signals are handled afterwards. Of two processes
+    that write the same files, one waits for the other.
 
     Raises
     ------
@@ -150,18 +150,28 @@ def written_together() -> Iterator[None]:
     try:
         yield
         with catch_stop_signals() as stop:
-            for _, path in written:
-                path.unlink(missing_ok=True)
-            for partial, path in written:
-                partial.replace(path)
-            for folder in {path.parent for _, path in written}:
-                fsync_path(folder)
+            _replace_together(written)
     finally:
         _pending.reset(token)
         for partial, _ in written:
             remove(partial)
     if stop.signum:
         signal.raise_signal(stop.signum)
+
+
+def _replace_together(written: Sequence[tuple[Path, Path]]) -> None:
+    """Replace targets by their temporary paths, under a lock if there are several."""
+    paths = [path for _, path in written]
+    with ExitStack() as stack:
+        if len(paths) > 1:
+            last = paths[-1]
+            stack.enter_context(exclusive_lock(last.parent, last, f".{last.name}.lock", COMMIT_SECONDS))
+            for path in paths:
+                path.unlink(missing_ok=True)
+        for partial, path in written:
+            partial.replace(path)
+        for folder in {path.parent for path in paths}:
+            fsync_path(folder)
 
 
 @contextmanager
@@ -240,40 +250,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def exclusive_lock(folder: Path, target: Path) -> Iterator[None]:
-    """Lock a folder, so that one process at a time writes `target`.
-
-    The lock is on the file `.lock` in the folder, and also holds between hosts on NFS. The system releases
-    the lock of a killed process. On a file system without locks, a warning is logged and nothing is locked.
-
-    Raises
-    ------
-    Dcase2018Error
-        If another process holds the lock.
-    """
-    from filelock import FileLock, Timeout  # takes 80 ms to import
-
-    lock = FileLock(folder / ".lock", blocking=False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # filelock's, where it uses a file with the process's number
-            lock.acquire()
-    except Timeout:
-        raise Dcase2018Error(
-            f"{target} is being written by another process; wait until it has finished"
-        ) from None
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
-        log.warning("%s is not locked, as its file system has no locks; run one process at a time", target)
-    try:
-        yield
-    finally:
-        (folder / ".lock").unlink(missing_ok=True)
-        lock.release()
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from dcase2018.utils.atomic import (
     atomic_directory,
     atomic_path,
     ensure_writable,
-    exclusive_lock,
     fsync_path,
     open_atomic,
     remove_leftovers,
@@ -28,6 +27,7 @@ from dcase2018.utils.atomic import (
     written_together,
 )
 from dcase2018.utils.errors import Dcase2018Error
+from dcase2018.utils.locks import exclusive_lock
 
 
 def write_old_leftover(path: Path) -> None:
@@ -322,7 +322,7 @@ def test_bytes_that_are_not_utf8_are_preserved(tmp_path: Path) -> None:
 
 def test_a_lock_excludes_other_processes_until_its_holder_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from dcase2018.utils.atomic import exclusive_lock\n"
+        "import sys; from pathlib import Path; from dcase2018.utils.locks import exclusive_lock\n"
         "path = Path(sys.argv[1])\n"
         "with exclusive_lock(path, path): print('locked', flush=True); sys.stdin.read()"
     )
@@ -405,3 +405,18 @@ def test_a_temporary_path_has_the_suffix_of_its_target(tmp_path: Path) -> None:
     assert len(list_dir(tmp_path)) == 2
     remove_leftovers(tmp_path / "model.keras")
     assert list_dir(tmp_path) == ["model.keras"]
+
+
+def test_two_processes_never_mix_files_written_together(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from dcase2018.utils.atomic import open_atomic, written_together\n"
+        "for i in range(30):\n"
+        "    with written_together():\n"
+        "        for name in 'ab':\n"
+        "            with open_atomic(Path(sys.argv[1], name)) as file: file.write(sys.argv[2])"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, tmp_path, letter]) for letter in "xy"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert list_dir(tmp_path) == ["a", "b"]
+    assert len({path.read_text() for path in tmp_path.iterdir()}) == 1
