@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -278,12 +278,15 @@ def _is_same_or_inside(path: Path, other: Path) -> bool:
 
 
 def _check_writable(folder: Path, output: Path) -> None:
+    import tempfile
+
     from dcase2018.utils.atomic import temporary_path
 
-    probe = temporary_path(folder / output.name)  # whose name may be too long
     try:
-        probe.touch()
-        probe.unlink()
+        with suppress(FileNotFoundError):
+            temporary_path(folder / output.name).lstat()  # fails if the name is too long
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         error.filename = str(output)
         raise
