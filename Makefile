@@ -1,9 +1,12 @@
 # DCASE 2018 Task 2, from clips to a ranked submission. `make` alone prints the targets.
-export DATASET ?= demo
-export PRESET ?= compact
-export SEED ?= 0
-export FORMAT ?= onnx
-export DATASET_NAME EXTRACT_FLAGS FIT_FLAGS GROUPS_FROM SERVE_FLAGS
+DATASET ?= demo
+PRESET ?= compact
+SEED ?= 0
+FORMAT ?= onnx
+OPTIONS = DATASET DATASET_NAME PRESET SEED FORMAT EXTRACT_FLAGS FIT_FLAGS GROUPS_FROM SERVE_FLAGS
+# `value` keeps a $ in a name, which make would expand.
+$(foreach name,$(OPTIONS),$(eval override $(name) := $$(value $(name))))
+export $(OPTIONS)
 # Python versions that TensorFlow supports, in the order to try.
 PYTHON ?= python3.13 python3.12 python3.11 python3
 VENV = .venv

@@ -199,6 +199,27 @@ def test_make_passes_quotes_and_spaces_unchanged(project: Path) -> None:
     assert """'--hparams "lr=1" \\'' cannot be split into options""" in output
 
 
+def test_make_passes_a_dollar_sign_unchanged(project: Path) -> None:
+    name = "$(shell touch executed)$HOME$$"
+    output = make(project, "submission", f"DATASET=a{name}", "PRESET=quick", code=2)
+    assert f"'a{name}' is not a folder" in output
+    assert not (project / "executed").exists()
+
+
+@pytest.mark.parametrize("missing", [("train.csv",), ("validation.csv",), ("train.csv", "validation.csv")])
+def test_an_interrupted_split_is_repeated(project: Path, missing: tuple[str, ...]) -> None:
+    for label in "ab":
+        for clip in range(5):
+            write_wav(project / "sounds" / label / f"{clip}.wav", noise(400, clip))
+    run(project, "data", "--dataset", "sounds")
+    folder = project / "features" / "sounds"
+    for name in missing:
+        (folder / name).unlink()
+    run(project, "data", "--dataset", "sounds")
+    train, held_out = (set(pd.read_csv(folder / name)["fname"]) for name in ("train.csv", "validation.csv"))
+    assert (len(train), len(held_out), train & held_out) == (8, 2, set())
+
+
 def test_make_prints_its_targets(project: Path) -> None:
     output = make(project)
     for target in ("data", "features", "train", "submission", "report", "export", "serve", "docs", "clean"):

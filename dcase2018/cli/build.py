@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import click
 
 from dcase2018.cli.common import EXIT_SKIPPED, print_line
+from dcase2018.utils.safe_path import python_command
 from dcase2018.utils.signals import catch_stop_signals
 
 log = logging.getLogger("dcase2018")
@@ -25,7 +25,8 @@ class Rule:
     Attributes
     ----------
     outputs
-        Files or folders that the commands write; the time of the first one is compared with the inputs.
+        Files or folders that the commands write. The time of the first one, which is written last, is
+        compared with the inputs.
     inputs
         Files or folders that the commands read. A newer input makes the outputs out of date.
     commands
@@ -43,10 +44,9 @@ class Rule:
     note: str = ""
 
     def is_out_of_date(self) -> bool:
-        target = self.outputs[0]
-        if not target.exists():
+        if not all(path.exists() for path in self.outputs):
             return True
-        mtime_ns = target.stat().st_mtime_ns
+        mtime_ns = self.outputs[0].stat().st_mtime_ns
         if any(not path.exists() or path.stat().st_mtime_ns > mtime_ns for path in self.inputs):
             return True
         return self.folder is not None and has_newer_entry(self.folder, mtime_ns)
@@ -106,8 +106,7 @@ def run_child(command: Sequence[str]) -> int:
     waits for the child in both cases.
     """
     verbosity = {logging.WARNING: ["-q"], logging.DEBUG: ["-v"]}.get(log.level, [])
-    # With -P, modules in the working directory do not shadow those of Python.
-    arguments = [sys.executable, "-P", "-m", "dcase2018", *command, *verbosity]
+    arguments = python_command("-m", "dcase2018", *command, *verbosity)
     children: list[subprocess.Popen] = []
 
     def forward() -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,46 @@ CONTROL_ESCAPES = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
 }
 
-INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
-EXISTING = click.Path(exists=True, path_type=Path)
+
+class InputPath(click.Path):
+    """An existing file or folder; a pipe or a device would be read without end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        is_stdin = self.allow_dash and str(path) == "-"
+        if not (is_stdin or path.is_file() or path.is_dir()):
+            self.fail(f"{str(path)!r} is not a regular file.", param, ctx)
+        return path
+
+
+class OutputPath(click.Path):
+    """A file or folder to write. A slash at the end is allowed for a folder only."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = str(value)
+        if not text.strip("/") or Path(text).name == "..":
+            self.fail(f"{text!r} is not a name; name a {'folder' if self.dir_okay else 'file'}.", param, ctx)
+        if not self.dir_okay and text.endswith(("/", "/.")):
+            self.fail(f"{text!r} is the name of a folder; name a file.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class ReplacedFolder(OutputPath):
+    """A folder that is written elsewhere and then replaces what exists."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if Path.cwd().is_relative_to(Path(os.path.realpath(path))):
+            self.fail(f"{str(path)!r} contains the working directory; name another folder.", param, ctx)
+        return path
+
+
+INPUT = InputPath(exists=True, dir_okay=False, path_type=Path)
+EXISTING = InputPath(exists=True, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
-OUTPUT_FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = OutputPath(dir_okay=False, path_type=Path)
+OUTPUT_FOLDER = OutputPath(file_okay=False, path_type=Path)
+REPLACED_FOLDER = ReplacedFolder(file_okay=False, path_type=Path)
 
 MAX_JOBS = max(64, 4 * (os.cpu_count() or 1))  # each job takes memory, with or without work
 
@@ -144,10 +179,17 @@ def report_internal_error(error: Exception) -> None:
     trace = "".join(traceback.format_exception(error))
     if log.isEnabledFor(logging.DEBUG):
         click.echo(trace, err=True)
-    descriptor, path = tempfile.mkstemp(prefix="dcase2018-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{shlex.join(sys.argv)}\nPython {sys.version}\n{trace}")
     summary = traceback.format_exception_only(error)[0].strip()
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="dcase2018-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{shlex.join(sys.argv)}\nPython {sys.version}\n{trace}")
+    except OSError as file_error:
+        print_error(
+            f"internal error: {summary}; please report it with the traceback that -v prints"
+            f" (no file can be written: {file_error.strerror})"
+        )
+        return
     print_error(f"internal error: {summary}; please report it with {path}, which has the traceback")
 
 
@@ -294,8 +336,12 @@ def _is_same_or_inside(path: Path, other: Path) -> bool:
 def _check_writable(folder: Path, output: Path) -> None:
     import tempfile
 
+    from dcase2018.utils.atomic import temporary_path
+
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{output.name}.", suffix=".tmp"):
+        with suppress(FileNotFoundError):
+            temporary_path(folder / output.name).lstat()  # fails if the name is too long
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         error.filename = str(output)

@@ -11,8 +11,9 @@ from dcase2018.cli.common import (
     FILE,
     FOLDER,
     INPUT,
-    OUTPUT_FOLDER,
+    REPLACED_FOLDER,
     Command,
+    InputPath,
     check_output,
     extra_store_option,
     print_line,
@@ -40,7 +41,7 @@ NO_STORE = Path("-")
     "  dcase2018 compare features/test.h5 data/test_post_competition.csv runs/first runs/second\n"
     "  dcase2018 compare - data/test_post_competition.csv first-scores.csv second-scores.csv",
 )
-@click.argument("store", type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
+@click.argument("store", type=InputPath(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
 @click.argument("labels_csv", metavar="LABELS", type=INPUT)
 @click.argument("a", type=EXISTING)
 @click.argument("b", type=EXISTING)
@@ -51,7 +52,7 @@ NO_STORE = Path("-")
 @click.option(
     "--report",
     "report_folder",
-    type=OUTPUT_FOLDER,
+    type=REPLACED_FOLDER,
     metavar="FOLDER",
     help="Write a report of A and B side by side.",
 )

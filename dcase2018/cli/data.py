@@ -12,6 +12,7 @@ from dcase2018.cli.common import (
     FILE,
     INPUT,
     OUTPUT_FOLDER,
+    REPLACED_FOLDER,
     Command,
     FiniteFloat,
     check_output,
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 synthesize data/demo")
-@click.argument("out", type=OUTPUT_FOLDER)
+@click.argument("out", type=REPLACED_FOLDER)
 @click.option(
     "--train-per-class",
     default=12,
@@ -201,6 +202,7 @@ def split(
     from dcase2018.data.labels import read_labels, write_table
     from dcase2018.data.recording_names import find_recordings
     from dcase2018.data.splits import warn_missing_classes
+    from dcase2018.utils.atomic import written_together
 
     table = read_labels(labels)
     fnames = list(table["fname"])
@@ -209,11 +211,14 @@ def split(
     holdouts = _hold_out(table, out, fraction, n_folds, seed, groups)
     recordings = find_recordings(table, fnames) if named_groups is None else None
     warn_of_shared_sound(fnames, holdouts.values(), "validation", recordings=recordings)
-    for folder, is_validation in holdouts.items():
+    for folder in holdouts:
         check_output(folder / "train.csv", labels)
         check_output(folder / "validation.csv", labels)
-        write_table(folder / "train.csv", table[~is_validation])
-        write_table(folder / "validation.csv", table[is_validation])
+    with written_together():
+        for folder, is_validation in holdouts.items():
+            write_table(folder / "validation.csv", table[is_validation])
+            write_table(folder / "train.csv", table[~is_validation])
+    for folder, is_validation in holdouts.items():
         n_train, n_validation = (~is_validation).sum(), is_validation.sum()
         print_line(f"{folder}: {n_train} training clips, {n_validation} validation clips")
         warn_missing_classes(folder / "train.csv", table, ~is_validation)

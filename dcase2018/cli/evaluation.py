@@ -10,7 +10,7 @@ from dcase2018.cli.common import (
     FILE,
     FOLDER,
     INPUT,
-    OUTPUT_FOLDER,
+    REPLACED_FOLDER,
     Command,
     check_output,
     exit_if_skipped,
@@ -116,14 +116,16 @@ def evaluate(
     load_keras()
     from dcase2018.evaluation.confidence_intervals import score_table
     from dcase2018.evaluation.evaluate import evaluate, format_table, write_score_table
+    from dcase2018.utils.atomic import written_together
 
     evaluation = evaluate(ensemble, labels)
     table = score_table(evaluation)
     print_line(format_table(table))
-    if output:
-        write_score_table(output, table)
-    if clips_csv:
-        write_table(clips_csv, evaluation.clips)
+    with written_together():
+        if clips_csv:
+            write_table(clips_csv, evaluation.clips)
+        if output:
+            write_score_table(output, table)
     exit_if_skipped(ctx, skipped)
 
 
@@ -201,11 +203,13 @@ def predict(
     from dcase2018.evaluation.calibration import calibrate_scores
     from dcase2018.evaluation.submission import write_scores, write_submission
     from dcase2018.inference.predictor import predict
+    from dcase2018.utils.atomic import written_together
 
     scores = predict(ensemble, fnames)
-    write_submission(submission_csv, scores[ensemble.reported_classes])
-    if scores_csv:
-        write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
+    with written_together():
+        if scores_csv:
+            write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
+        write_submission(submission_csv, scores[ensemble.reported_classes])
     print_line(f"{submission_csv}: {len(fnames)} clips")
 
 
@@ -219,7 +223,7 @@ def predict(
 @labels_argument
 @runs_argument
 @click.option(
-    "-o", "--output", type=OUTPUT_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
+    "-o", "--output", type=REPLACED_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
 )
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players.")
 @missing_option("no features in STORE or no file in --audio")

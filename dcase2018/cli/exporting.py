@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import FOLDER, OUTPUT_FOLDER, Checkpoint, Command, print_line
+from dcase2018.cli.common import FOLDER, REPLACED_FOLDER, Checkpoint, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 export runs/first tagger --format litert")
 @click.argument("run", type=FOLDER)
-@click.argument("output", metavar="OUT", type=OUTPUT_FOLDER)
+@click.argument("output", metavar="OUT", type=REPLACED_FOLDER)
 @click.option(
     "--format",
     type=click.Choice(["onnx", "litert", "saved-model"]),

@@ -12,6 +12,7 @@ from dcase2018.cli.common import (
     FOLDER,
     Command,
     FiniteFloat,
+    OutputPath,
     check_output,
     checkpoint_option,
     combine_options,
@@ -66,7 +67,7 @@ output_options = combine_options(
     click.option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path),
+        type=OutputPath(path_type=Path),
         help="Write all scores to this .csv or .jsonl file. With --detect-events also events to this .txt"
         " (Audacity) or .selections.txt (Raven) file, or one file per recording to this folder.",
     ),

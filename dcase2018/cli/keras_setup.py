@@ -23,10 +23,11 @@ def load_keras() -> None:
     Raises
     ------
     InputError
-        If the backend that KERAS_BACKEND names cannot be loaded.
+        If the backend that KERAS_BACKEND names cannot be loaded, or no temporary folder is writable.
     Interrupted
         If a signal arrived during the import, which libraries do not survive midway.
     """
+    check_temporary_folder()
     keep_freed_memory()
     log.info("loading Keras ...")
     with catch_stop_signals() as stop_flag, _hidden_stderr():
@@ -48,6 +49,21 @@ def _import_keras() -> None:
             f"KERAS_BACKEND={backend} cannot be loaded ({error}); install it, or choose another backend"
         ) from None
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its warnings are advice for developers
+
+
+def check_temporary_folder() -> None:
+    """Check, before the work, that temporary files can be written, as Keras needs.
+
+    Raises
+    ------
+    InputError
+        If no temporary folder exists and is writable.
+    """
+    try:
+        with tempfile.TemporaryFile():
+            pass
+    except OSError as error:
+        raise InputError(f"{error.strerror}; set TMPDIR to a folder that can be written to") from None
 
 
 @contextmanager

@@ -82,8 +82,10 @@ def correct_labels(labels_csv: Path, out_of_fold_csv: Path, output: Path, confid
     from dcase2018.data.labels import read_labels, write_table
     from dcase2018.label_quality.correction import correct_labels
     from dcase2018.label_quality.noise_model import read_out_of_fold
+    from dcase2018.utils.atomic import written_together
 
     corrected = correct_labels(read_labels(labels_csv), read_out_of_fold(out_of_fold_csv), confidence)
-    write_table(output, corrected.labels)
-    write_table(changes_csv, corrected.changes)
+    with written_together():
+        write_table(changes_csv, corrected.changes)
+        write_table(output, corrected.labels)
     print_line(f"{output}: {len(corrected.changes)} of {len(corrected.labels)} labels changed")

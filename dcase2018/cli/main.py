@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dcase2018.utils.errors import Dcase2018Error
+from dcase2018.utils.safe_path import safe_path_in_children
 
 # Heading, then name, "module:attribute" below dcase2018.cli, and summary of each command, in order of use.
 COMMANDS = {
@@ -81,16 +82,19 @@ class LazyGroup(click.Group):
         """Run as the program of a process of its own."""
         open_standard_streams()
         try:
-            return super().main(*args, **settings)
+            with safe_path_in_children():
+                return super().main(*args, **settings)
         finally:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # the work is done: nothing is left to interrupt
 
     def invoke(self, ctx: click.Context) -> Any:
         from dcase2018.cli import common  # it imports logging, which --help does not need
+        from dcase2018.utils.signals import sigterm_as_exception
 
         common.configure_logging()
         try:
-            return super().invoke(ctx)
+            with sigterm_as_exception():  # which removes temporary files
+                return super().invoke(ctx)
         except Dcase2018Error as error:
             common.print_error(str(error))
             ctx.exit(error.exit_code)

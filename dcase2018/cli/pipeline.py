@@ -14,12 +14,13 @@ from dcase2018.cli.build import Builder, Rule
 from dcase2018.cli.common import Command, print_line, seed_option
 from dcase2018.cli.datasets import CREATED, Dataset, absolute
 from dcase2018.models.hparams import PRESETS
-from dcase2018.utils.atomic import open_text
+from dcase2018.utils.atomic import open_atomic, open_text
 from dcase2018.utils.errors import InputError
 
 TARGETS = ("data", "features", "train", "submission", "report", "export", "serve")
 
 DEMO_EPOCHS = ("--epochs", "50")  # half of the compact presets' epochs suffice for the demo corpus
+MAX_HEADER = 100_000  # characters of a label file's header
 FOLD_FLAGS = ("--folds", "5", "--epochs", "50", "--hparams", "label_refinement_every=0")
 
 
@@ -223,7 +224,11 @@ def slug(flags: Sequence[str]) -> str:
 def check_owner(name: str, root: Path) -> None:
     """Refuse a name whose features or runs belong to another dataset."""
     for owner in _owner_files(name):
-        if owner.exists() and (path := owner.read_text().removesuffix("\n")) != str(absolute(root)):
+        if not owner.exists():
+            continue
+        with open_text(owner) as file:
+            path = file.read().removesuffix("\n")
+        if path != str(absolute(root)):
             raise InputError(
                 f"{owner.parent} belongs to {path}, not to {absolute(root)};"
                 " choose another name: --name, or DATASET_NAME=... of make"
@@ -233,9 +238,9 @@ def check_owner(name: str, root: Path) -> None:
 def claim(name: str, root: Path) -> None:
     """Record which dataset the features and runs of a name belong to."""
     for owner in _owner_files(name):
-        owner.parent.mkdir(parents=True, exist_ok=True)
         if not owner.exists():
-            owner.write_text(f"{absolute(root)}\n")
+            with open_atomic(owner) as file:
+                file.write(f"{absolute(root)}\n")
 
 
 def _owner_files(name: str) -> list[Path]:
@@ -246,7 +251,10 @@ def check_correctable(preset: str, train_csv: Path) -> None:
     """Refuse a preset that corrects labels if no column marks the verified ones."""
     if not PRESETS[preset].corrects_labels:
         return
-    header = open_text(train_csv).readline() if train_csv.exists() else ""
+    header = ""
+    if train_csv.exists():
+        with open_text(train_csv) as file:
+            header = file.readline(MAX_HEADER)
     if "manually_verified" not in header:
         raise InputError(
             f"preset {preset} corrects unverified labels, but {train_csv} has no column manually_verified;"
@@ -256,7 +264,7 @@ def check_correctable(preset: str, train_csv: Path) -> None:
 
 def read_overall(evaluation_csv: Path) -> tuple[int, float]:
     """Return the number of clips and MAP@3 over all clips and classes of an evaluation table."""
-    with evaluation_csv.open(newline="", encoding="utf-8") as file:
+    with open_text(evaluation_csv) as file:
         row = next(row for row in csv.DictReader(file) if (row["part"], row["label"]) == ("all", "overall"))
     return int(row["n_clips"]), float(row["map3"])
 

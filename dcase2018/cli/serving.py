@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from dcase2018.cli.common import FOLDER, Command, print_line
+from dcase2018.cli.keras_setup import check_temporary_folder
 from dcase2018.utils.errors import InputError
 
 
@@ -43,4 +44,5 @@ def serve(runs: tuple[Path, ...], port: int, host: str, jobs: int) -> None:
         from dcase2018.server.serve import serve
     except ImportError as error:
         raise InputError(f"serve requires {error.name}; run pip install 'dcase2018[serve]'") from None
+    check_temporary_folder()  # for uploads
     serve(runs, host, port, jobs, on_ready=print_line)

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from dcase2018.utils.atomic import open_text
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import iter_lines
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         if _is_utf16_or_32(file.read(64)):
             raise InputError(f"{path} is UTF-16; save it as UTF-8")
     with open_text(path) as text:
-        reader = csv.reader(_without_mark(text), strict=True, skipinitialspace=True)
+        reader = csv.reader(_without_mark(iter_lines(text)), strict=True, skipinitialspace=True)
         try:
             for fields in reader:
                 fields = [value.strip() for value in fields]
@@ -137,9 +137,9 @@ def _is_utf16_or_32(start: bytes) -> bool:
     return start.startswith(UTF16_OR_32_MARKS) or is_every_other_0
 
 
-def _without_mark(text: IO[str]) -> Iterator[str]:
-    yield text.readline().lstrip(BYTE_ORDER_MARK)
-    yield from text
+def _without_mark(lines: Iterator[str]) -> Iterator[str]:
+    yield next(lines, "").lstrip(BYTE_ORDER_MARK)
+    yield from lines
 
 
 def raise_if_errors(path: Path, errors: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ import pooch
 import requests
 import urllib3
 
-from dcase2018.utils.atomic import atomic_directory, ensure_writable
+from dcase2018.utils.atomic import atomic_directory, ensure_writable, work_directory
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
 
@@ -69,9 +69,11 @@ def download(data: Path, base_url: str = ZENODO, archives: Mapping[str, str] = A
     _check_disk_space(data, sum(sizes.values()) + max(sizes.values(), default=0))
     for name in missing:
         log.info("%s: %.1f MB", name, sizes[name] / 1e6)
-        archive = _fetch(f"{base_url}/{name}.zip", archives[name], data / f".{name}.zip")
-        _unpack(archive, data / name)
-        archive.unlink()
+        with work_directory(data / name, "download") as folder:
+            for partial in folder.glob("tmp*"):
+                partial.unlink()  # pooch's name for the file of a transfer, here of a killed process
+            archive = _fetch(f"{base_url}/{name}.zip", archives[name], folder / f"{name}.zip")
+            _unpack(archive, data / name)
     return missing
 
 

@@ -258,10 +258,19 @@ def class_names(labels: pd.DataFrame) -> list[str]:
 
 
 def multi_hot(labels: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Encode the labels of each clip: bool, (n_clips, n_classes)."""
+    """Encode the labels of each clip: bool, (n_clips, n_classes).
+
+    Raises
+    ------
+    InputError
+        If a label is not among the classes.
+    """
     index = {name: i for i, name in enumerate(classes)}
     y_true = np.zeros((len(labels), len(classes)), bool)
     for row, names in enumerate(labels_per_clip(labels)):
+        unknown = [name for name in names if name not in index]
+        if unknown:
+            raise InputError(f"label {unknown[0]!r} is not among the {len(classes)} classes")
         y_true[row, [index[name] for name in names]] = True
     return y_true
 
@@ -298,8 +307,11 @@ def sample_weights(labels: pd.DataFrame) -> np.ndarray | None:
         return None
     weights = [parse_fraction(str(value)) for value in labels[WEIGHT_COLUMN]]
     if None in weights:
-        invalid = labels[WEIGHT_COLUMN].iloc[weights.index(None)]
-        raise InputError(f"weight is {invalid!r}; it must be a number from 0 to 1")
+        row = weights.index(None)
+        raise InputError(
+            f"the weight of clip {labels['fname'].iloc[row]!r} is {labels[WEIGHT_COLUMN].iloc[row]};"
+            " it must be a number from 0 to 1"
+        )
     return np.array(weights, float)
 
 

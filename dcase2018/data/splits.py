@@ -11,6 +11,7 @@ import pandas as pd
 from dcase2018.data.label_rules import parse_number
 from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, class_names, multi_hot
 from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
@@ -49,16 +50,17 @@ def stratified_holdout(
     Raises
     ------
     InputError
-        If `fraction` is not in (0, 1), `groups` does not have one value per row, or no group can be drawn,
-        because each has a class that no other group has.
+        If `fraction` or `seed` is out of range, `groups` does not have one value per row, or no group can be
+        drawn, because each has a class that no other group has.
 
     Examples
     --------
     >>> is_validation = stratified_holdout(labels, fraction=0.1, seed=0)
     >>> train, validation = labels[~is_validation], labels[is_validation]
     """
-    if not 0 < fraction < 1:
-        raise InputError(f"fraction is {fraction}; it must be between 0 and 1")
+    check_number("fraction", fraction, float, gt=0, le=1)
+    if fraction == 1:
+        raise InputError("fraction is 1; it must be less, so that clips remain")
     group_index = _group_index(groups, len(labels))
     if group_index is not None:
         return _group_holdout(labels, fraction, seed, group_index)
@@ -279,5 +281,6 @@ def _strata(labels: pd.DataFrame) -> np.ndarray:
 
 def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
     """Return the row indices, shuffled and then sorted by stratum: every k-th one is a stratified sample."""
+    check_number("seed", seed, int, ge=0, le=2**32 - 1)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     return shuffled[np.argsort(_strata(labels)[shuffled], kind="stable")]

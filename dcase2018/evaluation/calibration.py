@@ -52,7 +52,7 @@ class Calibration:
             If the file is missing or damaged.
         """
         path = run / CALIBRATION
-        if not path.is_file():
+        if not path.exists():
             raise InputError(
                 f"{path} does not exist; train with dcase2018 fit --validation and verified clips to write it"
             )

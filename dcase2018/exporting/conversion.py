@@ -15,6 +15,7 @@ from typing import Any
 
 from dcase2018.runs.run import Run
 from dcase2018.utils.errors import Dcase2018Error
+from dcase2018.utils.safe_path import python_command
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def convert(run: Run, checkpoint: int | str | None, format: str, target: Path) -
     Dcase2018Error
         If the conversion fails.
     """
-    command = [sys.executable, "-m", __name__, str(run.path), str(checkpoint or ""), format, str(target)]
+    command = python_command("-m", __name__, str(run.path), str(checkpoint or ""), format, str(target))
     log.info("converting ...")
     env = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False)

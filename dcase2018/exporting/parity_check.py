@@ -3,7 +3,6 @@
 import json
 import logging
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import predict
 from dcase2018.runs.run import Run
 from dcase2018.utils.errors import Dcase2018Error
+from dcase2018.utils.safe_path import python_command
 
 
 def make_test_clips(run: Run) -> dict[str, np.ndarray]:
@@ -80,7 +80,7 @@ def max_differences(folder: Path, run: Run, checkpoint: int | str | None) -> pd.
 
 def _run_example(folder: Path, clips: list[Path]) -> pd.DataFrame:
     """Return the scores that `example.py` prints: one row per clip, one column per class."""
-    command = [sys.executable, str(folder / "example.py"), *map(str, clips)]
+    command = python_command(str(folder / "example.py"), *map(str, clips))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         stderr = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]

@@ -150,7 +150,8 @@ def extract(
         with parallel_pool(jobs, dask_address) as pool:
             shards = _extract_missing(missing, len(reusable), folder, FrontEnd(feature_config), strict, pool)
         clips = reusable | _locate_clips(Store(shard.path) for shard in shards)
-        records = _merge_shards(store_path, feature_config, [clips[source.key] for source in sources])
+        located = [clips[source.key] for source in sources]
+        records = [store.record(row) for store, row in located]
         summary = ExtractionSummary(
             clips=len(sources),
             computed=len(missing),
@@ -162,6 +163,7 @@ def extract(
         )
         _write_csv(store_path.with_suffix(".failed.csv"), "error", summary.failed)
         _write_csv(warnings_csv(store_path), "warning", summary.warnings)
+        _merge_shards(store_path, feature_config, records, located)
     return summary
 
 
@@ -309,16 +311,17 @@ def _extract_clip(
 
 
 def _merge_shards(
-    store_path: Path, feature_config: FeatureConfig, clips: Sequence[tuple[Store, int]]
-) -> list[ClipRecord]:
-    """Write the store, unless it exists with exactly these clips; return its index."""
-    records = [store.record(row) for store, row in clips]
+    store_path: Path,
+    feature_config: FeatureConfig,
+    records: Sequence[ClipRecord],
+    clips: Sequence[tuple[Store, int]],
+) -> None:
+    """Write the store, unless it exists with exactly these clips."""
     first = clips[0][0]
     if first.path == store_path and clips == [(first, row) for row in range(len(first))]:
         os.utime(store_path)
     else:
         write_store(store_path, feature_config, records, _contiguous_spans(clips))
-    return records
 
 
 def _contiguous_spans(clips: Sequence[tuple[Store, int]]) -> Iterator[np.ndarray]:

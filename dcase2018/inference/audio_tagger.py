@@ -23,6 +23,7 @@ from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, 
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +135,8 @@ class AudioTagger:
     def __init__(
         self, runs: Sequence[Run], checkpoint: int | str | None = None, hide: Collection[str] = ()
     ) -> None:
+        if not runs:
+            raise InputError("a tagger needs at least one run")
         self.runs, self.checkpoint = runs, checkpoint
         self.classes = hide_classes(runs, hide)
         self._reported = [index for index, name in enumerate(runs[0].classes) if name in self.classes]
@@ -158,8 +161,8 @@ class AudioTagger:
         Raises
         ------
         InputError
-            If a folder is not a run or lacks the checkpoint, the classes of the runs differ, or a hidden
-            class does not exist.
+            If `runs` is empty or not a list, a folder is not a run or lacks the checkpoint, the classes of
+            the runs differ, or a hidden class does not exist.
         """
         return cls(open_runs(runs, checkpoint, **hparams), checkpoint, hide)
 

@@ -27,6 +27,7 @@ from dcase2018.inference.predictor import Predictor, store_windows
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import atomic_path, ensure_writable, open_atomic
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import require_regular_file
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import sigterm_as_exception
 
@@ -109,6 +110,7 @@ def read_embeddings(path: Path) -> pd.DataFrame:
     InputError
         If the file is not an embedding file, or is damaged.
     """
+    require_regular_file(path)
     try:
         fnames, features = _read_csv(path) if path.suffix == ".csv" else _read_hdf5(path)
     except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:

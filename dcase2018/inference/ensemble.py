@@ -11,6 +11,7 @@ from dcase2018.features.store import Store
 from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, Run, reported_classes
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError, shorten_list
+from dcase2018.utils.input_files import require_paths
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ class Ensemble:
     members: Sequence[EnsembleMember]
     checkpoint: int | str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise InputError("an ensemble needs at least one run")
+
     @classmethod
     def open(
         cls,
@@ -64,9 +69,11 @@ class Ensemble:
         Raises
         ------
         InputError
-            If a folder is not a run or lacks the checkpoint, no store has a run's feature config, or the
-            classes of the runs differ.
+            If `runs` or `stores` is empty or not a list, a folder is not a run or lacks the checkpoint, no
+            store has a run's feature config, or the classes of the runs differ.
         """
+        if isinstance(stores, Store) or not stores:
+            raise InputError("stores must be a list of one Store or more, such as [Store('test.h5')]")
         opened = open_runs(runs, checkpoint, **hparams)
         return cls([EnsembleMember(run, _matching_store(run, stores)) for run in opened], checkpoint)
 
@@ -104,6 +111,7 @@ class Ensemble:
 
 def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **hparams: Any) -> list[Run]:
     """Read the runs of an ensemble; parameters and errors are those of `Ensemble.open`."""
+    require_paths(runs, "runs")
     overrides = {name: value for name, value in hparams.items() if value is not None}
     opened: list[Run] = []
     for path in chain.from_iterable(_expand_fold_dirs(Path(path)) for path in runs):

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcase2018.reporting.history_plot import PANELS
+from dcase2018.reporting.history_plot import PANELS, plot_style
 
 # Placeholder colours, which `_to_svg` replaces by the CSS variables of the page.
 INK, FAINT, ACCENT = "#010101", "#020202", "#030303"
@@ -48,7 +48,7 @@ def reliability_diagram(bins: pd.DataFrame, prefix: str = "") -> str:
     str
         An `<svg>` element.
     """
-    with matplotlib.rc_context(STYLE):
+    with plot_style(STYLE):
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
         histogram, axes = figure.subplots(2, sharex=True, height_ratios=(1, 4))
         filled = bins[bins["n_clips"] > 0]
@@ -86,7 +86,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> 
 
 
 def _learning_curve(name: str, histories: Iterable[pd.DataFrame], prefix: str) -> str:
-    with matplotlib.rc_context(STYLE):
+    with plot_style(STYLE):
         figure = Figure(figsize=(4.4, 2.6), layout="constrained")
         axes = figure.subplots()
         for history in histories:

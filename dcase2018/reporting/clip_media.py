@@ -24,6 +24,7 @@ from dcase2018.evaluation.metrics import top_classes
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.predictor import iter_window_scores
+from dcase2018.reporting.history_plot import plot_style
 from dcase2018.reporting.summary import SystemResult
 from dcase2018.utils.parallel import parallel_pool
 from dcase2018.utils.progress import Progress
@@ -114,6 +115,7 @@ class ScoreStrip:
     scores: np.ndarray
 
 
+@plot_style()
 def plot_clip(target: Path, frames: np.ndarray, feature_config: FeatureConfig, strip: ScoreStrip) -> None:
     """Plot the spectrogram of a clip and the scores below it, as a WebP with a transparent background.
 

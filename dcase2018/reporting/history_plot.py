@@ -1,7 +1,11 @@
 """Plot of the training history of a run."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -11,6 +15,15 @@ from dcase2018.utils.errors import InputError
 
 # Columns of history.csv to plot, with their axis labels.
 PANELS = {"loss": "training loss", "map3": "validation MAP@3", "learning_rate": "learning rate"}
+
+
+@contextmanager
+def plot_style(style: Mapping[str, Any] = {}) -> Iterator[None]:
+    """Plot in matplotlib's default style with changes, whatever `matplotlibrc` the working directory has."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(style)
+        yield
 
 
 def plot_history(run: Run) -> Path:
@@ -29,7 +42,13 @@ def plot_history(run: Run) -> Path:
     rows = run.history()
     if not rows:
         raise InputError(f"{run.path / 'history.csv'} has no epoch; fit writes one after each epoch")
-    history = pd.DataFrame(rows)
+    target = run.path / "history.png"
+    with plot_style(), atomic_path(target) as temporary:
+        _plot(pd.DataFrame(rows), f"{run.path.name}: {run.model}").savefig(temporary, format="png", dpi=120)
+    return target
+
+
+def _plot(history: pd.DataFrame, title: str) -> Figure:
     panels = [name for name in PANELS if name in history]
     figure = Figure(figsize=(7, 2.2 * len(panels)), layout="constrained")
     all_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
@@ -40,13 +59,10 @@ def plot_history(run: Run) -> Path:
         if name == "map3":
             best = history.loc[history[name].idxmax()]
             axes.plot(best["epoch"], best[name], "o", color="C1")
-            title = f"best {best[name]:.4f} in epoch {best['epoch']:.0f}"
-            axes.set_title(title, loc="right", fontsize="small")
+            best_epoch = f"best {best[name]:.4f} in epoch {best['epoch']:.0f}"
+            axes.set_title(best_epoch, loc="right", fontsize="small")
     all_axes[-1].set_xlabel("epoch")
     all_axes[-1].xaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
-    figure.suptitle(f"{run.path.name}: {run.model}")
-    target = run.path / "history.png"
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    return target
+    figure.suptitle(title, parse_math=False)
+    return figure

@@ -27,7 +27,6 @@ from dcase2018.runs.training_state import EpochLog, TrainingState, read_history
 from dcase2018.utils.atomic import (
     StrPath,
     ensure_writable,
-    exclusive_lock,
     open_atomic,
     open_text,
     remove,
@@ -35,8 +34,16 @@ from dcase2018.utils.atomic import (
     temporary_path,
     write_json,
 )
-from dcase2018.utils.config import Constraint, NonNegativeInt, diff, from_dict, read_json_object
+from dcase2018.utils.config import (
+    Constraint,
+    NonNegativeInt,
+    check_number,
+    diff,
+    from_dict,
+    read_json_object,
+)
 from dcase2018.utils.errors import InputError, check_classes_exist
+from dcase2018.utils.locks import exclusive_lock
 
 if TYPE_CHECKING:
     import keras
@@ -310,12 +317,11 @@ class Run:
             If it does not exist.
         """
         path = self.path / "model.keras"
-        if checkpoint is not None:
-            path = (
-                self.path / "best.keras"
-                if checkpoint == BEST_CHECKPOINT
-                else self.checkpoint_dir(int(checkpoint)) / "model.keras"
-            )
+        if checkpoint == BEST_CHECKPOINT:
+            path = self.path / "best.keras"
+        elif checkpoint is not None:
+            check_number("checkpoint", checkpoint, int, ge=0)
+            path = self.checkpoint_dir(int(checkpoint)) / "model.keras"
         if not path.is_file():
             raise InputError(f"{path} does not exist; {self._missing_hint(checkpoint)}")
         return path

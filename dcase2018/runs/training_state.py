@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Annotated, NotRequired, TypedDict
 
 from dcase2018.utils.atomic import open_text
-from dcase2018.utils.config import Constraint, NonNegativeFloat, NonNegativeInt, from_dict, read_json_object
-from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.config import (
+    Constraint,
+    NonNegativeFloat,
+    NonNegativeInt,
+    check_number,
+    from_dict,
+    read_json_object,
+)
+from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import iter_lines
 
 STATE_JSON = "state.json"
 
@@ -29,6 +37,11 @@ class StoppingCriteria:
     patience
         Epochs without a higher validation MAP@3.
 
+    Raises
+    ------
+    InputError
+        If a value is not a positive finite number.
+
     Examples
     --------
     >>> StoppingCriteria(max_minutes=30, patience=10)
@@ -38,6 +51,13 @@ class StoppingCriteria:
     max_steps: int | None = None
     max_minutes: float | None = None
     patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "patience"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), int, ge=1)
+        if self.max_minutes is not None:
+            check_number("max_minutes", self.max_minutes, float, gt=0)
 
 
 class EpochLog(TypedDict):
@@ -61,7 +81,7 @@ def read_history(path: Path) -> list[EpochLog]:
     """
     rows: list[EpochLog] = []
     with open_text(path) as file:
-        lines = csv.reader(file)
+        lines = csv.reader(iter_lines(file))
         try:
             header = next(lines, [])
             for fields in lines:
@@ -92,6 +112,8 @@ class TrainingState:
         One row per completed epoch.
     permanent_checkpoints
         Checkpoints that are never deleted: step, and training time in seconds when it was written.
+    refinement_checksums
+        CRC-32 of each file of predictions from which labels were refined, by step.
     rng_states
         States of the model's random layers, which a `.keras` file does not contain.
     """
@@ -102,6 +124,7 @@ class TrainingState:
     n_losses: NonNegativeInt = 0
     history: list[EpochLog] = field(default_factory=list)
     permanent_checkpoints: dict[NonNegativeInt, NonNegativeFloat] = field(default_factory=dict)
+    refinement_checksums: dict[NonNegativeInt, NonNegativeInt] = field(default_factory=dict)
     rng_states: list[list[SeedWord]] = field(default_factory=list)
 
     @classmethod
@@ -110,7 +133,7 @@ class TrainingState:
 
         Raises
         ------
-        Dcase2018Error
+        InputError
             If it is damaged.
         """
         path = folder / STATE_JSON
@@ -120,7 +143,7 @@ class TrainingState:
                 raise InputError(f"step must be {step}, not {state.step}")
             return state
         except (OSError, InputError) as error:
-            raise Dcase2018Error(
+            raise InputError(
                 f"{path} is damaged ({error}); remove {folder} to resume from the previous checkpoint"
             ) from None
 

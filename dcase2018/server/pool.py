@@ -8,7 +8,6 @@ import asyncio
 import json
 import logging
 import os
-import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 from dcase2018.server.protocol import END, ERROR, MessageReader
 from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.safe_path import python_command
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class WorkerProcess:
             If the process ends.
         """
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "dcase2018.server.worker", stdin=PIPE, stdout=PIPE,
+            *python_command("-m", "dcase2018.server.worker"), stdin=PIPE, stdout=PIPE,
             stderr=None if log.isEnabledFor(logging.DEBUG) else DEVNULL,
             env=os.environ | ENVIRONMENT, start_new_session=True,  # Ctrl-C reaches only the server
         )  # fmt: skip

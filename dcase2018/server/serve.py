@@ -17,7 +17,9 @@ from dcase2018.server.middleware import is_loopback
 from dcase2018.server.pool import WorkerPool
 from dcase2018.server.uploads import UploadLimits, UploadReceiver
 from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import require_paths
 from dcase2018.utils.signals import Interrupted, StopFlag, catch_stop_signals
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ def serve(
     pool = WorkerPool([[str(run)] for run in runs], jobs)
     receiver = UploadReceiver(limits or UploadLimits())
     app = make_application(pool, receiver, display_names(runs), host)
+    require_paths(runs, "runs")
+    check_number("jobs", jobs, int, ge=1)
     with catch_stop_signals() as stop_flag, _bind(host, port) as listener:
         log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
         server = Server(app, pool, stop_flag)

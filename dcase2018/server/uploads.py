@@ -4,6 +4,7 @@ The system deletes unnamed files when the process ends, even if it is killed.
 """
 
 import asyncio
+import dataclasses
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,8 @@ from typing import IO
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from dcase2018.utils.config import check_number
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class UploadLimits:
     requests: int = 16
     chunk_seconds: float = 20.0
     upload_seconds: float = 1800.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check_number(field.name, getattr(self, field.name), float, gt=0)
 
 
 class UploadReceiver:

@@ -80,8 +80,10 @@ class LabelRefinement(TrainingCallback):
         if latest == self.last_refinement:
             return
         if step == latest:
-            score_training_clips(self.experiment, self.inference_model, step)
-        self.loader.targets = self.experiment.make_targets(refined_targets(self.experiment, step))
+            checksum = score_training_clips(self.experiment, self.inference_model, step)
+            self.state.refinement_checksums[step] = checksum
+        targets = refined_targets(self.experiment, step, self.state.refinement_checksums)
+        self.loader.targets = self.experiment.make_targets(targets)
         self.last_refinement = latest
 
 

@@ -16,13 +16,14 @@ from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.data.labels import class_names
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.store import Store
-from dcase2018.models.hparams import REQUIRED_FEATURE, HParams, Preset
+from dcase2018.models.hparams import MAX_EPOCHS, REQUIRED_FEATURE, HParams, Preset
 from dcase2018.runs.provenance import collect_provenance
 from dcase2018.runs.run import ClipKey, Run, reported_classes
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.utils.atomic import StrPath
-from dcase2018.utils.config import diff
+from dcase2018.utils.config import check_number, diff
 from dcase2018.utils.errors import InputError, shorten_list
+from dcase2018.utils.input_files import require_regular_file
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class InitialWeights:
             return cls(run.model_file(checkpoint), run.feature_config, run.classes, run.training_clips())
         if path.suffix != ".h5" or checkpoint is not None:
             raise InputError(f"--pretrained {path} is neither a run folder nor YAMNet weights (.h5)")
+        require_regular_file(path)
         return cls(path, FEATURE_CONFIGS["yamnet"], ())
 
     def digest(self) -> str:
@@ -128,8 +130,11 @@ class Experiment:
         ------
         InputError
             If a clip is not in the store or is in both label files, no clip has frames, all clips are of one
-            class, a background class does not exist, or architecture or hyperparameters do not fit the data.
+            class, a background class does not exist, epochs or seed are out of range, or architecture or
+            hyperparameters do not fit the data.
         """
+        check_number("epochs", preset.epochs, int, ge=1, le=MAX_EPOCHS)
+        check_number("seed", seed, int, ge=0, le=2**32 - 1)
         classes = list(classes or class_names(labels))
         reported_classes(classes, background, "--background")
         training = LabeledDataset.from_labels(store, labels, classes).drop_empty()

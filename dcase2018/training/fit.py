@@ -47,6 +47,7 @@ from dcase2018.training.callbacks import (
 )
 from dcase2018.training.experiment import Experiment, InitialWeights
 from dcase2018.utils.atomic import atomic_path
+from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.signals import Interrupted, catch_stop_signals
 
@@ -90,7 +91,7 @@ def fit(
     Raises
     ------
     InputError
-        If the folder holds something else, or a run that cannot resume.
+        If the folder holds something else, or a run that cannot resume, or an argument is out of range.
     Dcase2018Error
         If the loss is not finite, or another process trains this run.
     Interrupted
@@ -105,6 +106,8 @@ def fit(
     'all 20 epochs are done'
     """
     criteria = criteria or StoppingCriteria()
+    check_number("save_every", save_every, int, ge=1)
+    check_number("jobs", jobs, int, ge=1)
     reason = experiment.stop_reason(criteria, overwrite)
     if reason:
         return reason

@@ -7,6 +7,8 @@ given labels to class posteriors, and training continues with these as targets.
 """
 
 import logging
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -23,19 +25,32 @@ log = logging.getLogger(__name__)
 MSG_RESTART = "training cannot resume without it; train again with --overwrite"
 
 
-def score_training_clips(experiment: Experiment, inference_model: keras.Model, step: int) -> None:
-    """Write the model's predictions on the training clips after `step` steps to a file of the run."""
+def score_training_clips(experiment: Experiment, inference_model: keras.Model, step: int) -> int:
+    """Write the model's predictions on the training clips after `step` steps to a file of the run.
+
+    Returns
+    -------
+    int
+        CRC-32 of the file.
+    """
     clips, run = experiment.training, experiment.run
     log.info("label refinement after step %d: predicting the training clips ...", step)
     table = StorePredictor(run, inference_model, clips.store).table(clips)
-    write_table(run.refinement_scores_path(step), table.drop_duplicates("fname"))
+    path = run.refinement_scores_path(step)
+    write_table(path, table.drop_duplicates("fname"))
+    return zlib.crc32(path.read_bytes())
 
 
-def refined_targets(experiment: Experiment, step: int) -> np.ndarray:
+def refined_targets(experiment: Experiment, step: int, checksums: Mapping[int, int]) -> np.ndarray:
     """Return the targets of the training clips at a step: float, (clips, classes).
 
     They are the given labels before the first refinement. Afterwards, the target of an unverified clip is
     the class posterior, from the predictions that `score_training_clips` wrote.
+
+    Parameters
+    ----------
+    checksums
+        CRC-32 of each file of predictions, by step.
 
     Raises
     ------
@@ -46,7 +61,10 @@ def refined_targets(experiment: Experiment, step: int) -> np.ndarray:
     done_steps = [refinement for refinement in experiment.refinement_steps if refinement <= step]
     if not done_steps:
         return clips.y_true
-    scores = _read_scores(experiment.run.refinement_scores_path(done_steps[-1]), experiment)
+    path = experiment.run.refinement_scores_path(done_steps[-1])
+    scores = _read_scores(path, experiment)
+    if zlib.crc32(path.read_bytes()) != checksums.get(done_steps[-1]):
+        raise InputError(f"{path} was changed: its checksum is wrong; {MSG_RESTART}")
     _, posterior, noise_rate = estimate_posterior(scores, clips.y_true, clips.verified)
     n_changed = (~clips.verified & (posterior.argmax(axis=1) != clips.y_true.argmax(axis=1))).sum()
     log.info(

@@ -16,9 +16,9 @@ import sqlalchemy
 from dcase2018.models.hparams import HParams
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria
 from dcase2018.training.experiment import Experiment
-from dcase2018.utils.atomic import exclusive_lock
 from dcase2018.utils.config import parse_value, setting_fields
 from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.locks import exclusive_lock
 from dcase2018.utils.parallel import INLINE, Submit, Workers, run_tasks
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import Interrupted

@@ -1,31 +1,46 @@
-"""Atomic writes and locks: a reader sees the old file or folder, or the complete new one.
+"""Atomic writes: a reader sees the old file or folder, or the complete new one.
 
-A result is written to a hidden path beside its target, `.NAME.RANDOM.tmp.SUFFIX`, flushed to disk, and
-renamed to the target. A killed writer leaves that path behind. A later writer of the same target removes it,
-at once if it holds the lock of the target, otherwise after a day.
+A result is written to a hidden path beside its target, `.NAME.HOST-PID-RANDOM.tmp.SUFFIX`, flushed to disk,
+and renamed to the target. A killed writer leaves that path behind. A later writer of the same target removes
+it: at once on the same host or under the lock of the target, otherwise after a day.
 """
 
-import errno
-import glob
 import logging
 import os
+import platform
+import re
 import secrets
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from dcase2018.utils.errors import Dcase2018Error
+from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import require_regular_file
+from dcase2018.utils.locks import UNSUPPORTED, exclusive_lock
+from dcase2018.utils.signals import catch_stop_signals
 
 log = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
 
 LEFTOVER_SECONDS = 24 * 3600  # age at which the temporary path of another writer is taken for a leftover
-LOCK_UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+COMMIT_SECONDS = 60.0  # longest wait for another process that renames the same files
+
+# Temporary path and target of each file of `written_together`, which renames them at its end.
+_pending: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("pending", default=None)
+
+
+@cache
+def _host() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def temporary_path(path: Path) -> Path:
@@ -33,7 +48,8 @@ def temporary_path(path: Path) -> Path:
 
     It has the suffix of `path`, because Keras and matplotlib choose the file format by it.
     """
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    writer = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name}.{writer}.tmp{path.suffix}")
 
 
 def remove_leftovers(path: Path, min_age_seconds: float = 0.0) -> None:
@@ -46,19 +62,37 @@ def remove_leftovers(path: Path, min_age_seconds: float = 0.0) -> None:
     min_age_seconds
         Age of a path that no running writer uses. 0 needs a lock that excludes other writers.
     """
-    name = path.name if path.name == "*" else glob.escape(path.name)
-    for leftover in path.parent.glob(f".{name}.????????.tmp*"):
-        try:
-            age = time.time() - leftover.stat().st_mtime
-        except FileNotFoundError:  # another writer renamed it
-            continue
-        if age >= min_age_seconds:
+    name = ".+" if path.name == "*" else re.escape(path.name)
+    pattern = re.compile(rf"\.{name}\.([0-9a-f]{{8}})-(\d{{1,9}})-[0-9a-f]{{8}}\.tmp.*", re.DOTALL)
+    for leftover in path.parent.glob(".*.tmp*"):
+        match = pattern.fullmatch(leftover.name)
+        if match and (
+            (match[1] == _host() and not _is_running(int(match[2])))
+            or _age_seconds(leftover) >= min_age_seconds
+        ):
             remove(leftover)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
+
+
+def _age_seconds(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except FileNotFoundError:  # another writer renamed it
+        return 0
 
 
 @contextmanager
 def atomic_path(
-    path: Path, fsync: bool = True, rename: Callable[[Path, Path], object] | None = None
+    path: Path, fsync: bool = True, rename: Callable[[Path, Path], object] = os.replace
 ) -> Iterator[Path]:
     """Yield a temporary path for a file or folder; rename it to `path` on leaving without an error.
 
@@ -69,7 +103,7 @@ def atomic_path(
     fsync
         Whether the result must survive a power failure. Without it, the result survives a kill.
     rename
-        Function that moves the temporary path to the target; `Path.replace` if None.
+        Function that moves the temporary path to the target.
 
     Raises
     ------
@@ -79,12 +113,16 @@ def atomic_path(
     path = _follow_link(path)
     remove_leftovers(path, LEFTOVER_SECONDS)
     partial = temporary_path(path)
+    pending = _pending.get()
     try:
         yield partial
         if fsync:
             for written in (*partial.rglob("*"), partial):
                 fsync_path(written)
-        (rename or Path.replace)(partial, path)
+        if pending is not None:
+            pending.append((partial, path))
+            return
+        rename(partial, path)
     except BaseException as error:
         remove(partial)
         if isinstance(error, OSError) and error.errno and not error.filename:
@@ -95,14 +133,56 @@ def atomic_path(
 
 
 @contextmanager
+def written_together() -> Iterator[None]:
+    """Write files that belong together: those that the block writes replace their targets at its end.
+
+    At the end, all old targets are removed before the first new one is renamed. A kill in this moment
+    leaves some of the new files and none of the old ones. Signals are handled afterwards. Of two processes
+    that write the same files, one waits for the other.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written. An error in the block leaves all targets unchanged.
+    """
+    written: list[tuple[Path, Path]] = []
+    token = _pending.set(written)
+    try:
+        yield
+        with catch_stop_signals() as stop:
+            _replace_together(written)
+    finally:
+        _pending.reset(token)
+        for partial, _ in written:
+            remove(partial)
+    if stop.signum:
+        signal.raise_signal(stop.signum)
+
+
+def _replace_together(written: Sequence[tuple[Path, Path]]) -> None:
+    """Replace targets by their temporary paths, under a lock if there are several."""
+    paths = [path for _, path in written]
+    with ExitStack() as stack:
+        if len(paths) > 1:
+            last = paths[-1]
+            stack.enter_context(exclusive_lock(last.parent, last, f".{last.name}.lock", COMMIT_SECONDS))
+            for path in paths:
+                path.unlink(missing_ok=True)
+        for partial, path in written:
+            partial.replace(path)
+        for folder in {path.parent for path in paths}:
+            fsync_path(folder)
+
+
+@contextmanager
 def atomic_directory(path: Path, fsync: bool = True, overwrite: bool = False) -> Iterator[Path]:
     """Yield a new folder to fill; rename it to `path` on leaving without an error (see `atomic_path`).
 
     Parameters
     ----------
     overwrite
-        Replace what exists at `path`. It is renamed to `.NAME.bak` first. An error restores it. If the
-        process is killed between both renames, the next call restores it.
+        Replace what exists at `path`. Linux exchanges both folders in one step. Elsewhere, the old folder is
+        renamed to `.NAME.bak` first. An error restores it, and after a kill the next call.
 
     Raises
     ------
@@ -110,19 +190,26 @@ def atomic_directory(path: Path, fsync: bool = True, overwrite: bool = False) ->
         If the folder cannot be written, or `path` exists, is not an empty folder, and `overwrite` is False.
     """
     path = _follow_link(path)
-    backup = path.with_name(f".{path.name}.bak")
+    backup = _backup(path)
     if overwrite and backup.exists() and not path.exists():
         backup.rename(path)
-    with atomic_path(path, fsync, _overwrite if overwrite else None) as partial:
+    with atomic_path(path, fsync, _overwrite if overwrite else os.replace) as partial:
         partial.mkdir(parents=True)
         yield partial
     if overwrite:
+        remove(partial)  # the old folder, if both were exchanged
         remove(backup)
 
 
+def _backup(path: Path) -> Path:
+    return path.with_name(f".{path.name}.bak")
+
+
 def _overwrite(partial: Path, path: Path) -> None:
-    """Rename a folder to `path`, and what exists there to `.NAME.bak`."""
-    backup = path.with_name(f".{path.name}.bak")
+    """Exchange two folders, or rename the second to `.NAME.bak` and the first to its place."""
+    if path.exists() and _exchange(partial, path):
+        return
+    backup = _backup(path)
     if path.exists():
         remove(backup)  # from a killed writer, which had finished
     try:
@@ -135,7 +222,25 @@ def _overwrite(partial: Path, path: Path) -> None:
         raise
 
 
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two paths atomically; return False if the system or the file system cannot."""
+    import ctypes  # 10 ms that many commands do not need
+
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux
+    if renameat2 is None:
+        return False
+    at_fdcwd, rename_exchange = -100, 2
+    if not renameat2(at_fdcwd, os.fsencode(first), at_fdcwd, os.fsencode(second), rename_exchange):
+        return True
+    number = ctypes.get_errno()
+    if number in UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number), str(second))
+
+
 def _follow_link(path: Path) -> Path:
+    if path.name in ("", ".."):
+        raise InputError(f"{str(path)!r} is not the name of a file or folder to write; name another")
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -145,38 +250,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def exclusive_lock(folder: Path, target: Path) -> Iterator[None]:
-    """Lock a folder, so that one process at a time writes `target`.
-
-    The lock is on the file `.lock` in the folder, and also holds between hosts on NFS. The system releases
-    the lock of a killed process. On a file system without locks, a warning is logged and nothing is locked.
-
-    Raises
-    ------
-    Dcase2018Error
-        If another process holds the lock.
-    """
-    from filelock import FileLock, Timeout  # takes 80 ms to import
-
-    lock = FileLock(folder / ".lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Dcase2018Error(
-            f"{target} is being written by another process; wait until it has finished"
-        ) from None
-    except OSError as error:
-        if error.errno not in LOCK_UNSUPPORTED:
-            raise
-        log.warning("%s is not locked, as its file system has no locks; run one process at a time", target)
-    try:
-        yield
-    finally:
-        (folder / ".lock").unlink(missing_ok=True)
-        lock.release()
 
 
 @contextmanager
@@ -208,7 +281,17 @@ def work_directory(target: Path, suffix: str) -> Iterator[Path]:
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:
-    """Open a CSV file. Bytes that are not UTF-8, as in some file names, are preserved."""
+    """Open a CSV file. Bytes that are not UTF-8, as in some file names, are preserved.
+
+    Raises
+    ------
+    InputError
+        If the path to read is not a regular file.
+    OSError
+        If it does not exist, or cannot be read or written.
+    """
+    if mode == "r":
+        require_regular_file(path)
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
@@ -235,12 +318,35 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file or folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file or folder to disk. If its file system cannot, a warning is logged once.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED and not (isinstance(error, PermissionError) and path.is_dir()):
+            error.filename = str(path)
+            raise
+        _warn_not_flushed(path)
+
+
+def _warn_not_flushed(path: Path, warned_devices: set[int] = set()) -> None:  # noqa: B006
+    """Warn once per file system."""
+    device = path.stat().st_dev
+    if device not in warned_devices:
+        warned_devices.add(device)
+        folder = path if path.is_dir() else path.parent
+        log.warning(
+            "%s is not flushed to disk, as its file system cannot; a power failure may lose files", folder
+        )
 
 
 def ensure_writable(folder: Path) -> None:

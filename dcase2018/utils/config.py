@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import require_regular_file
 
 ConfigT = TypeVar("ConfigT")
 RecordT = TypeVar("RecordT")
+
+MAX_JSON_BYTES = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +66,37 @@ def setting_fields(config_type: type[Any]) -> Iterator[tuple[dataclasses.Field[A
 
 
 def validate(config: Any) -> None:
-    """Raise `InputError` for the first field whose value its constraint forbids."""
+    """Raise `InputError` for the first field whose value has another type, or its constraint forbids.
+
+    A number of another library, such as NumPy, is converted.
+    """
+    hints = get_type_hints(type(config))
     for field, constraint in setting_fields(type(config)):
         value = getattr(config, field.name)
+        value_type = hints[field.name]
+        _expect(*SCALARS[value_type], value, field.name)
         if not constraint.is_valid(value):
             raise InputError(f"{field.name}={value} is not allowed: it must be {constraint}")
+        if type(value) not in SCALARS:
+            object.__setattr__(config, field.name, value_type(value))
+
+
+def check_number(
+    name: str,
+    value: Any,
+    number_type: type[Any],
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+) -> None:
+    """Raise `InputError` unless an argument is a finite number of a type within the bounds of a `Constraint`.
+
+    Examples
+    --------
+    >>> check_number("jobs", 2, int, ge=1)
+    """
+    _read(Annotated[number_type, Constraint("", gt, ge, le)], value, name)
 
 
 def apply_overrides(config: ConfigT, text: str, misplaced: Mapping[str, str] | None = None) -> ConfigT:
@@ -133,10 +162,13 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is not JSON, or not an object.
+        If the path is not a regular file, or the file is too large, not JSON, or not an object.
+    OSError
+        If it does not exist or cannot be read.
     """
     import json  # 10 ms that commands without JSON do not need
 
+    require_regular_file(path, MAX_JSON_BYTES, "it")
     try:
         values = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

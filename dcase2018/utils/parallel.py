@@ -30,7 +30,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.safe_path import python_command, safe_path_in_children
 from dcase2018.utils.signals import (
     MSG_STOPPED,
     Interrupted,
@@ -64,16 +66,20 @@ def parallel_pool(jobs: int, dask_address: str | None = None) -> Iterator[joblib
     Raises
     ------
     InputError
-        If Dask is not installed, or the address is invalid.
+        If `jobs` is 0 or less than -1, Dask is not installed, or the address is invalid.
     Dcase2018Error
         If the system ended a worker process, or the cluster does not respond.
     """
+    check_number("jobs", jobs, int, ge=-1)
+    if jobs == 0:
+        raise InputError("jobs must be -1, for one process per core, or at least 1, not 0")
     settings = {"return_as": "generator_unordered"}
     if dask_address is None:
         try:
-            yield joblib.Parallel(
-                jobs, initializer=exit_when_parent_dies, initargs=(os.getpid(),), **settings
-            )
+            with safe_path_in_children():
+                yield joblib.Parallel(
+                    jobs, initializer=exit_when_parent_dies, initargs=(os.getpid(),), **settings
+                )
         except TerminatedWorkerError:
             raise Dcase2018Error(f"{MSG_OUT_OF_MEMORY}; use fewer --jobs") from None
         return
@@ -139,7 +145,7 @@ def run_in_subprocess(folder: Path, task: Task[T]) -> T:
     OSError
         If the folder does not exist.
     """
-    command = [sys.executable, "-c", _ENTRY_POINT, str(os.getpid())]
+    command = python_command("-c", _ENTRY_POINT, str(os.getpid()))
     payload = pickle.dumps(task)
     process = subprocess.run(command, input=payload, stdout=subprocess.PIPE, cwd=folder, check=False)
     if process.returncode:
@@ -273,7 +279,11 @@ def _gpu_workers(gpus: Sequence[str], initializer: Initializer) -> Iterator[Sequ
         for process in set(multiprocessing.active_children()) - others:
             action(process)
 
-    with ExitStack() as cleanup, catch_stop_signals(lambda: signal_children(BaseProcess.terminate)) as stop:
+    with (
+        ExitStack() as cleanup,
+        safe_path_in_children(),
+        catch_stop_signals(lambda: signal_children(BaseProcess.terminate)) as stop,
+    ):
         pools = [_start_gpu_process(gpu) for gpu in gpus]
         cleanup.callback(signal_children, BaseProcess.kill)  # after an interrupted shutdown
         cleanup.callback(_shutdown_all, pools)

@@ -2,12 +2,20 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import ToyPipeline, dcase, run_fails, run_ok
+from click.testing import CliRunner
+from conftest import ToyPipeline, dcase, list_dir, run_fails, run_ok
+
+from dcase2018.cli.common import report_internal_error
+from dcase2018.cli.keras_setup import check_temporary_folder
+from dcase2018.cli.main import main
+from dcase2018.utils.errors import InputError
 
 LABELS = "fname,label\na.wav,Bark\nb.wav,Bus\n"
 
@@ -55,6 +63,72 @@ def test_outputs_must_be_regular_files(toy_pipeline: ToyPipeline, tmp_path: Path
     output = tmp_path / "file" / "s.csv"
     message = run_fails(1, "predict", toy_pipeline.test, toy_pipeline.run, "-o", output)
     assert message == f"dcase2018: {tmp_path / 'file'}: Not a directory\n"  # before Keras is loaded
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("", "'' is not a name; name a file"),
+        ("/", "'/' is not a name; name a file"),
+        ("..", "'..' is not a name; name a file"),
+        ("new/..", "'new/..' is not a name; name a file"),
+        ("new/../", "'new/../' is not a name; name a file"),
+        ("new.csv/", "'new.csv/' is the name of a folder; name a file"),
+        ("new.csv/.", "'new.csv/.' is the name of a folder; name a file"),
+        ("folder", "'folder' is a directory"),
+        (".", "'.' is a directory"),
+    ],
+)
+def test_an_output_file_must_have_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "l.csv").write_text(LABELS)
+    (tmp_path / "folder").mkdir()
+    result = CliRunner().invoke(main, ["class-map", "l.csv", output])
+    assert (result.exit_code, message in result.output) == (2, True), result.output
+    assert list_dir(tmp_path) == ["folder", "l.csv"]
+
+
+@pytest.mark.parametrize("output", ["", "..", "new/..", ".", "/"])
+def test_a_folder_that_is_replaced_must_have_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["synthesize", output])
+    assert (result.exit_code, "name a" in result.output) == (2, True), result.output
+    assert list_dir(tmp_path) == []
+
+
+def test_an_internal_error_without_a_temporary_folder_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    report_internal_error(KeyError("unexpected"))
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "dcase2018: internal error: KeyError: 'unexpected'; please report it with the traceback"
+    )
+    assert error.count("\n") == 1
+
+
+def test_a_missing_temporary_folder_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    with pytest.raises(InputError, match="No such file or directory; set TMPDIR to a folder that can be"):
+        check_temporary_folder()
+
+
+def test_sigterm_removes_temporary_files(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(LABELS)
+    code = (
+        "import os, signal; from dcase2018.utils import atomic; from dcase2018.cli.main import main\n"
+        "atomic.fsync_path = lambda path: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "main()"
+    )
+    done = run(code, "class-map", tmp_path / "l.csv", tmp_path / "out.csv")
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr == "dcase2018: stopped; run the same command again to resume\n"
+    assert list_dir(tmp_path) == ["l.csv"]
 
 
 def test_files_of_a_run_are_not_overwritten(toy_pipeline: ToyPipeline) -> None:

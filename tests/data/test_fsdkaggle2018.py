@@ -16,6 +16,7 @@ from conftest import run_fails
 from dcase2018.data import fsdkaggle2018 as module
 from dcase2018.data.fsdkaggle2018 import ARCHIVES, download
 from dcase2018.utils.errors import Dcase2018Error
+from dcase2018.utils.locks import exclusive_lock
 
 
 class ArchiveServer:
@@ -126,6 +127,19 @@ def test_interrupted_download_resumes(
     server.truncated = set()
     assert download(tmp_path, server.url, archives) == ["B"]
     assert read_files(tmp_path) == COMPLETE
+
+
+def test_leftovers_of_a_killed_download_are_removed(
+    server: ArchiveServer, archives: dict[str, str], tmp_path: Path
+) -> None:
+    hidden = tmp_path / ".A.download"
+    hidden.mkdir()
+    (hidden / "tmp0a1b2c3d").write_text("half")
+    message = "A is being written by another process"
+    with exclusive_lock(hidden, tmp_path / "A"), pytest.raises(Dcase2018Error, match=message):
+        download(tmp_path, server.url, archives)
+    assert download(tmp_path, server.url, archives) == ["A", "B"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A", "B"]
 
 
 def test_wrong_checksum_raises(server: ArchiveServer, archives: dict[str, str], tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from dcase2018.inference.batch_tagging import DetectionConfig, OutputSpec, tag
 from dcase2018.inference.event_detection import EventConfig
 from dcase2018.inference.output_formats import TaggingResult
 from dcase2018.inference.window_scores import LevelConfig
-from dcase2018.utils.atomic import exclusive_lock
 from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.locks import exclusive_lock
 
 DETECTION = DetectionConfig(LevelConfig(), EventConfig(threshold=0.4))
 

@@ -28,8 +28,8 @@ from dcase2018.training.cross_validation import (
     remove_stale_folds,
     verified_map3,
 )
-from dcase2018.utils.atomic import exclusive_lock
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.locks import exclusive_lock
 from dcase2018.utils.parallel import open_workers
 
 

@@ -60,11 +60,12 @@ def test_refinement_corrects_targets_of_wrong_labels(
         "step-00000060.csv",
         "step-00000120.csv",
     ]
-    targets = refined_targets(experiment, 121)  # from the predictions after step 120
+    checksums = run.state().refinement_checksums
+    targets = refined_targets(experiment, 121, checksums)  # from the predictions after step 120
     np.testing.assert_array_equal(targets[:12], clips.y_true[:12])
     np.testing.assert_allclose(targets.sum(axis=1), 1)
     assert targets[np.arange(30), np.arange(30) % 3].min() > 0.5  # the true classes
-    np.testing.assert_array_equal(refined_targets(experiment, 59), clips.y_true)
+    np.testing.assert_array_equal(refined_targets(experiment, 59, checksums), clips.y_true)
     _, is_wrong = noisy_labels()
     predicted = StorePredictor(run, run.load_for_inference(), store).scores(clips.rows).argmax(axis=1)
     assert (predicted[is_wrong] == np.flatnonzero(is_wrong) % 3).all()
@@ -88,6 +89,9 @@ def test_resume_requires_refinement_scores(store: Store, monkeypatch: pytest.Mon
     fit(experiment, StoppingCriteria(max_steps=61))
     scores = experiment.run.refinement_scores_path(60)
     rows = scores.read_text().splitlines(keepends=True)
+    scores.write_text("".join(rows).replace("0.1", "0.2", 1))
+    with pytest.raises(InputError, match=r"was changed: its checksum is wrong; .* again with --overwrite"):
+        fit(experiment)
     scores.write_text("".join(rows[:-1]))
     with pytest.raises(InputError, match=r"lacks clips or classes of this run; .* again with --overwrite"):
         fit(experiment)
