@@ -266,6 +266,7 @@ def _plan_folds(
 
 def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
     """Train all folds, or the one of `--fold`, and return a summary."""
+    from dcase2018.evaluation.out_of_fold import format_folds
     from dcase2018.training.cross_validation import fit_folds, remove_stale_folds, save_out_of_fold
     from dcase2018.utils.parallel import open_workers
 
@@ -275,9 +276,7 @@ def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
         fit_folds(selected, options.criteria(), options.save_every, options.overwrite, options.jobs, workers)
         if options.fold:
             return f"{run}: trained fold {options.fold} of {len(folds)}"
-        score = save_out_of_fold(run, folds, workers)
-    result = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
-    return f"{run}: {len(folds)} folds; {result}"
+        return f"{run}: {len(folds)} folds\n{format_folds(save_out_of_fold(run, folds, workers))}"
 
 
 @click.command(

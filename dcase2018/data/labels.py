@@ -28,7 +28,9 @@ LABEL_COLUMN, LABELS_COLUMN = "label", "labels"  # of single-label and of multi-
 WEIGHT_COLUMN = "weight"
 
 # Words that score tables use as columns or rows beside the classes.
-RESERVED = frozenset({"fname", LABEL_COLUMN, LABELS_COLUMN, "verified", "overall"})
+RESERVED = frozenset({"fname", LABEL_COLUMN, LABELS_COLUMN, "verified", "fold", "overall"})
+
+OUT_OF_FOLD_COLUMNS = ("fname", LABELS_COLUMN, "verified", "fold")  # before the scores of each class
 
 MAX_ERRORS = 20  # errors listed in one message
 
@@ -181,6 +183,11 @@ def parse_labels(
     table: Table, classes: Sequence[str] | None = None, allow_duplicates: bool = False
 ) -> pd.DataFrame:
     """Convert a table to labels; see `read_labels`."""
+    if tuple(table.header[: len(OUT_OF_FOLD_COLUMNS)]) == OUT_OF_FOLD_COLUMNS:
+        raise InputError(
+            f"{table.path} holds out-of-fold scores and is not a label file;"
+            f" evaluate them with dcase2018 evaluate --out-of-fold {table.path.parent}"
+        )
     _normalize_fnames(table, ("fname", LABEL_COLUMN), allow_duplicates)
     rows: list[dict[str, str]] = []
     for line, row in table.iter_rows():

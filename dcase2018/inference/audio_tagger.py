@@ -17,6 +17,7 @@ from dcase2018.data.audio import AudioReader
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.ensemble import open_runs
+from dcase2018.inference.pooling import Pooling
 from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
 from dcase2018.inference.window_scores import LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
@@ -104,6 +105,7 @@ class AudioTagger:
 
     def __init__(self, runs: Sequence[Run], checkpoint: int | str | None = None) -> None:
         self.runs, self.checkpoint = runs, checkpoint
+        self.pooling = Pooling.of_runs(runs)
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
 
@@ -184,7 +186,7 @@ class AudioTagger:
                 windows = audio_windows(front_end.iter_frames(reader), config)
                 (clip_scores,) = iter_clip_scores(predictors, windows, 1)
             scores.extend(clip_scores)
-        return np.mean(scores, axis=0)
+        return self.pooling(scores)
 
     def window_scores(
         self,
@@ -202,13 +204,16 @@ class AudioTagger:
         for group in groups:
             sample_rate = group.config.feature_config.sample_rate
             with ProgressReader(path, sample_rate, on_progress, 2 * len(groups)) as reader:
-                scores = _recording_scores(reader, group, level_config or LevelConfig())
+                scores = _recording_scores(reader, group, level_config or LevelConfig(), self.pooling)
             results.append((len(group.predictors), scores))
-        return _average(results)
+        average = _average(results)
+        return replace(average, scores=self.pooling.finish(average.scores))
 
 
-def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig) -> WindowScores:
-    """Score the windows of a recording, averaged over the networks of a group."""
+def _recording_scores(
+    reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig, pooling: Pooling
+) -> WindowScores:
+    """Average the pooling terms of the windows of a recording over the networks of a group."""
     config, front_end, predictors = group
     normalizer = LevelNormalizer(
         front_end.peak_envelope(reader), config.feature_config, config.window, config.pad_mode, level_config
@@ -219,7 +224,7 @@ def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: L
     for batch in audio_windows(front_end.iter_raw_frames(reader), config, is_recording=True):
         examples, silent = normalizer.normalize(batch.starts, batch.examples)
         starts.append(batch.starts)
-        scores.append(_mean_scores(predictors, examples, silent))
+        scores.append(_mean_terms(predictors, examples, silent, pooling))
         is_silent.append(silent)
     return WindowScores(
         np.concatenate(starts) * config.frame_seconds,
@@ -230,16 +235,18 @@ def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: L
     )
 
 
-def _mean_scores(predictors: Sequence[Predictor], examples: np.ndarray, is_silent: np.ndarray) -> np.ndarray:
-    """Average the scores of networks; silent windows get the class frequencies of the training set."""
+def _mean_terms(
+    predictors: Sequence[Predictor], examples: np.ndarray, is_silent: np.ndarray, pooling: Pooling
+) -> np.ndarray:
+    """Average the pooling terms of networks; silent windows get the class frequencies of the training set."""
     total = np.zeros((len(examples), len(predictors[0].run.classes)), np.float32)
     for predictor in predictors:
-        total += np.where(is_silent[:, None], predictor.run.prior, predictor(examples))
+        total += pooling.terms(np.where(is_silent[:, None], predictor.run.prior, predictor(examples)))
     return total / np.float32(len(predictors))
 
 
 def _average(results: Sequence[tuple[int, WindowScores]]) -> WindowScores:
-    """Average window scores, weighted by their number of runs, over the windows of the first."""
+    """Average pooling terms, weighted by their number of runs, over the windows of the first."""
     first = results[0][1]
     if len(results) == 1:
         return first

@@ -4,14 +4,16 @@ run.json           model, hyperparameters, feature config, classes, data fingerp
 model.keras        the trained model; a run without it is unfinished
 best.keras         the model of the epoch with the highest validation MAP@3
 calibration.json   temperature of model.keras, if there are verified validation clips
+training_clips.csv names of the training clips, and the CRC-32 of their frames
 history.csv        one row per epoch
 checkpoints/       step-NNNNNNNN/: model.keras with its optimizer, state.json; training resumes from the last
 label_refinement/  step-NNNNNNNN.csv: predictions on the training clips, from which targets were refined
 events/            TensorBoard summaries
 """
 
+import csv
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +28,8 @@ from dcase2018.utils.atomic import (
     StrPath,
     ensure_writable,
     exclusive_lock,
+    open_atomic,
+    open_text,
     remove,
     remove_leftovers,
     write_json,
@@ -38,14 +42,17 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 CALIBRATION = "calibration.json"
+TRAINING_CLIPS_CSV = "training_clips.csv"
 BEST_CHECKPOINT = "best"  # a checkpoint by name
 
 # Names in a run folder beside run.json, and the file in a folder of folds.
 RUN_FILES = (
-    "model.keras", "best.keras", CALIBRATION, "history.csv", "history.png", "checkpoints",
-    "label_refinement", "events",
+    "model.keras", "best.keras", CALIBRATION, TRAINING_CLIPS_CSV, "history.csv", "history.png",
+    "checkpoints", "label_refinement", "events",
 )  # fmt: skip
 OUT_OF_FOLD_CSV = "out_of_fold.csv"
+
+ClipKey = tuple[str, int]  # file name, and CRC-32 of the frames in the store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,6 +252,36 @@ class Run:
         """
         path = self.path / "history.csv"
         return read_history(path) if path.exists() else []
+
+    def save_training_clips(self, clips: Iterable[ClipKey]) -> None:
+        """Write training_clips.csv."""
+        rows = [(fname, f"{crc32:08x}") for fname, crc32 in sorted(clips)]
+        with open_atomic(self.path / TRAINING_CLIPS_CSV) as file:
+            csv.writer(file, lineterminator="\n").writerows([("fname", "crc32"), *rows])
+
+    def training_clips(self) -> set[ClipKey]:
+        """Read the file name and the CRC-32 of the frames of each clip that the model was trained on.
+
+        Clips that the pretrained weights were trained on are included.
+
+        Raises
+        ------
+        InputError
+            If training_clips.csv is missing or damaged.
+        """
+        path = self.path / TRAINING_CLIPS_CSV
+        try:
+            with open_text(path) as file:
+                header, *rows = csv.reader(file, strict=True)
+            if header != ["fname", "crc32"]:
+                raise ValueError("the header is not fname,crc32")
+            return {(fname, int(crc32, 16)) for fname, crc32 in rows}
+        except (FileNotFoundError, ValueError, csv.Error) as error:
+            reason = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged: {error}"
+            raise InputError(
+                f"{path} {reason}; it lists the training clips, which must not be scored;"
+                " train again with fit --overwrite"
+            ) from None
 
     def model_file(self, checkpoint: int | str | None = None) -> Path:
         """Return the path of the trained model, of a checkpoint's (a step), or of the best epoch's ("best").

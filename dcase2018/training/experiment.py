@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import REQUIRED_FEATURE, HParams, Preset
 from dcase2018.runs.provenance import collect_provenance
-from dcase2018.runs.run import Run
+from dcase2018.runs.run import ClipKey, Run
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.config import diff
@@ -39,11 +39,14 @@ class InitialWeights:
         Feature config that the weights were trained with.
     classes
         Class names of the outputs; empty if they are unknown.
+    training_clips
+        Clips that they were trained on; empty for the published weights.
     """
 
     path: Path
     feature_config: FeatureConfig
     classes: Sequence[str]
+    training_clips: Collection[ClipKey] = ()
 
     @classmethod
     def find(cls, path: Path, checkpoint: int | str | None = None) -> "InitialWeights":
@@ -56,7 +59,7 @@ class InitialWeights:
         """
         if path.is_dir():
             run = Run.load(path)
-            return cls(run.model_file(checkpoint), run.feature_config, run.classes)
+            return cls(run.model_file(checkpoint), run.feature_config, run.classes, run.training_clips())
         if path.suffix != ".h5" or checkpoint is not None:
             raise InputError(f"--pretrained {path} is neither a run folder nor YAMNet weights (.h5)")
         return cls(path, FEATURE_CONFIGS["yamnet"], ())
@@ -143,6 +146,12 @@ class Experiment:
             provenance=collect_provenance() | {"store": str(store.path)},
         )
         return cls(run, training, held_out, initial)
+
+    def training_clip_keys(self) -> set[ClipKey]:
+        """Return the name and CRC-32 of all clips that the model and its initial weights are trained on."""
+        store, rows = self.training.store, self.training.rows
+        own = {(store.fnames[row], int(store.crc32[row])) for row in rows}
+        return own.union(self.initial.training_clips if self.initial else ())
 
     @cached_property
     def examples(self) -> AllWindows | RandomCrops:
