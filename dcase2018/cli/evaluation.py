@@ -348,7 +348,6 @@ def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv
 
     classes = read_class_map(class_map_csv) if class_map_csv else None
     table = score_table(evaluate_submission(submission, labels_csv, classes))
-    table = table.drop(columns=["map", "lwlrap"], errors="ignore")  # they need the scores of all classes
     print_line(format_table(table))
     if output:
         write_score_table(output, table)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class Evaluation:
         Class names, in the order of the columns of `scores`.
     is_training_clip : ndarray of bool, (n_clips,), optional
         Clips that the system was trained on. None if there are none, or if it is unknown.
+    is_ranking : bool
+        Whether the scores are ranks within a clip, as of a submission. mAP and lwlrap are then unknown.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Evaluation:
     scores: np.ndarray
     classes: Sequence[str]
     is_training_clip: np.ndarray | None = None
+    is_ranking: bool = False
 
     @cached_property
     def y_true(self) -> np.ndarray:
@@ -126,7 +129,9 @@ class Evaluation:
     def subset(self, clips: slice | np.ndarray) -> "Evaluation":
         """Select clips by a slice or a boolean mask."""
         is_training_clip = None if self.is_training_clip is None else self.is_training_clip[clips]
-        return Evaluation(self.labels[clips], self.scores[clips], self.classes, is_training_clip)
+        return replace(
+            self, labels=self.labels[clips], scores=self.scores[clips], is_training_clip=is_training_clip
+        )
 
     @property
     def by_usage(self) -> dict[str, "Evaluation"]:
@@ -142,7 +147,8 @@ class Evaluation:
         then `accuracy`, `precision`, `recall`, `f1` and `map`, or for clips with several labels `map` and
         `lwlrap`. The scores of a class without clips are NaN. The row `overall` has the accuracy of all
         clips, which for a class equals recall; its precision, recall, F1 and mAP are means over the classes.
-        If the system was trained on any of the clips, `n_training_clips` is their number.
+        A ranking has no `map` and `lwlrap`. If the system was trained on any of the clips, `n_training_clips`
+        is their number.
         """
         tables = [evaluation._part_table(part) for part, evaluation in self.by_usage.items()]
         return pd.concat(tables, ignore_index=True)
@@ -158,8 +164,9 @@ class Evaluation:
             columns["accuracy"] = [*class_means(self.is_correct, self.y_true), self.accuracy]
             for name, values in zip(("precision", "recall", "f1"), self._precision_recall_f1, strict=True):
                 columns[name] = [*values, getattr(self, name)]
-        columns["map"] = [*class_average_precision(self.scores, self.y_true), self.map]
-        if is_multi_label(self.labels):
+        if not self.is_ranking:
+            columns["map"] = [*class_average_precision(self.scores, self.y_true), self.map]
+        if is_multi_label(self.labels) and not self.is_ranking:
             class_lwlrap = class_means(label_precision(self.scores, self.y_true), self.y_true)
             columns["lwlrap"] = [*class_lwlrap, lwlrap(self.scores, self.y_true)]
         if self.is_training_clip is not None:

@@ -167,7 +167,7 @@ def format_folds(out_of_fold: OutOfFold) -> str:
     table = out_of_fold.fold_table()
     kind = VERIFIED if out_of_fold.verified.any() else UNVERIFIED
     title = f"out-of-fold scores of {out_of_fold.scored.sum()} clips with {kind} labels"
-    shown = table.rename(columns=PART_HEADINGS, index="fold {}".format)
+    shown = table.astype(object).rename(columns=PART_HEADINGS, index="fold {}".format)
     if len(table) < 2:
         return f"{title}:\n{format_scores(shown)}"
     mean, deviation = table.mean(), table.std(ddof=1)

@@ -110,16 +110,18 @@ def test_page_shows_the_scores(page: Element, data: dict[str, Any]) -> None:
         assert cells[2] == ("-" if row["map3"] is None else f"{row['map3']:.4f}")
         if row["n_clips"]:
             assert cells[4] == f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
+            scores = [f"{row[name]:.4f}" for name in ("precision", "recall", "f1", "map")]
+            assert cells[5:9] == scores
         confused = f"{row['most_confused_with']} {row['n_confused']}"
-        assert cells[5] == (confused if row["most_confused_with"] else "")
-    stats = {
-        part.attributes["data-part"]: part.text for part in page.walk() if "data-part" in part.attributes
-    }
-    assert list(stats) == data["parts"] == ["all", "Private", "Public"]
-    for part, text in stats.items():
+        assert cells[9] == (confused if row["most_confused_with"] else "")
+    assert data["parts"] == ["all", "Private", "Public"]
+    for part in data["parts"]:
         row = overall_row(data, part)
-        expected = [f"{row[column]:.4f}" for column in ("map3", "ci_low", "ci_high")]
-        assert re.findall(r"\d\.\d{4}", text) == expected
+        columns = {"map3": ["ci_low", "ci_high"], "accuracy": ["accuracy_ci_low", "accuracy_ci_high"]}
+        for metric, bounds in (columns | ({"f1": [], "map": []} if part == "all" else {})).items():
+            (stat,) = page.all("div", **{"data-part": part, "data-metric": metric})
+            expected = [f"{row[column]:.4f}" for column in (metric, *bounds)]
+            assert re.findall(r"\d\.\d{4}", stat.text) == expected
     assert f"is {system['calibration_error']:.4f}." in page.text
 
 
@@ -284,7 +286,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / "clips" / "truncated.wav").open("r+b") as file:
         file.truncate(5000)
     ensemble = Ensemble.open([run], [Store(root / "s.h5")])
-    report(ensemble, labels, root / "report", root / "clips")
+    report(ensemble, labels, root / "report", root / "clips", allow_trained=True)
     return root / "report"
 
 
@@ -339,7 +341,7 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     stores = [Store(path) for path in paths]
     folds = Ensemble.open([second.parent], stores)
     mixed = Ensemble.open([first, waveform], stores)
-    systems = [(ensemble, evaluate(ensemble, labels)) for ensemble in (folds, mixed)]
+    systems = [(ensemble, evaluate(ensemble, labels, allow_trained=True)) for ensemble in (folds, mixed)]
     page = Page(report_systems(systems, tmp_path / "out", tmp_path / "clips")).root
     check_links(tmp_path / "out", page)
     check_accessibility(page)
@@ -358,7 +360,8 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     table_rows = page.all("section", id="changes")[0].all("tbody")[0].all("tr")
     assert {row.all("th")[0].text for row in table_rows} == set(changes)
 
-    waveform_page = report(Ensemble.open([waveform], stores[::-1]), labels, tmp_path / "waveform")
+    ensemble = Ensemble.open([waveform], stores[::-1])
+    waveform_page = report(ensemble, labels, tmp_path / "waveform", allow_trained=True)
     assert Page(waveform_page).root.all("h1")[0].text == "samples"
 
 
@@ -369,7 +372,13 @@ def test_same_input_gives_the_same_report(tmp_path: Path) -> None:
     labels = pd.DataFrame({"fname": ["0.wav", "1.wav"], "label": ["a", "b"]}, dtype=object)
     folds = [train(tmp_path / "s.h5", labels, tmp_path / "folds" / f"fold-{i}") for i in (1, 2)]
     ensemble = Ensemble.open([folds[0].parent], [Store(tmp_path / "s.h5")])
-    first, second = (report(ensemble, labels[:1], tmp_path / name) for name in ("first", "second"))
-    assert Page(first).root.all("h1")[0].text == "folds (2 folds)"
+    first, second = (
+        report(ensemble, labels[:1], tmp_path / name, allow_trained=True) for name in ("first", "second")
+    )
+    page = Page(first).root
+    assert page.all("h1")[0].text == "folds (2 folds)"
+    assert page.all("p", class_="warning")[0].text.startswith(
+        "Training clips: folds (2 folds) was trained on 1 of these 1 clip."
+    )
     for path in ("index.html", "report.json", "clips/1.webp"):
         assert (second.parent / path).read_bytes() == (first.parent / path).read_bytes()
