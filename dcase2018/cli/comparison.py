@@ -99,6 +99,9 @@ def compare(
     a_runs, b_runs = ([evaluations[path] for path in system] for system in paths)
     comparison = compare(a_runs, b_runs, seed)
     print_line(format_comparison(comparison))
+    for path, evaluation in evaluations.items():
+        if evaluation.is_training_clip is not None:
+            print_line(f"training clips of {path}: {evaluation.is_training_clip.sum()} of {len(labels)}")
     if output:
         write_json(output, comparison)
     if report_folder:

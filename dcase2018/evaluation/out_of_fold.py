@@ -19,6 +19,7 @@ from dcase2018.data.labels import (
 )
 from dcase2018.evaluation.evaluate import PART_HEADINGS, Evaluation, format_scores
 from dcase2018.runs.run import OUT_OF_FOLD_CSV
+from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError
 
 VERIFIED, UNVERIFIED = "verified", "unverified"  # parts of the score table
@@ -72,6 +73,14 @@ class OutOfFold:
     verified : ndarray of bool, (n_clips,)
     fold : ndarray of int, (n_clips,)
         Number of the fold of each clip, from 1, as in the names of the run folders.
+
+    Examples
+    --------
+    >>> out_of_fold = dcase2018.OutOfFold.load("runs/folds")
+    >>> out_of_fold.evaluation.accuracy
+    0.8125
+    >>> out_of_fold.fold_table()["accuracy"].std()
+    0.0211
     """
 
     labels: pd.DataFrame
@@ -80,7 +89,7 @@ class OutOfFold:
     fold: np.ndarray
 
     @classmethod
-    def load(cls, folder: Path) -> "OutOfFold":
+    def load(cls, folder: StrPath) -> "OutOfFold":
         """Read the out-of-fold scores in a folder of folds.
 
         Raises
@@ -88,7 +97,7 @@ class OutOfFold:
         InputError
             If the folder has none, or the file is damaged. The message lists all errors with line numbers.
         """
-        path = folder / OUT_OF_FOLD_CSV
+        path = Path(folder) / OUT_OF_FOLD_CSV
         if not path.is_file():
             raise InputError(
                 f"{folder} has no {OUT_OF_FOLD_CSV};"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dcase2018.features.store import Store
-from dcase2018.inference.pooling import log_pooling
+from dcase2018.inference.pooling import describe_pooling
 from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, ClipKey, Run
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError, shorten_list
@@ -149,7 +149,8 @@ def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **hp
         run.model_file(checkpoint)
         opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **overrides)))
         check_classes(run.classes, path, opened[0].classes, opened[0].path)
-    log_pooling(opened)
+    if len(opened) > 1:
+        log.info("%s", describe_pooling(opened))
     return opened
 
 

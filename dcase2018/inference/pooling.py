@@ -1,14 +1,11 @@
 """Averages of scores: over the windows of a clip, and over the runs of an ensemble."""
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from dcase2018.runs.run import Run
-
-log = logging.getLogger(__name__)
 
 SCORE_EPS = 1e-7  # smaller scores count as this one in a geometric mean
 
@@ -58,11 +55,11 @@ class Pooling:
         return self.finish(np.mean(self.terms(np.asarray(scores)), axis=0))
 
 
-def log_pooling(runs: Sequence[Run]) -> None:
-    """Log how the scores of several runs are averaged."""
+def describe_pooling(runs: Sequence[Run]) -> str:
+    """Describe how the scores of several runs are averaged; "" for one run."""
     if len(runs) < 2:
-        return
+        return ""
     mean = "geometric" if Pooling.of_runs(runs).is_geometric else "arithmetic"
     same = len({run.hparams.clip_pooling for run in runs}) == 1
     windows = "as over the windows of a clip" if same else "and over windows the clip_pooling of each run"
-    log.info("scores: %s mean over %d runs, %s", mean, len(runs), windows)
+    return f"scores: {mean} mean over {len(runs)} runs, {windows}"
