@@ -197,6 +197,9 @@ def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
     The folder RUN gets model.keras at the end, and checkpoints, history.csv and TensorBoard events/ during
     training. The same command resumes interrupted training with identical results, and leaves a finished run
     as it is.
+
+    With --folds or --fold-column, RUN gets one run per fold and out_of_fold.csv. The scores of each fold, and
+    their mean and standard deviation, are printed at the end.
     """
     options = FitOptions(**values)
     options.validate()

@@ -108,11 +108,18 @@ class SystemView:
             return f"{self.class_names[row]}, correct: {count}"
         return f"{self.class_names[row]} predicted as {self.class_names[column]}: {count}"
 
-    def fold_means(self) -> Sequence[tuple[str, float, float]]:
-        """Heading, mean and standard deviation of each metric over the folds."""
-        metrics = [name for name in (self.folds or [{}])[0] if name not in ("fold", "n_clips")]
-        values = {PART_HEADINGS[name]: [fold[name] for fold in self.folds] for name in metrics}
-        return [(name, mean(of_fold), stdev(of_fold)) for name, of_fold in values.items() if len(of_fold) > 1]
+    def fold_metrics(self) -> Mapping[str, str]:
+        """Headings of the metrics in the table of folds."""
+        return {name: PART_HEADINGS[name] for name in self.folds[0] if name not in ("fold", "n_clips")}
+
+    def fold_means(self) -> Sequence[str]:
+        """Mean and standard deviation of each metric over the folds; empty for one fold."""
+        if len(self.folds) < 2:
+            return []
+        values = {
+            heading: [fold[name] for fold in self.folds] for name, heading in self.fold_metrics().items()
+        }
+        return [f"{heading} {mean(scores):.3f} ± {stdev(scores):.3f}" for heading, scores in values.items()]
 
     def labels_of(self, clip_number: int) -> Sequence[str]:
         return self.labels[clip_number - 1]

@@ -21,9 +21,12 @@ from dcase2018.inference.ensemble import Ensemble
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.reporting import writer
 from dcase2018.reporting.writer import check_report, report, report_systems
+from dcase2018.runs.training_state import StoppingCriteria
+from dcase2018.training.cross_validation import fit_folds, plan_folds, save_out_of_fold
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fit import fit
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.parallel import INLINE
 
 
 @pytest.fixture(scope="module")
@@ -382,3 +385,34 @@ def test_same_input_gives_the_same_report(tmp_path: Path) -> None:
     )
     for path in ("index.html", "report.json", "clips/1.webp"):
         assert (second.parent / path).read_bytes() == (first.parent / path).read_bytes()
+
+
+@pytest.mark.slow
+def test_out_of_fold_report_shows_the_folds(tmp_path: Path) -> None:
+    fnames = [f"{i}.wav" for i in range(12)]
+    for seed, fname in enumerate(fnames):
+        write_wav(tmp_path / "clips" / fname, noise(9000, seed))
+    extract(tmp_path / "clips", tmp_path / "s.h5", BASELINE)
+    labels = pd.DataFrame({"fname": fnames, "label": [*"abc"] * 4}, dtype=object)
+    preset = Preset("mlp", HParams(nh=8), 1)
+    store = Store(tmp_path / "s.h5")
+    folds = plan_folds(tmp_path / "folds", np.arange(12) // 4, preset, store, labels)
+    fit_folds(folds, StoppingCriteria(), 250, False, 1)
+    out_of_fold = save_out_of_fold(tmp_path / "folds", folds, INLINE)
+    printed = run_ok(
+        "report", tmp_path / "s.h5", "--out-of-fold", tmp_path / "folds", "-o", tmp_path / "report"
+    )
+    page = Page(Path(printed.strip())).root
+    check_links(tmp_path / "report", page)
+    check_accessibility(page)
+    assert page.all("h1")[0].text == "folds (3 folds), out-of-fold scores"
+    table = out_of_fold.fold_table()
+    shown = [cell_texts(row) for row in page.all("table", class_="folds")[0].all("tbody")[0].all("tr")]
+    assert [row[:2] for row in shown] == [["1", "4"], ["2", "4"], ["3", "4"]]
+    assert [row[2] for row in shown] == [f"{value:.4f}" for value in table["accuracy"]]
+    mean, spread = table["accuracy"].mean(), table["accuracy"].std(ddof=1)
+    assert f"accuracy {mean:.3f} ± {spread:.3f}" in page.text
+    written = pd.read_csv(tmp_path / "report" / "folds.csv", index_col="fold")
+    pd.testing.assert_frame_equal(written, table, check_names=False)
+    (system,) = json.loads((tmp_path / "report" / "report.json").read_text())["systems"]
+    assert [fold["accuracy"] for fold in system["folds"]] == pytest.approx(table["accuracy"].tolist())

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ToyPipeline, list_dir, run_fails
+from conftest import ToyPipeline, list_dir, run_fails, run_ok
 from scipy.stats import gmean
 from test_fit import PRESET, assert_same, labels, make_store
 
 from dcase2018.data.splits import stratified_folds
-from dcase2018.evaluation.out_of_fold import OutOfFold
+from dcase2018.evaluation.out_of_fold import OutOfFold, format_folds
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import predict
@@ -219,3 +219,17 @@ def test_folds_without_verified_clips_have_no_validation(table: pd.DataFrame, tm
     store = make_store(tmp_path / "s.h5")
     folds = plan_folds(tmp_path / "run", stratified_folds(table, 2, 0), PRESET, store, table)
     assert [fold.experiment.validation for fold in folds] == [None, None]
+
+
+@pytest.mark.slow
+def test_fold_column_ends_with_mean_and_spread(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    table = pd.read_csv(toy_pipeline.labels, dtype=str)
+    table["fold"] = np.where(np.arange(len(table)) % 2, "B", "A")
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    options = ("--fold-column", "fold", "--preset", "quick", "--epochs", 2)
+    printed = run_ok("fit", toy_pipeline.train, tmp_path / "labels.csv", tmp_path / "run", *options)
+    expected = OutOfFold.load(tmp_path / "run")
+    assert printed == f"{tmp_path / 'run'}: 2 folds\n{format_folds(expected)}\n"
+    accuracy = expected.fold_table()["accuracy"]
+    spread = np.std(accuracy, ddof=1)
+    assert printed.splitlines()[-1].startswith(f"accuracy {np.mean(accuracy):.3f} ± {spread:.3f}, MAP@3 ")
