@@ -195,6 +195,7 @@ def test_clips_output_has_label_and_top_three_of_each_clip(
 def test_run_folder_has_the_documented_files(toy_pipeline: ToyPipeline) -> None:
     assert list_dir(toy_pipeline.run) == [
         "best.keras", "calibration.json", "checkpoints", "events", "history.csv", "model.keras", "run.json",
+        "training_clips.csv",
     ]  # fmt: skip
     values = json.loads((toy_pipeline.run / "run.json").read_text())
     assert values["classes"] == CLASSES

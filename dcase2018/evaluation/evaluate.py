@@ -122,6 +122,11 @@ class Evaluation:
         """Mean of `class_average_precision` over the classes that have clips (mAP)."""
         return float(np.nanmean(class_average_precision(self.scores, self.y_true)))
 
+    @property
+    def lwlrap(self) -> float:
+        """Label-weighted label-ranking average precision over all labels."""
+        return lwlrap(self.scores, self.y_true)
+
     @cached_property
     def _precision_recall_f1(self) -> np.ndarray:
         return precision_recall_f1(self.scores, self.y_true)
@@ -168,7 +173,7 @@ class Evaluation:
             columns["map"] = [*class_average_precision(self.scores, self.y_true), self.map]
         if is_multi_label(self.labels) and not self.is_ranking:
             class_lwlrap = class_means(label_precision(self.scores, self.y_true), self.y_true)
-            columns["lwlrap"] = [*class_lwlrap, lwlrap(self.scores, self.y_true)]
+            columns["lwlrap"] = [*class_lwlrap, self.lwlrap]
         if self.is_training_clip is not None:
             is_trained = self.is_training_clip
             columns["n_training_clips"] = [*self.y_true[is_trained].sum(axis=0), is_trained.sum()]
