@@ -13,8 +13,10 @@ from .data.splits import stratified_holdout as stratified_holdout
 from .data.synthetic import synthesize as synthesize
 
 # Evaluation
+from .evaluation.confidence_intervals import score_table as score_table
 from .evaluation.evaluate import Evaluation as Evaluation
 from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.out_of_fold import OutOfFold as OutOfFold
 from .evaluation.submission import write_submission as write_submission
 
 # Export

@@ -69,9 +69,18 @@ def test_score_table_is_complete_and_consistent(evaluated: tuple[str, Path]) -> 
     assert (parts["all"]["n_clips"] == usages).all()
     overall = parts["all"].loc["overall"]
     assert overall["n_clips"] == 82
-    assert len(printed.splitlines()) == 44
-    interval = f"{overall['ci_low']:.3f}-{overall['ci_high']:.3f}"
-    assert printed.splitlines()[-1].split()[:4] == ["overall", "82", f"{overall['map3']:.4f}", interval]
+    lines = printed.splitlines()
+    assert [line.split()[0] for line in lines[1:42]] == CLASSES
+    assert max(map(len, lines)) <= 80
+    intervals = [
+        f"{overall[f'{name}low']:.3f}-{overall[f'{name}high']:.3f}" for name in ("ci_", "accuracy_ci_")
+    ]
+    map3, accuracy, precision, recall, f1, mean_ap = (
+        f"{overall[name]:.4f}" for name in ("map3", "accuracy", "precision", "recall", "f1", "map")
+    )
+    assert lines[42].split() == ["overall", "82", map3, intervals[0], precision, recall, f1]
+    assert lines[45].split() == ["all", "82", map3, intervals[0], accuracy, intervals[1], f1, mean_ap]
+    assert [line.split()[0] for line in lines[46:]] == ["Private", "Public"]
 
 
 def test_scores_are_means_of_example_scores(toy_pipeline: ToyPipeline, predicted: Path) -> None:
@@ -186,6 +195,7 @@ def test_clips_output_has_label_and_top_three_of_each_clip(
 def test_run_folder_has_the_documented_files(toy_pipeline: ToyPipeline) -> None:
     assert list_dir(toy_pipeline.run) == [
         "best.keras", "calibration.json", "checkpoints", "events", "history.csv", "model.keras", "run.json",
+        "training_clips.csv",
     ]  # fmt: skip
     values = json.loads((toy_pipeline.run / "run.json").read_text())
     assert values["classes"] == CLASSES

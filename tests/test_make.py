@@ -57,7 +57,7 @@ def test_make_trains_a_tagger_on_class_folders(project: Path, class_folders: Pat
     assert "features/sounds/labels.csv: 60 clips, 3 classes, 20 clips per class\n" in output
     assert "held out to test: features/sounds/validation.csv\n" in output
     assert "submission: runs/sounds/quick/submission.csv\n" in output
-    score = float(output.splitlines()[-1].removeprefix("MAP@3 on 12 test clips: "))
+    score = float(output.splitlines()[-1].removeprefix("MAP@3 on 12 test clips: ").partition(",")[0])
     assert score > 0.9  # by chance 0.61
     held_out = pd.read_csv(project / "features" / "sounds" / "validation.csv")
     assert held_out["label"].value_counts().to_dict() == {"high": 4, "low": 4, "white_noise": 4}
@@ -254,7 +254,8 @@ def test_overall_score_is_read_from_the_evaluation(tmp_path: Path) -> None:
     (tmp_path / "evaluation.csv").write_text(
         "part,label,n_clips,map3,ci_low,ci_high\nall,overall,12,0.9,0.8,1\nPublic,overall,4,0.5,0.4,0.6\n"
     )
-    assert read_overall(tmp_path / "evaluation.csv") == (12, 0.9)
+    row = read_overall(tmp_path / "evaluation.csv")
+    assert (row["n_clips"], row["map3"]) == ("12", "0.9")
 
 
 def test_newer_entries_are_found_at_any_depth_and_behind_links(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.metrics import average_precision_score, label_ranking_average_preci
 
 from dcase2018.data.labels import labels_per_clip, multi_hot, read_labels
 from dcase2018.data.splits import stratified_folds
+from dcase2018.evaluation.out_of_fold import OutOfFold, format_folds
 from dcase2018.features.store import ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
 from dcase2018.inference.ensemble import Ensemble
@@ -19,7 +21,7 @@ from dcase2018.inference.predictor import predict
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
 from dcase2018.runs.training_state import StoppingCriteria
-from dcase2018.training.cross_validation import fit_folds, out_of_fold, plan_folds, verified_map3
+from dcase2018.training.cross_validation import fit_folds, out_of_fold, plan_folds
 from dcase2018.training.experiment import Experiment, InitialWeights
 from dcase2018.training.fit import fit
 
@@ -93,7 +95,10 @@ def test_out_of_fold_scores_have_the_given_labels(corpus: Path) -> None:
     )
     fit_folds(folds, StoppingCriteria(), 250, False, 1)
     table = out_of_fold(folds)
-    assert verified_map3(table) > 0.8
+    scores = OutOfFold.from_table(table)
+    assert scores.evaluation.map3 > 0.8
+    assert re.search(r"^mAP [01]\.\d{3} ± 0\.\d{3}, MAP@3 .* over 2 folds", format_folds(scores), re.M)
+    assert list(scores.fold_table()) == ["n_clips", "map", "lwlrap", "map3"]
     given, out_of_fold_labels = (
         {fname: set(names) for fname, names in zip(table["fname"], labels_per_clip(table), strict=True)}
         for table in (labels, table)

@@ -240,7 +240,7 @@ pooling_option = click.option(
     "--pooling",
     "clip_pooling",
     type=click.Choice(["mean", "geometric_mean"]),
-    help="Mean over the windows of a clip.  [default: the run's clip_pooling]",
+    help="Mean over the windows of a clip, and over several runs.  [default: the run's clip_pooling]",
 )
 extra_store_option = click.option(
     "--extra-store",

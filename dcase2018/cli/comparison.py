@@ -57,6 +57,7 @@ NO_STORE = Path("-")
     help="Write a report of A and B side by side.",
 )
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players to the report.")
+@click.option("--allow-trained", is_flag=True, help="Score clips that a run was trained on.")
 @seed_option
 def compare(
     store: Path,
@@ -69,6 +70,7 @@ def compare(
     output: Path | None,
     report_folder: Path | None,
     audio: Path | None,
+    allow_trained: bool,
     seed: int,
 ) -> None:
     """Compare systems A and B on the clips of LABELS.
@@ -94,10 +96,13 @@ def compare(
     ensembles = _require_runs(systems, a, b) if report_folder else []
     if report_folder:
         check_report(report_folder, labels, audio)
-    evaluations = _evaluate(systems, labels)
+    evaluations = _evaluate(systems, labels, allow_trained)
     a_runs, b_runs = ([evaluations[path] for path in system] for system in paths)
     comparison = compare(a_runs, b_runs, seed)
     print_line(format_comparison(comparison))
+    for path, evaluation in evaluations.items():
+        if evaluation.is_training_clip is not None:
+            print_line(f"training clips of {path}: {evaluation.is_training_clip.sum()} of {len(labels)}")
     if output:
         write_json(output, comparison)
     if report_folder:
@@ -164,18 +169,21 @@ def _common_classes(systems: "Systems") -> list[str]:
     return first_classes
 
 
-def _evaluate(systems: "Systems", labels: "pd.DataFrame") -> "dict[Path, Evaluation]":
+def _evaluate(systems: "Systems", labels: "pd.DataFrame", allow_trained: bool) -> "dict[Path, Evaluation]":
+    from dcase2018.evaluation.evaluate import check_training_clips, evaluate
+    from dcase2018.evaluation.submission import evaluate_scores
     from dcase2018.inference.ensemble import Ensemble
 
     ensembles = [system for system in systems.values() if isinstance(system, Ensemble)]
     for ensemble in ensembles:
         ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
+        check_training_clips(ensemble, labels["fname"], allow_trained)
+        ensemble.warn_of_namesakes(labels["fname"])
     if ensembles:
         load_keras()
-    from dcase2018.evaluation.evaluate import evaluate
-    from dcase2018.evaluation.submission import evaluate_scores
-
     return {
-        path: evaluate(system, labels) if isinstance(system, Ensemble) else evaluate_scores(system, labels)
+        path: evaluate(system, labels, allow_trained)
+        if isinstance(system, Ensemble)
+        else evaluate_scores(system, labels)
         for path, system in systems.items()
     }

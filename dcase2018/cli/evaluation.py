@@ -13,6 +13,7 @@ from dcase2018.cli.common import (
     REPLACED_FOLDER,
     Command,
     check_output,
+    combine_options,
     exit_if_skipped,
     extra_store_option,
     jobs_option,
@@ -27,11 +28,26 @@ from dcase2018.utils.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dcase2018.evaluation.evaluate import Evaluation
     from dcase2018.inference.ensemble import Ensemble
 
 store_argument = click.argument("store", type=INPUT)
 labels_argument = click.argument("labels_csv", metavar="LABELS", type=INPUT)
 runs_argument = click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
+optional_inputs = combine_options(
+    click.argument("store", type=INPUT, metavar="STORE", required=False),
+    click.argument("labels_csv", metavar="LABELS", type=INPUT, required=False),
+    click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1),
+)
+held_out_options = combine_options(
+    click.option(
+        "--out-of-fold",
+        type=FOLDER,
+        metavar="FOLDS",
+        help="Use the out-of-fold scores of this folder of folds, and its labels.",
+    ),
+    click.option("--allow-trained", is_flag=True, help="Score clips that RUN was trained on."),
+)
 table_option = click.option(
     "-o", "--output", type=FILE, metavar="TABLE", help="Write the score table to this .csv or .json."
 )
@@ -60,13 +76,40 @@ def _check_table_output(output: Path | None, *inputs: Path) -> None:
     check_output(output, *inputs)
 
 
+def _require(context: click.Context, *names: str) -> None:
+    """Raise a usage error that names the first missing argument of a command."""
+    for param in context.command.params:
+        if param.name in names and not context.params[param.name]:
+            raise click.MissingParameter(ctx=context, param=param)
+
+
+def _check_out_of_fold(context: click.Context, *excluded: str) -> None:
+    """Raise an error for arguments and options that out-of-fold scores do not need."""
+    for param in context.command.params:
+        if param.name in excluded and context.params[param.name]:
+            name = param.metavar if isinstance(param, click.Argument) else param.opts[0]
+            raise InputError(f"--out-of-fold uses the scores and labels of its folder: omit {name}")
+
+
+SCORING_NAMES = ("checkpoint", "inference_hop_seconds", "clip_pooling", "more_stores", "allow_trained")
+
+
+def _check_clips(ensemble: "Ensemble", labels: "pd.DataFrame", allow_trained: bool) -> None:
+    """Check before the slow import of Keras that the clips of a label file can and may be scored."""
+    from dcase2018.evaluation.evaluate import check_training_clips
+
+    ensemble.validate_clips(labels["fname"])
+    check_training_clips(ensemble, labels["fname"], allow_trained)
+    ensemble.warn_of_namesakes(labels["fname"])
+
+
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 evaluate features/test.h5 data/test_post_competition.csv runs/first",
+    epilog="Examples:\n  dcase2018 evaluate features/test.h5 data/test_post_competition.csv runs/first\n"
+    "  dcase2018 evaluate --out-of-fold runs/folds",
 )
-@store_argument
-@labels_argument
-@runs_argument
+@optional_inputs
+@held_out_options
 @table_option
 @click.option(
     "--clips-output",
@@ -85,6 +128,8 @@ def evaluate(
     store: Path,
     labels_csv: Path,
     runs: tuple[Path, ...],
+    out_of_fold: Path | None,
+    allow_trained: bool,
     output: Path | None,
     clips_csv: Path | None,
     skip_missing: bool,
@@ -92,33 +137,51 @@ def evaluate(
     more_stores: tuple[Path, ...],
     **scoring: object,
 ) -> None:
-    """Print MAP@3 of RUN on LABELS, by class and overall.
+    """Print the scores of RUN on LABELS: MAP@3, accuracy, precision, recall, F1 and mAP.
 
     STORE has the features of the clips. Several runs, or the folds in a folder, are evaluated as one
-    ensemble, by the mean of their scores. MAP@3 has a 95 % confidence interval over the choice of clips.
-    For clips with several labels, mAP and lwlrap are also printed.
-    Clips whose usage is Ignored are skipped. Public and Private clips are also evaluated separately; their
-    intervals are in the table of --output. With -v the scores of each clip are printed.
+    ensemble, by the mean of their scores. Clips that a network was trained on are refused. With
+    --out-of-fold, each clip is scored by the network that was not trained on it; STORE, LABELS and RUN are
+    then omitted, and the scores of each fold are also printed.
+
+    MAP@3 and accuracy have a 95 % confidence interval over the choice of clips. Overall precision, recall, F1
+    and mAP are means over the classes. For clips with several labels, mAP and lwlrap are printed instead.
+    Clips whose usage is Ignored are skipped. Public and Private clips are also evaluated separately; the
+    scores of their classes are in the table of --output. With -v the scores of each clip are printed.
     """
     from dcase2018.inference.ensemble import input_files
 
-    inputs = (labels_csv, store, *more_stores, *input_files(runs))
+    if out_of_fold:
+        _check_out_of_fold(ctx, "store", "labels_csv", "runs", *SCORING_NAMES)
+    else:
+        _require(ctx, "store", "labels_csv", "runs")
+    inputs = (labels_csv, store, *more_stores, *input_files((*runs, *filter(None, [out_of_fold]))))
     _check_table_output(output, *inputs)
     check_output(clips_csv, *inputs, output)
-    from dcase2018.data.labels import read_labels, write_table
+    if out_of_fold:
+        _print_out_of_fold(out_of_fold, output, clips_csv)
+        return
+    from dcase2018.data.labels import read_labels
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
     skipped: dict[str, str] = {}
     if skip_missing:
         labels = _select_stored(labels, ensemble, skipped)
-    ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
+    _check_clips(ensemble, labels, allow_trained)
     load_keras()
+    from dcase2018.evaluation.evaluate import evaluate
+
+    _print_scores(evaluate(ensemble, labels, allow_trained), output, clips_csv)
+    exit_if_skipped(ctx, skipped)
+
+
+def _print_scores(evaluation: "Evaluation", output: Path | None, clips_csv: Path | None) -> None:
+    from dcase2018.data.labels import write_table
     from dcase2018.evaluation.confidence_intervals import score_table
-    from dcase2018.evaluation.evaluate import evaluate, format_table, write_score_table
+    from dcase2018.evaluation.evaluate import format_table, write_score_table
     from dcase2018.utils.atomic import written_together
 
-    evaluation = evaluate(ensemble, labels)
     table = score_table(evaluation)
     print_line(format_table(table))
     with written_together():
@@ -126,7 +189,14 @@ def evaluate(
             write_table(clips_csv, evaluation.clips)
         if output:
             write_score_table(output, table)
-    exit_if_skipped(ctx, skipped)
+
+
+def _print_out_of_fold(folder: Path, output: Path | None, clips_csv: Path | None) -> None:
+    from dcase2018.evaluation.out_of_fold import OutOfFold, format_folds
+
+    out_of_fold = OutOfFold.load(folder)
+    _print_scores(out_of_fold.evaluation, output, clips_csv)
+    print_line(f"\n{format_folds(out_of_fold)}")
 
 
 def _check_calibrate(scores_csv: Path | None, scoring: dict[str, object]) -> None:
@@ -217,11 +287,11 @@ def predict(
     cls=Command,
     epilog="Example:\n"
     "  dcase2018 report features/test.h5 data/test_post_competition.csv runs/first \\\n"
-    "      -o report --audio data/audio_test",
+    "      -o report --audio data/audio_test\n"
+    "  dcase2018 report features/train.h5 --out-of-fold runs/folds -o report",
 )
-@store_argument
-@labels_argument
-@runs_argument
+@optional_inputs
+@held_out_options
 @click.option(
     "-o", "--output", type=REPLACED_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
 )
@@ -237,6 +307,8 @@ def report(
     store: Path,
     labels_csv: Path,
     runs: tuple[Path, ...],
+    out_of_fold: Path | None,
+    allow_trained: bool,
     output: Path,
     audio: Path | None,
     skip_missing: bool,
@@ -247,26 +319,35 @@ def report(
 ) -> None:
     """Write an HTML report of RUN on LABELS.
 
-    FOLDER gets index.html, which opens offline: MAP@3 with its interval, scores by class, confusions,
-    spectrograms and audio of selected clips, calibration, and training curves. All numbers are also in
-    report.json and CSV files. An existing report is replaced. STORE, LABELS and RUN are as for evaluate.
+    FOLDER gets index.html, which opens offline: MAP@3 and accuracy with intervals, scores by class,
+    confusions, spectrograms and audio of selected clips, calibration, and training curves. All numbers are
+    also in report.json and CSV files. An existing report is replaced. STORE, LABELS and RUN are as for
+    evaluate. With --out-of-fold, STORE has the features of the clips, and LABELS and RUN are omitted.
     """
     from dcase2018.data.labels import read_labels
-    from dcase2018.reporting.writer import check_report
+    from dcase2018.evaluation.out_of_fold import OutOfFold
+    from dcase2018.reporting.writer import check_report, report, report_out_of_fold
 
+    if out_of_fold:
+        _require(ctx, "store")
+        _check_out_of_fold(ctx, "labels_csv", "runs", *SCORING_NAMES)
+        held_out = OutOfFold.load(out_of_fold)
+        ensemble = _open_ensemble([out_of_fold], [store], None, {})
+        check_report(output, held_out.labels, audio)
+        ensemble.validate_clips(held_out.labels["fname"])
+        load_keras()
+        print_line(str(report_out_of_fold(ensemble, held_out, output, audio, jobs or -1)))
+        return
+    _require(ctx, "store", "labels_csv", "runs")
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
     skipped: dict[str, str] = {}
     if skip_missing:
         labels = _select_stored(labels, ensemble, skipped)
     skipped |= check_report(output, labels, audio, skip_missing)
-    ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
+    _check_clips(ensemble, labels, allow_trained)
     load_keras()
-    from dcase2018.evaluation.evaluate import evaluate
-    from dcase2018.reporting.writer import report_systems
-
-    evaluated = [(ensemble, evaluate(ensemble, labels))]
-    print_line(str(report_systems(evaluated, output, audio, jobs or -1)))
+    print_line(str(report(ensemble, labels, output, audio, jobs or -1, allow_trained)))
     exit_if_skipped(ctx, skipped)
 
 
@@ -280,10 +361,11 @@ def report(
     "--class-map", "class_map_csv", type=INPUT, help="Classes, in order.  [default: those of LABELS]"
 )
 def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv: Path | None) -> None:
-    """Print MAP@3 of a Kaggle SUBMISSION on LABELS, by class and overall.
+    """Print the scores of a Kaggle SUBMISSION on LABELS: MAP@3, accuracy, precision, recall and F1.
 
     The submission may come from any program. It has one to three labels per clip, separated by single spaces;
-    all errors of the file are reported at once. The table is that of evaluate.
+    all errors of the file are reported at once. The table is that of evaluate, without mAP, which needs the
+    scores of all classes. Accuracy, precision, recall and F1 count the first label.
     """
     _check_table_output(output, submission, labels_csv)
     from dcase2018.data.labels import read_class_map
@@ -293,7 +375,6 @@ def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv
 
     classes = read_class_map(class_map_csv) if class_map_csv else None
     table = score_table(evaluate_submission(submission, labels_csv, classes))
-    table = table.drop(columns=["map", "lwlrap"], errors="ignore")  # they need all scores, not three ranks
     print_line(format_table(table))
     if output:
         write_score_table(output, table)

@@ -31,10 +31,10 @@ def find_label_issues(
     """
     check_output(output, labels_csv, out_of_fold_csv, embeddings, store)
     from dcase2018.data.labels import read_labels, write_table
+    from dcase2018.evaluation.out_of_fold import read_out_of_fold
     from dcase2018.features.store import Store
     from dcase2018.inference.embeddings import read_embeddings
     from dcase2018.label_quality.label_issues import find_label_issues
-    from dcase2018.label_quality.noise_model import read_out_of_fold
 
     issues = find_label_issues(
         read_labels(labels_csv),
@@ -80,8 +80,8 @@ def correct_labels(labels_csv: Path, out_of_fold_csv: Path, output: Path, confid
     for path in (output, changes_csv):
         check_output(path, labels_csv, out_of_fold_csv)
     from dcase2018.data.labels import read_labels, write_table
+    from dcase2018.evaluation.out_of_fold import read_out_of_fold
     from dcase2018.label_quality.correction import correct_labels
-    from dcase2018.label_quality.noise_model import read_out_of_fold
     from dcase2018.utils.atomic import written_together
 
     corrected = correct_labels(read_labels(labels_csv), read_out_of_fold(out_of_fold_csv), confidence)

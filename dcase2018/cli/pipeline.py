@@ -262,11 +262,11 @@ def check_correctable(preset: str, train_csv: Path) -> None:
         )
 
 
-def read_overall(evaluation_csv: Path) -> tuple[int, float]:
-    """Return the number of clips and MAP@3 over all clips and classes of an evaluation table."""
+def read_overall(evaluation_csv: Path) -> dict[str, str]:
+    """Return the row of all clips and classes of an evaluation table."""
     with open_text(evaluation_csv) as file:
-        row = next(row for row in csv.DictReader(file) if (row["part"], row["label"]) == ("all", "overall"))
-    return int(row["n_clips"]), float(row["map3"])
+        rows = csv.DictReader(file)
+        return next(row for row in rows if (row["part"], row["label"]) == ("all", "overall"))
 
 
 class Flags(click.ParamType):
@@ -353,7 +353,9 @@ def _print_result(target: str, outputs: Sequence[Path]) -> None:
     if target == "submission":
         print_line(f"submission: {outputs[0]}")
         for table in outputs[1:]:
-            print_line("MAP@3 on {} test clips: {:.4f}".format(*read_overall(table)))
+            row = read_overall(table)
+            accuracy = f", accuracy {float(row['accuracy']):.4f}" if "accuracy" in row else ""
+            print_line(f"MAP@3 on {row['n_clips']} test clips: {float(row['map3']):.4f}{accuracy}")
     elif target == "report":
         print_line(f"report: {outputs[0].absolute()}")
     elif target == "export":

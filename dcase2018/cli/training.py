@@ -224,6 +224,9 @@ def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **value
     The folder RUN gets model.keras at the end, and checkpoints, history.csv and TensorBoard events/ during
     training. The same command resumes interrupted training with identical results, and leaves a finished run
     as it is.
+
+    With --folds or --fold-column, RUN gets one run per fold and out_of_fold.csv. The scores of each fold, and
+    their mean and standard deviation, are printed at the end.
     """
     options = FitOptions(**values)
     options.validate()
@@ -335,6 +338,7 @@ def _plan_folds(
 
 def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
     """Train all folds, or the one of `--fold`, and return a summary."""
+    from dcase2018.evaluation.out_of_fold import format_folds
     from dcase2018.training.cross_validation import fit_folds, remove_stale_folds, save_out_of_fold
     from dcase2018.utils.parallel import open_workers
 
@@ -347,9 +351,7 @@ def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
         )  # fmt: skip
         if options.fold:
             return f"{run}: trained fold {options.fold} of {len(folds)}"
-        score = save_out_of_fold(run, folds, workers)
-    result = "no clip is verified" if score is None else f"out-of-fold MAP@3 of verified clips {score:.4f}"
-    return f"{run}: {len(folds)} folds; {result}"
+        return f"{run}: {len(folds)} folds\n{format_folds(save_out_of_fold(run, folds, workers))}"
 
 
 @click.command(

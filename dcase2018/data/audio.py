@@ -5,7 +5,7 @@ All other formats are returned as float32, where full scale is 1: channels are a
 """
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 
@@ -165,9 +165,16 @@ class AudioReader:
 
 
 def _resample(blocks: Iterator[np.ndarray], sample_rate: int, target_rate: int) -> Iterator[np.ndarray]:
+    """Resample a signal that continues at its first level before and after the blocks.
+
+    Silence there would be a step at both ends of a signal with a constant offset.
+    """
     import soxr  # imported only when needed: the import takes as long as reading many clips
 
+    first = next(blocks, np.zeros(0, np.float32))
+    start = first[: sample_rate // 100]
+    level = start.mean(dtype=np.float64).astype(np.float32) if len(start) else np.float32(0)
     stream = soxr.ResampleStream(sample_rate, target_rate, 1, dtype="float32")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    for block in chain([first], blocks):
+        yield stream.resample_chunk(block - level) + level
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True) + level

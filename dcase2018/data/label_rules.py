@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 # Words that score tables use as columns or rows beside the classes.
-RESERVED = frozenset({"fname", "label", "labels", "verified", "overall"})
+RESERVED = frozenset({"fname", "label", "labels", "verified", "fold", "overall"})
 
 # Texts that pandas and spreadsheets read as an empty field.
 MISSING_VALUES = frozenset(

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 LABEL_COLUMN, LABELS_COLUMN = "label", "labels"  # of single-label and of multi-label files
 WEIGHT_COLUMN, VERIFIED_COLUMN = "weight", "manually_verified"
 
+OUT_OF_FOLD_COLUMNS = ("fname", LABELS_COLUMN, "verified", "fold")  # before the scores of each class
+
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV with a header and `\\n` line ends, atomically."""
@@ -84,6 +86,11 @@ def parse_labels(
     table: Table, classes: Sequence[str] | None = None, allow_duplicates: bool = False
 ) -> pd.DataFrame:
     """Convert a table to labels; see `read_labels`."""
+    if tuple(table.header[: len(OUT_OF_FOLD_COLUMNS)]) == OUT_OF_FOLD_COLUMNS:
+        raise InputError(
+            f"{table.path} holds out-of-fold scores and is not a label file;"
+            f" evaluate them with dcase2018 evaluate --out-of-fold {table.path.parent}"
+        )
     _check_clips(table, ("fname", LABEL_COLUMN), allow_duplicates)
     rows: list[dict[str, str]] = []
     line_of_label: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""95 % confidence intervals of MAP@3 over the choice of clips.
+"""95 % confidence intervals of MAP@3 and accuracy over the choice of clips.
 
 Clips are resampled within their class; the classes are fixed. Clips with several labels form one stratum,
 which makes an interval slightly wider, never too narrow.
@@ -28,7 +28,7 @@ MIN_FOR_BOOTSTRAP = 100
 
 
 def score_table(evaluation: Evaluation, seed: int = 0, resamples: int = 10_000) -> pd.DataFrame:
-    """Compute the score table of an evaluation, with a 95 % confidence interval of each MAP@3.
+    """Compute the score table of an evaluation, with 95 % confidence intervals of MAP@3 and accuracy.
 
     Parameters
     ----------
@@ -41,19 +41,34 @@ def score_table(evaluation: Evaluation, seed: int = 0, resamples: int = 10_000) 
     Returns
     -------
     DataFrame
-        `Evaluation.table` with the columns `ci_low` and `ci_high` after `map3`, NaN for a class without
-        clips.
+        `Evaluation.table` with the columns `ci_low` and `ci_high` after `map3`, and `accuracy_ci_low` and
+        `accuracy_ci_high` after `accuracy`. They are NaN for a class without clips.
+
+    Examples
+    --------
+    >>> table = dcase2018.score_table(dcase2018.evaluate(ensemble, labels))
+    >>> table.query("part == 'all' and label == 'overall'")[["accuracy", "accuracy_ci_low"]]
     """
     table = evaluation.table
-    rng = np.random.default_rng(seed)
+    for column, prefix in (("map3", ""), ("accuracy", "accuracy_")):
+        if column in table:
+            bounds = _column_intervals(evaluation, column, np.random.default_rng(seed), resamples)
+            position = table.columns.get_loc(column) + 1
+            table.insert(position, f"{prefix}ci_low", [low for low, _ in bounds])
+            table.insert(position + 1, f"{prefix}ci_high", [high for _, high in bounds])
+    return table
+
+
+def _column_intervals(
+    evaluation: Evaluation, column: str, rng: np.random.Generator, resamples: int
+) -> list[tuple[float, float]]:
+    """Compute the interval of each row of a score table: of its classes, and over all classes."""
     bounds: list[tuple[float, float]] = []
     for part in evaluation.by_usage.values():
-        bounds += [wilson_interval(part.ap_at_3[has_label]) for has_label in part.y_true.T]
-        bounds.append(mean_interval(part.ap_at_3, strata(part), rng, resamples))
-    position = table.columns.get_loc("map3") + 1
-    table.insert(position, "ci_low", [low for low, _ in bounds])
-    table.insert(position + 1, "ci_high", [high for _, high in bounds])
-    return table
+        values = part.ap_at_3 if column == "map3" else part.is_correct.astype(float)
+        bounds += [wilson_interval(values[has_label]) for has_label in part.y_true.T]
+        bounds.append(mean_interval(values, strata(part), rng, resamples))
+    return bounds
 
 
 def strata(evaluation: Evaluation) -> np.ndarray:
@@ -106,7 +121,7 @@ def wilson_interval(values: np.ndarray, strata: np.ndarray | None = None) -> tup
     Parameters
     ----------
     values : ndarray, (n_clips,)
-        Average precision of each clip.
+        Average precision of each clip, or 1 for a correct and 0 for a wrong prediction.
     strata : ndarray of int, (n_clips,), optional
         Stratum of each clip; one stratum by default.
 

@@ -61,6 +61,29 @@ def class_average_precision(scores: np.ndarray, y_true: np.ndarray) -> np.ndarra
     return class_means(label_precision(scores.T, y_true.T).T, y_true)
 
 
+def is_top_1_correct(scores: np.ndarray, y_true: np.ndarray) -> np.ndarray:
+    """Check whether the top class of each clip is one of its labels: bool, (n_clips,).
+
+    The mean is accuracy.
+    """
+    return np.take_along_axis(y_true, top_classes(scores, 1), axis=1)[:, 0]
+
+
+def precision_recall_f1(scores: np.ndarray, y_true: np.ndarray) -> np.ndarray:
+    """Compute precision, recall and F1 of the top class, for each class: float64, (3, n_classes).
+
+    Precision is 0 for a class that is never predicted. All three are NaN for a class without clips.
+    """
+    is_predicted = np.zeros(y_true.shape, bool)
+    np.put_along_axis(is_predicted, top_classes(scores, 1), True, axis=1)
+    n_correct, n_predicted = (is_predicted & y_true).sum(axis=0), is_predicted.sum(axis=0)
+    n_clips = y_true.sum(axis=0)
+    precision = n_correct / np.maximum(n_predicted, 1)
+    recall = n_correct / np.maximum(n_clips, 1)
+    f1 = 2 * n_correct / np.maximum(n_predicted + n_clips, 1)
+    return np.where(n_clips > 0, [precision, recall, f1], np.nan)
+
+
 def class_means(values: np.ndarray, y_true: np.ndarray) -> np.ndarray:
     """Average over the clips of each class: float64, (n_classes,), NaN for a class without clips.
 

@@ -161,7 +161,7 @@ def evaluate_submission(path: Path, labels_csv: Path, classes: Sequence[str] | N
     for clip, fname in enumerate(labels["fname"]):
         for rank, label in enumerate(submitted[fname]):
             scores[clip, classes.index(label)] = -rank
-    return Evaluation(labels, scores, classes)
+    return Evaluation(labels, scores, classes, is_ranking=True)
 
 
 def _split_labels(text: str) -> list[str]:

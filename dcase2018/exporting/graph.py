@@ -14,7 +14,8 @@ from keras import layers, ops
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.levels import MEDIAN_SPREAD, SIGNIFICANCE, SILENCE_LEVEL
 from dcase2018.features.logmel import LogMel
-from dcase2018.inference.predictor import SCORE_EPS, WindowConfig
+from dcase2018.inference.pooling import SCORE_EPS
+from dcase2018.inference.predictor import WindowConfig
 from dcase2018.runs.run import Run, reported_classes
 
 Tensor = Any

@@ -19,6 +19,7 @@ from dcase2018.data.audio_decoders import Block
 from dcase2018.data.files import AudioFile
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.ensemble import hide_classes, open_runs
+from dcase2018.inference.pooling import Pooling
 from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
@@ -140,6 +141,7 @@ class AudioTagger:
         self.runs, self.checkpoint = runs, checkpoint
         self.classes = hide_classes(runs, hide)
         self._reported = [index for index, name in enumerate(runs[0].classes) if name in self.classes]
+        self.pooling = Pooling.of_runs(runs)
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
 
@@ -234,9 +236,9 @@ class AudioTagger:
             if frames.is_silent:
                 clip_scores = np.stack([predictor.run.prior for predictor in predictors])
             is_silent = is_silent and frames.is_silent
-            scores.extend(clip_scores[:, self._reported])
+            scores.extend(clip_scores)
         _report_warning(path, reader.warning, on_warning)
-        return ClipScores(np.mean(scores, axis=0, dtype=float), is_silent)
+        return ClipScores(self.pooling(scores)[self._reported], is_silent)
 
     def window_scores(
         self,
@@ -256,11 +258,11 @@ class AudioTagger:
             sample_rate = group.config.feature_config.sample_rate
             reader = ProgressReader(path, sample_rate, on_progress, 2 * len(groups))
             with reader:
-                scores = _recording_scores(reader, group, level_config or LevelConfig())
+                scores = _recording_scores(reader, group, level_config or LevelConfig(), self.pooling)
             results.append((len(group.predictors), scores))
         _report_warning(path, reader.warning, on_warning)
         average = _average(results)
-        return replace(average, scores=average.scores[:, self._reported])
+        return replace(average, scores=self.pooling.finish(average.scores)[:, self._reported])
 
 
 def _report_warning(path: StrPath, warning: str, on_warning: WarningCallback | None) -> None:
@@ -270,8 +272,10 @@ def _report_warning(path: StrPath, warning: str, on_warning: WarningCallback | N
         log.warning("%s: %s", path, warning)
 
 
-def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig) -> WindowScores:
-    """Score the windows of a recording, averaged over the networks of a group."""
+def _recording_scores(
+    reader: AudioReader, group: FrontEndGroup, level_config: LevelConfig, pooling: Pooling
+) -> WindowScores:
+    """Average the pooling terms of the windows of a recording over the networks of a group."""
     config, front_end, predictors = group
     levels = front_end.measure_levels(reader)
     normalizer = LevelNormalizer(levels, config.feature_config, config.window, config.pad_mode, level_config)
@@ -281,7 +285,7 @@ def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: L
     for batch in audio_windows(front_end.iter_raw_frames(reader, levels.offset), config, is_recording=True):
         examples, silent = normalizer.normalize(batch.starts, batch.examples)
         starts.append(batch.starts)
-        scores.append(_mean_scores(predictors, examples, silent))
+        scores.append(_mean_terms(predictors, examples, silent, pooling))
         is_silent.append(silent)
     return WindowScores(
         np.concatenate(starts) * config.frame_seconds,
@@ -293,16 +297,18 @@ def _recording_scores(reader: AudioReader, group: FrontEndGroup, level_config: L
     )
 
 
-def _mean_scores(predictors: Sequence[Predictor], examples: np.ndarray, is_silent: np.ndarray) -> np.ndarray:
-    """Average the scores of networks; silent windows get the class frequencies of the training set."""
+def _mean_terms(
+    predictors: Sequence[Predictor], examples: np.ndarray, is_silent: np.ndarray, pooling: Pooling
+) -> np.ndarray:
+    """Average the pooling terms of networks; silent windows get the class frequencies of the training set."""
     total = np.zeros((len(examples), len(predictors[0].run.classes)), np.float32)
     for predictor in predictors:
-        total += np.where(is_silent[:, None], predictor.run.prior, predictor(examples))
+        total += pooling.terms(np.where(is_silent[:, None], predictor.run.prior, predictor(examples)))
     return total / np.float32(len(predictors))
 
 
 def _average(results: Sequence[tuple[int, WindowScores]]) -> WindowScores:
-    """Average window scores, weighted by their number of runs, over the windows of the first."""
+    """Average pooling terms, weighted by their number of runs, over the windows of the first."""
     first = results[0][1]
     if len(results) == 1:
         return first

@@ -7,8 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dcase2018.features.store import Store
-from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, Run, reported_classes
+from dcase2018.inference.pooling import describe_pooling
+from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, ClipKey, Run, reported_classes
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError, shorten_list
 from dcase2018.utils.input_files import require_paths
@@ -27,6 +30,8 @@ class EnsembleMember:
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
     """One run, or several runs whose scores are averaged.
+
+    Runs with the same `clip_pooling` are averaged by that mean, and others by the arithmetic mean.
 
     Attributes
     ----------
@@ -108,6 +113,44 @@ class Ensemble:
                     store.path, shorten_list(names),
                 )  # fmt: skip
 
+    def find_training_clips(self, fnames: Sequence[str]) -> np.ndarray:
+        """Find the clips that the network of a member was trained on: bool, (clips,).
+
+        A clip is identified by its name and the CRC-32 of its frames.
+
+        Raises
+        ------
+        InputError
+            If a clip is not in a store, or a run does not list its training clips.
+        """
+        is_trained = np.zeros(len(fnames), bool)
+        for member in self.members:
+            training_clips = member.run.training_clips()
+            is_trained |= [key in training_clips for key in _clip_keys(member.store, fnames)]
+        return is_trained
+
+    def warn_of_namesakes(self, fnames: Sequence[str]) -> None:
+        """Warn about clips that have the name of a training clip but other frames.
+
+        They are clips of another corpus, or new versions of training clips. Errors are those of
+        `find_training_clips`.
+        """
+        namesakes: set[str] = set()
+        for member in self.members:
+            training_clips = member.run.training_clips()
+            names = {fname for fname, _ in training_clips}
+            keys = _clip_keys(member.store, fnames)
+            namesakes |= {key[0] for key in keys if key[0] in names and key not in training_clips}
+        if namesakes:
+            log.warning(
+                "%d clips have the name of a training clip but other frames, and are scored as new clips: %s",
+                len(namesakes), shorten_list(sorted(namesakes)),
+            )  # fmt: skip
+
+
+def _clip_keys(store: Store, fnames: Sequence[str]) -> list[ClipKey]:
+    return list(zip(fnames, store.crc32[store.rows_of(fnames)].tolist(), strict=True))
+
 
 def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **hparams: Any) -> list[Run]:
     """Read the runs of an ensemble; parameters and errors are those of `Ensemble.open`."""
@@ -119,6 +162,8 @@ def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **hp
         run.model_file(checkpoint)
         opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **overrides)))
         check_classes(run.classes, path, opened[0].classes, opened[0].path)
+    if len(opened) > 1:
+        log.info("%s", describe_pooling(opened))
     return opened
 
 

@@ -20,6 +20,7 @@ from dcase2018.data.labels import LABELS_COLUMN
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
+from dcase2018.inference.pooling import Pooling
 from dcase2018.runs.run import Run
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import keras
 
 INFERENCE_BATCH = 256
-SCORE_EPS = 1e-7  # smaller scores count as this one in a geometric mean
 
 _network_lock = threading.Lock()  # a network uses all cores, and Keras does not promise thread safety
 
@@ -122,6 +122,7 @@ class Predictor:
 
     def __init__(self, run: Run, model: "keras.Model") -> None:
         self.run, self.model = run, model
+        self.pooling = Pooling.of_windows(run)
         self.window_config = WindowConfig.from_run(run)
 
     @property
@@ -153,25 +154,12 @@ class Predictor:
             outputs.append(self(batch.examples))
         return np.concatenate(starts), np.concatenate(outputs)
 
-    def pool_terms(self, scores: np.ndarray) -> np.ndarray:
-        """Return the values that are summed over a clip's windows, in the shape of `scores`."""
-        if self.run.hparams.clip_pooling == "geometric_mean":
-            return np.log(np.maximum(scores, SCORE_EPS))
-        return scores
-
     def pool(self, total: np.ndarray, n_windows: int) -> np.ndarray:
-        """Return the scores of a clip, float64 (classes,), from the sum of its pool terms.
+        """Return the scores of a clip, float64 (classes,), from the sum of its pooling terms.
 
         A clip without windows gets the class frequencies of the training set.
         """
-        if not n_windows:
-            return self.run.prior.astype(float)
-        mean = total / n_windows
-        if self.run.hparams.clip_pooling == "geometric_mean":
-            mean = np.exp(mean)
-            if self.run.hparams.classifier == "softmax":
-                mean /= mean.sum()
-        return mean
+        return self.pooling.finish(total / n_windows) if n_windows else self.run.prior.astype(float)
 
 
 def iter_clip_scores(
@@ -199,7 +187,7 @@ def iter_clip_scores(
     n_done = 0
     for batch in windows:
         for total, predictor in zip(totals, predictors, strict=True):
-            np.add.at(total, batch.clip_index, predictor.pool_terms(predictor(batch.examples)))
+            np.add.at(total, batch.clip_index, predictor.pooling.terms(predictor(batch.examples)))
         np.add.at(n_windows, batch.clip_index, 1)
         last = int(batch.clip_index[-1])
         yield from map(pooled, range(n_done, last))  # the last clip may continue in the next batch
@@ -276,19 +264,27 @@ def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:
 def iter_ensemble_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[np.ndarray]:
     """Yield the scores of clips, averaged over the members of an ensemble: float64, (classes,).
 
-    Errors are those of `predict`.
+    The average over members is `Pooling.of_runs`. Errors are those of `predict`.
     """
     streams = [
         predictor.iter_clip_scores(predictor.store.rows_of(fnames)) for predictor in load_predictors(ensemble)
     ]
+    pooling = Pooling.of_runs([member.run for member in ensemble.members])
     for scores in zip(*streams, strict=True):
-        yield np.mean(scores, axis=0)
+        yield pooling(scores)
 
 
-def iter_window_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def iter_window_scores(
+    ensemble: Ensemble, fnames: Sequence[str], member_of_clip: Sequence[int] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the window scores of clips, averaged over the members of an ensemble.
 
     Scores of a member with other windows are interpolated linearly at the first member's windows.
+
+    Parameters
+    ----------
+    member_of_clip
+        Index of the only member that scores each clip, (clips,), for out-of-fold scores.
 
     Yields
     ------
@@ -298,13 +294,18 @@ def iter_window_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[tu
         (windows, classes). Errors are those of `predict`.
     """
     predictors = load_predictors(ensemble)
+    pooling = Pooling.of_runs([predictor.run for predictor in predictors])
     member_rows = [predictor.store.rows_of(fnames) for predictor in predictors]
-    for rows in zip(*member_rows, strict=True):
+    for clip, rows in enumerate(zip(*member_rows, strict=True)):
+        if member_of_clip is not None:
+            member = member_of_clip[clip]
+            yield predictors[member].window_scores(rows[member])
+            continue
         results = [predictor.window_scores(row) for predictor, row in zip(predictors, rows, strict=True)]
         centers, scores = results[0]
         if len(scores):
             aligned = [_interpolate(centers, *result) for result in results[1:] if len(result[1])]
-            scores = np.mean([scores, *aligned], axis=0)
+            scores = pooling([scores, *aligned])
         yield centers, scores
 
 

@@ -11,8 +11,6 @@ The noise rate e is the one that maximizes the likelihood of all unverified labe
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -20,46 +18,13 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from scipy.special import softmax
 
-from dcase2018.data.clip_names import normalize_fname
-from dcase2018.data.csv_tables import read_table
-from dcase2018.data.label_rules import parse_fraction
-from dcase2018.data.labels import LABELS_COLUMN, is_multi_label, verified_mask
+from dcase2018.data.labels import is_multi_label, verified_mask
 from dcase2018.evaluation.calibration import apply_temperature, fit_temperature
 from dcase2018.utils.errors import InputError
 
 VERIFIED_ERROR_RATE = 1e-3  # of a verified label as evidence for a near duplicate
 
 FIT_FOLDS_HINT = "run dcase2018 fit --folds on this label file"
-
-
-def read_out_of_fold(path: Path) -> pd.DataFrame:
-    """Read the out-of-fold scores of `fit --folds`.
-
-    Returns
-    -------
-    DataFrame
-        float64, one row per clip, indexed by fname, one column per class.
-
-    Raises
-    ------
-    InputError
-        With every error of the file and its line number.
-    """
-    table = read_table(path)
-    if table.header[:3] != ["fname", LABELS_COLUMN, "verified"] or len(table.header) < 4:
-        raise InputError(f"{path} is not an out_of_fold.csv; dcase2018 fit --folds writes one")
-    scores: dict[str, list[float]] = {}
-    for line, (name, _, _, *texts) in table.rows:
-        fname = normalize_fname(name)
-        values = [parse_fraction(text) for text in texts]
-        if None in values:
-            table.errors.append((line, f"score {texts[values.index(None)]!r} is not a number from 0 to 1"))
-        elif fname in scores:
-            table.errors.append((line, f"clip {fname!r} is listed twice"))
-        else:
-            scores[fname] = cast(list[float], values)
-    table.raise_if_invalid()
-    return pd.DataFrame.from_dict(scores, orient="index", columns=table.header[3:])
 
 
 @dataclass(frozen=True)

@@ -275,7 +275,8 @@ def _plan_media(folder: Path, system: SystemResult, sources: Mapping[str, Path])
     shown = system.clips[system.clips["shown_as"] != ""]
     store = system.ensemble.members[0].store
     max_frames = round(MAX_SECONDS / store.feature_config.stft_hop_seconds)
-    window_scores = iter_window_scores(system.ensemble, list(shown["fname"]))
+    member_of_clip = system.member_of_clip and [system.member_of_clip[clip] for clip in shown.index]
+    window_scores = iter_window_scores(system.ensemble, list(shown["fname"]), member_of_clip)
     n_digits = len(str(len(system.clips)))
     for (clip, row), (seconds, scores) in zip(shown.iterrows(), window_scores, strict=True):
         yield ClipMediaTask(

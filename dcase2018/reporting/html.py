@@ -4,11 +4,12 @@ import base64
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
 from typing import Any
 
 import jinja2
 
-from dcase2018.evaluation.evaluate import ALL, OVERALL
+from dcase2018.evaluation.evaluate import ALL, OVERALL, PART_HEADINGS
 
 MAX_MATRIX_CLASSES = 64  # a larger confusion matrix is not readable
 MAX_CONFUSIONS = 12  # in the list of the most frequent ones
@@ -65,6 +66,7 @@ class SystemView:
     """A system of report.json, arranged for the templates. The keys of its object are attributes too."""
 
     scores: Sequence[Mapping[str, Any]]
+    folds: Sequence[Mapping[str, float]]
     confusion: Sequence[Sequence[int]]
     confusion_cells: Sequence[tuple[int, int, int]]
     labels: Sequence[Sequence[str]]
@@ -80,6 +82,7 @@ class SystemView:
         self.class_rows = sorted(indexed, key=lambda row: (row["map3"] is None, row["map3"]))
         self.clips_by_number = {clip["clip_number"]: clip for clip in system["clips"]}
         self.media_by_number = {media["clip_number"]: media for media in system["media"]}
+        self.n_training_clips = self.overall[ALL].get("n_training_clips", 0)
         self._arrange_confusions()
         self.shown_by_class: dict[str, list[int]] = defaultdict(list)
         for number in self.media_by_number:
@@ -104,6 +107,19 @@ class SystemView:
         if row == column:
             return f"{self.class_names[row]}, correct: {count}"
         return f"{self.class_names[row]} predicted as {self.class_names[column]}: {count}"
+
+    def fold_metrics(self) -> Mapping[str, str]:
+        """Headings of the metrics in the table of folds."""
+        return {name: PART_HEADINGS[name] for name in self.folds[0] if name not in ("fold", "n_clips")}
+
+    def fold_means(self) -> Sequence[str]:
+        """Mean and standard deviation of each metric over the folds; empty for one fold."""
+        if len(self.folds) < 2:
+            return []
+        values = {
+            heading: [fold[name] for fold in self.folds] for name, heading in self.fold_metrics().items()
+        }
+        return [f"{heading} {mean(scores):.3f} ± {stdev(scores):.3f}" for heading, scores in values.items()]
 
     def labels_of(self, clip_number: int) -> Sequence[str]:
         return self.labels[clip_number - 1]

@@ -13,6 +13,7 @@ import pandas as pd
 from dcase2018.data.labels import labels_per_clip
 from dcase2018.evaluation.calibration import calibration_error, reliability_table
 from dcase2018.evaluation.evaluate import Evaluation
+from dcase2018.evaluation.out_of_fold import OutOfFold
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.reporting.error_analysis import (
     class_table,
@@ -24,7 +25,7 @@ from dcase2018.reporting.error_analysis import (
 from dcase2018.runs.provenance import collect_provenance
 from dcase2018.runs.run import Run
 
-FORMAT = 2
+FORMAT = 3
 
 # SHA-256 of fname, label and usage of the 1,600 evaluated test clips of FSDKaggle2018, sorted: of Zenodo's
 # test_post_competition_scoring_clips.csv, or of test_post_competition.csv without the usage Ignored.
@@ -48,12 +49,15 @@ class SystemResult:
         Prefix of the system's file names and HTML ids; "" if there is one system.
     ensemble : Ensemble
     evaluation : Evaluation
+    out_of_fold : OutOfFold, optional
+        Source of the evaluation, if the scores are out-of-fold scores.
     """
 
     name: str
     prefix: str
     ensemble: Ensemble
     evaluation: Evaluation
+    out_of_fold: OutOfFold | None = None
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -78,6 +82,20 @@ class SystemResult:
         return pd.DataFrame(counts, index=pd.Index(names, name="label"), columns=names)
 
     @cached_property
+    def folds(self) -> pd.DataFrame:
+        """Out-of-fold scores by fold, with the column `fold` (see `OutOfFold.fold_table`); empty without."""
+        table = self.out_of_fold.fold_table() if self.out_of_fold else pd.DataFrame()
+        return table.rename_axis("fold").reset_index()
+
+    @cached_property
+    def member_of_clip(self) -> list[int] | None:
+        """Index of the member that scores each clip, if the scores are out-of-fold scores."""
+        if not self.out_of_fold:
+            return None
+        members = {member.run.path.name: index for index, member in enumerate(self.ensemble.members)}
+        return [members[f"fold-{fold}"] for fold in self.out_of_fold.fold]
+
+    @cached_property
     def histories(self) -> Mapping[str, pd.DataFrame]:
         """The training history of each run that has one, by the path of the run."""
         runs = [member.run for member in self.ensemble.members]
@@ -97,6 +115,8 @@ class SystemResult:
             "clips": self.clips,
             "reliability": self.reliability,
         }
+        if self.out_of_fold:
+            tables["folds"] = self.folds
         if self.histories:
             history = pd.concat([history.assign(run=path) for path, history in self.histories.items()])
             tables["history"] = history[["run", *history.columns.drop("run")]]
@@ -115,6 +135,7 @@ class SystemResult:
             "name": self.name,
             "prefix": self.prefix,
             "scores": rows(self.scores),
+            "folds": rows(self.folds) if self.out_of_fold else [],
             "confusion": self.confusion.to_numpy().tolist(),
             "confusion_cells": [
                 [row, column, clip + 1] for row, column, clip in confusion_cells(evaluation)

@@ -3,6 +3,7 @@
 index.html       the page; it loads nothing but files in clips/
 report.json      all numbers of the page
 classes.csv      the score table: one row per part and class
+folds.csv        of out-of-fold scores: one row per fold
 confusion.csv    the confusion matrix: one row per label, one column per prediction
 clips.csv        one row per clip
 reliability.csv  one row per confidence bin
@@ -16,16 +17,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dcase2018.data.files import describe_missing_file
 from dcase2018.data.labels import write_table
 from dcase2018.evaluation.evaluate import Evaluation, evaluate
-from dcase2018.inference.ensemble import Ensemble
+from dcase2018.evaluation.out_of_fold import OutOfFold
+from dcase2018.inference.ensemble import Ensemble, check_classes
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
 from dcase2018.reporting.clip_media import MAX_SECONDS, find_audio, make_clip_media
 from dcase2018.reporting.html import render
 from dcase2018.reporting.summary import SystemResult, report_data, tables
+from dcase2018.runs.run import OUT_OF_FOLD_CSV
 from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
 from dcase2018.utils.config import read_json_object
 from dcase2018.utils.errors import InputError
@@ -34,7 +38,12 @@ INDEX_HTML, REPORT_JSON, CLIPS_FOLDER = "index.html", "report.json", "clips"
 
 
 def report(
-    ensemble: Ensemble, labels: pd.DataFrame, out: StrPath, audio: StrPath | None = None, jobs: int = -1
+    ensemble: Ensemble,
+    labels: pd.DataFrame,
+    out: StrPath,
+    audio: StrPath | None = None,
+    jobs: int = -1,
+    allow_trained: bool = False,
 ) -> Path:
     """Write an HTML report of an ensemble on labelled clips.
 
@@ -50,6 +59,8 @@ def report(
         The folder of the clips, to add audio players.
     jobs : int
         Number of processes that plot the clips; -1 for one per core.
+    allow_trained : bool
+        Score training clips too; the report then says so.
 
     Returns
     -------
@@ -59,7 +70,8 @@ def report(
     Raises
     ------
     InputError
-        If `out` contains files that are not part of a report, a clip is not in `audio`, or see `predict`.
+        If `out` contains files that are not part of a report, a clip is not in `audio`, a network was
+        trained on a clip, or see `predict`.
     Dcase2018Error, OSError
         See `predict` and `atomic_directory`.
 
@@ -71,7 +83,7 @@ def report(
     PosixPath('report/index.html')
     """
     check_report(out, labels, audio)
-    return report_systems([(ensemble, evaluate(ensemble, labels))], out, audio, jobs)
+    return report_systems([(ensemble, evaluate(ensemble, labels, allow_trained))], out, audio, jobs)
 
 
 def check_report(
@@ -161,6 +173,42 @@ def report_systems(
         for name, prefix, (ensemble, evaluation) in zip(names, prefixes, evaluated, strict=True)
     ]
     return _write_report(systems, Path(out), audio, jobs)
+
+
+def report_out_of_fold(
+    ensemble: Ensemble, out_of_fold: OutOfFold, out: StrPath, audio: StrPath | None = None, jobs: int = -1
+) -> Path:
+    """Write a report of out-of-fold scores.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The runs of the folds, with a store of all clips.
+    out_of_fold : OutOfFold
+    out, audio, jobs
+        See `report`.
+
+    Returns
+    -------
+    Path
+        The HTML page.
+
+    Raises
+    ------
+    InputError
+        If the folder lacks the run of a fold, or the runs have other classes.
+    """
+    folder = ensemble.members[0].run.path.parent
+    check_classes(ensemble.classes, folder, out_of_fold.evaluation.classes, folder / OUT_OF_FOLD_CSV)
+    names = {member.run.path.name for member in ensemble.members}
+    missing = [f"fold-{fold}" for fold in np.unique(out_of_fold.fold) if f"fold-{fold}" not in names]
+    if missing:
+        raise InputError(
+            f"{folder} lacks {missing[0]}, whose scores are in {OUT_OF_FOLD_CSV}; train it again"
+        )
+    name = f"{display_name(ensemble)}, out-of-fold scores"
+    system = SystemResult(name, "", ensemble, out_of_fold.evaluation, out_of_fold)
+    return _write_report([system], Path(out), audio, jobs)
 
 
 def _write_report(systems: Sequence[SystemResult], out: Path, audio: StrPath | None, jobs: int) -> Path:

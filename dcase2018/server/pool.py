@@ -56,6 +56,7 @@ class WorkerProcess:
         self.runs = runs
         self.process: Process | None = None
         self.classes: list[list[str]] = []
+        self.pooling: list[str] = []
         self.is_busy = False
 
     @property
@@ -80,9 +81,9 @@ class WorkerProcess:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._requests, self._responses = self.process.stdin, MessageReader(self.process.stdout)
-        self.classes = [
-            json.loads(message)["classes"] async for _, message in self.request({"runs": self.runs})
-        ]
+        taggers = [json.loads(message) async for _, message in self.request({"runs": self.runs})]
+        self.classes = [tagger["classes"] for tagger in taggers]
+        self.pooling = [tagger["pooling"] for tagger in taggers]
 
     async def request(self, values: dict[str, Any]) -> AsyncIterator[tuple[bytes, bytes]]:
         """Send a request and yield the messages of the response: RESULT or PROGRESS, and JSON.
@@ -177,6 +178,11 @@ class WorkerPool:
     def classes(self) -> list[list[str]]:
         """The classes of each tagger."""
         return self.workers[0].classes
+
+    @property
+    def pooling(self) -> list[str]:
+        """How each tagger averages its runs (see `describe_pooling`)."""
+        return self.workers[0].pooling
 
     async def start(self) -> None:
         """Start all processes.

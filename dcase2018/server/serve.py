@@ -69,11 +69,14 @@ def serve(
         log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
         server = Server(app, pool, stop_flag)
         url = page_url(host, listener.getsockname()[1])
-        asyncio.run(_run(server, listener, lambda: _announce(host, url, on_ready)))
+        asyncio.run(_run(server, listener, lambda: _announce(host, url, pool, on_ready)))
     raise Interrupted(stop_flag.signum, "stopped")
 
 
-def _announce(host: str, url: str, on_ready: Callable[[str], object]) -> None:
+def _announce(host: str, url: str, pool: WorkerPool, on_ready: Callable[[str], object]) -> None:
+    for tagger, pooling in zip(pool.workers[0].runs, pool.pooling, strict=True):
+        if pooling:
+            log.info("%s: %s", ", ".join(tagger), pooling)
     if not is_loopback(host):
         log.warning("everyone who can reach this machine can use the server, without a password")
     on_ready(url)

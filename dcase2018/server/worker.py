@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback, ProgressReader
+from dcase2018.inference.pooling import describe_pooling
 from dcase2018.server.protocol import END, ERROR, MAX_HOURS, PROGRESS, RESULT, encode
 from dcase2018.server.responses import stream_response, tag_response
 from dcase2018.utils.errors import Dcase2018Error
@@ -65,7 +66,7 @@ class Worker:
         self.taggers = [AudioTagger.open(paths) for paths in runs]  # validates all before importing Keras
         for tagger in self.taggers:
             tagger.load()
-            yield {"classes": list(tagger.classes)}
+            yield {"classes": list(tagger.classes), "pooling": describe_pooling(tagger.runs)}
 
     def _process(self, path: str, run: int | None = None) -> Iterator[dict[str, Any]]:
         self.fraction_done = self.last_progress = 0.0

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.batching.dataset import LabeledDataset
-from dcase2018.data.labels import class_names, multi_hot, verified_mask, write_table
-from dcase2018.evaluation.metrics import average_precision
+from dcase2018.data.labels import class_names, verified_mask, write_table
+from dcase2018.evaluation.out_of_fold import OutOfFold
 from dcase2018.features.store import Store
 from dcase2018.inference.predictor import StorePredictor
 from dcase2018.models.hparams import Preset
@@ -130,11 +130,11 @@ def _train_fold(
     return experiment.run.path, reason
 
 
-def save_out_of_fold(path: Path, folds: Sequence[Fold], workers: Sequence[Submit]) -> float | None:
-    """Write out-of-fold scores to a file in the folder of folds, and return their `verified_map3`."""
+def save_out_of_fold(path: Path, folds: Sequence[Fold], workers: Sequence[Submit]) -> OutOfFold:
+    """Write out-of-fold scores to a file in the folder of folds, and return them."""
     table = out_of_fold(folds, workers)
     write_table(path / OUT_OF_FOLD_CSV, table)
-    return verified_map3(table)
+    return OutOfFold.from_table(table)
 
 
 def out_of_fold(folds: Sequence[Fold], workers: Sequence[Submit] = INLINE) -> pd.DataFrame:
@@ -144,21 +144,15 @@ def out_of_fold(folds: Sequence[Fold], workers: Sequence[Submit] = INLINE) -> pd
     -------
     DataFrame
         One row per clip, sorted by `fname`, with columns `fname`, `labels` (separated by commas),
-        `verified` and one per class.
+        `verified`, `fold` (from 1) and one per class.
     """
-    tables = run_tasks((partial(_score_fold, fold) for fold in folds), workers)
+    tasks = (partial(_score_fold, fold, number) for number, fold in enumerate(folds, 1))
+    tables = run_tasks(tasks, workers)
     return pd.concat(tables, ignore_index=True).sort_values("fname", ignore_index=True)
 
 
-def _score_fold(fold: Fold) -> pd.DataFrame:
+def _score_fold(fold: Fold, number: int) -> pd.DataFrame:
     run, clips = fold.experiment.run, fold.held_out
-    return StorePredictor(run, run.load_for_inference(), clips.store).table(clips)
-
-
-def verified_map3(table: pd.DataFrame) -> float | None:
-    """Compute the MAP@3 of the verified clips of out-of-fold scores; None without verified clips."""
-    rows = table[table["verified"]]
-    if not len(rows):
-        return None
-    classes = list(table.columns[3:])
-    return float(average_precision(rows[classes].to_numpy(float), multi_hot(rows, classes)).mean())
+    table = StorePredictor(run, run.load_for_inference(), clips.store).table(clips)
+    table.insert(3, "fold", number)
+    return table

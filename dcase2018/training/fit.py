@@ -296,11 +296,23 @@ def _save_final(experiment: Experiment, model: keras.Model, criteria: StoppingCr
 
 
 def _calibrate(run: Run, model: keras.Model, clips: LabeledDataset) -> None:
-    """Fit the temperature on validation clips and write calibration.json."""
+    """Fit the temperature on validation clips and write calibration.json.
+
+    A temperature that increases the calibration error of these clips is replaced by 1.
+    """
     scores = StorePredictor(run, model, clips.store).scores(clips.rows)
     is_single_label = run.hparams.classifier == "softmax"
     temperature = fit_temperature(scores, clips.y_true, is_single_label)
     calibrated = apply_temperature(scores, temperature, is_single_label)
-    errors = [calibration_error(values, clips.y_true) for values in (scores, calibrated)]
-    Calibration(temperature, len(clips), *errors).save(run.path)
-    log.info("calibration: temperature %.2f, expected calibration error %.4f -> %.4f", temperature, *errors)
+    before, after = (calibration_error(values, clips.y_true) for values in (scores, calibrated))
+    if after > before:
+        log.info(
+            "calibration: the temperature stays 1, because %.2f would increase the expected calibration error"
+            " from %.4f to %.4f",
+            temperature, before, after,
+        )  # fmt: skip
+        temperature, after = 1.0, before
+    else:
+        message = "calibration: temperature %.2f, expected calibration error %.4f -> %.4f"
+        log.info(message, temperature, before, after)
+    Calibration(temperature, len(clips), before, after).save(run.path)

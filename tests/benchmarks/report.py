@@ -54,6 +54,7 @@ def make_ensemble(corpus: Corpus) -> Ensemble:
     run = Experiment.create(corpus.root / "run", PRESETS["compact"], store, corpus.labels).run
     run.path.mkdir()
     run.save()
+    run.save_training_clips([])
     model = build(run.model, run.example_shape, len(run.classes), run.hparams)
     save_model(with_activation(model, run.hparams.classifier), run.path / "model.keras")
     return Ensemble.open([run.path], [store])

@@ -131,13 +131,17 @@ def test_score_table_has_an_interval_for_each_score() -> None:
     drawn = draw_evaluation(0, [8, *range(10, 48), 1, 0])
     table = score_table(drawn)
     pd.testing.assert_frame_equal(table[list(drawn.table)], drawn.table)
-    assert list(table) == ["part", "label", "n_clips", "map3", "ci_low", "ci_high"]
+    assert list(table) == [
+        "part", "label", "n_clips", "map3", "ci_low", "ci_high", "accuracy", "accuracy_ci_low",
+        "accuracy_ci_high", "precision", "recall", "f1", "map",
+    ]  # fmt: skip
     assert table["part"].unique().tolist() == ["all", "Private", "Public"]
     assert table["label"].tolist() == [*CLASSES, "overall"] * 3
-    score, low, high = (table[column] for column in ("map3", "ci_low", "ci_high"))
     has_clips = table["n_clips"] > 0
-    assert ((low >= 0) & (low <= score) & (score <= high) & (high <= 1) & (low < high))[has_clips].all()
-    assert (low.isna() & high.isna())[~has_clips].all()
+    for metric, prefix in (("map3", ""), ("accuracy", "accuracy_")):
+        score, low, high = (table[column] for column in (metric, f"{prefix}ci_low", f"{prefix}ci_high"))
+        assert ((low >= 0) & (low <= score) & (score <= high) & (high <= 1) & (low < high))[has_clips].all()
+        assert (low.isna() & high.isna())[~has_clips].all()
     assert score_table(drawn).equals(table)
     assert np.ptp(overall_ci(table)) < np.ptp(overall_ci(table, "Public"))
 
@@ -149,7 +153,7 @@ def test_interval_of_each_part_is_that_of_its_clips_alone() -> None:
         part = drawn.by_usage[usage]
         alone = Evaluation(part.labels.drop(columns="usage"), part.scores, CLASSES)
         expected, actual = score_table(alone).iloc[:-1], table[table["part"] == usage].iloc[:-1]
-        numbers = ["n_clips", "map3", "ci_low", "ci_high"]
+        numbers = ["n_clips", "map3", "ci_low", "ci_high", "accuracy_ci_low", "accuracy_ci_high"]
         np.testing.assert_array_equal(actual[numbers], expected[numbers])
 
 
@@ -158,6 +162,16 @@ def test_several_labels_per_clip() -> None:
     assert multi.loc[3, "ci_low"] == single.loc[3, "ci_low"]
     assert np.ptp(overall_ci(multi)) == pytest.approx(np.ptp(overall_ci(single)), rel=0.1)
     assert list(multi)[6:] == ["map", "lwlrap"]
+
+
+def test_accuracy_of_a_class_has_the_wilson_interval() -> None:
+    """With the variance of a proportion, the interval is Wilson's for any number of correct clips."""
+    drawn = draw_evaluation(0, [40] * 41, 2.0)
+    rows = score_table(drawn).query("part == 'all'").iloc[:-1]
+    for _, row in rows.iterrows():
+        n_correct = round(row["accuracy"] * row["n_clips"])
+        expected = binomtest(n_correct, row["n_clips"]).proportion_ci(method="wilson")
+        assert (row["accuracy_ci_low"], row["accuracy_ci_high"]) == pytest.approx(tuple(expected))
 
 
 @given(st.integers(1, 200), st.data())

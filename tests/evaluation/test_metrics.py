@@ -1,18 +1,27 @@
 """Metrics: hand-made cases; random ones against a slow version or scikit-learn."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
-from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    label_ranking_average_precision_score,
+    precision_recall_fscore_support,
+)
 
+from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.metrics import (
     average_precision,
     class_average_precision,
     class_means,
+    is_top_1_correct,
     label_precision,
     lwlrap,
+    precision_recall_f1,
     top_classes,
 )
 
@@ -45,6 +54,34 @@ def test_several_labels_per_clip() -> None:
     # Labels in the top three: two of two, one of two, and three of four, of which three fit.
     np.testing.assert_allclose(average_precision(scores, y_true), [(1 + 2 / 3) / 2, 1 / 2 / 2, 1])
     assert lwlrap(scores, y_true) == pytest.approx((1 + 2 / 3 + 1 / 2 + 1 / 2 + 4) / 8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_accuracy_precision_recall_and_f1_equal_scikit_learn(seed: int) -> None:
+    """Of nine classes, the last two have no clips and the first is never predicted."""
+    rng = np.random.default_rng(seed)
+    label = rng.permutation(np.arange(60) % 7)
+    scores = rng.random((60, 9))
+    scores[np.arange(60), label] += 0.5
+    scores[:, 0] -= 10
+    predicted, y_true = scores.argmax(axis=1), np.eye(9, dtype=bool)[label]
+    assert is_top_1_correct(scores, y_true).mean() == accuracy_score(label, predicted)
+    expected = precision_recall_fscore_support(label, predicted, labels=range(7), zero_division=0)[:3]
+    actual = precision_recall_f1(scores, y_true)
+    np.testing.assert_allclose(actual[:, :7], expected)
+    assert actual[:, 0].tolist() == [0, 0, 0]
+    assert np.isnan(actual[:, 7:]).all()
+    macro = precision_recall_fscore_support(
+        label, predicted, labels=range(7), zero_division=0, average="macro"
+    )[:3]
+    labels = pd.DataFrame({"fname": [f"{clip}.wav" for clip in range(60)], "label": label.astype(str)})
+    evaluation = Evaluation(labels, scores, list("012345678"))
+    assert [evaluation.precision, evaluation.recall, evaluation.f1] == pytest.approx(macro)
+    mean_ap = average_precision_score(y_true[:, :7], scores[:, :7])
+    row = evaluation.table.iloc[-1]
+    assert row[["accuracy", "f1", "map"]].tolist() == pytest.approx(
+        [accuracy_score(label, predicted), macro[2], mean_ap]
+    )
 
 
 def slow_average_precision(scores: list[float], y_true: set[int]) -> float:

@@ -22,6 +22,11 @@ TEST_LABELS = DATA / "test_post_competition.csv"  # 200 rows of the real file, 1
 
 LABELS = "fname,label,usage\na.wav,Bark,Public\nb.wav,Bus,Private\nc.wav,None,Ignored\nd.wav,Cello,Private\n"
 
+SCORE_COLUMNS = [
+    "part", "label", "n_clips", "map3", "ci_low", "ci_high", "accuracy", "accuracy_ci_low",
+    "accuracy_ci_high", "precision", "recall", "f1",
+]  # fmt: skip
+
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
@@ -53,7 +58,7 @@ def test_submission_scores_exactly_as_its_scores(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.csv"), scores, check_exact=True)
     expected = evaluate_scores(scores, read_labels(TEST_LABELS))
     table = evaluate_submission(tmp_path / "s.csv", TEST_LABELS, CLASSES).table
-    pd.testing.assert_frame_equal(table, expected.table, check_exact=True)
+    pd.testing.assert_frame_equal(table, expected.table.drop(columns="map"), check_exact=True)
     assert 0.3 < expected.map3 < 0.9
     assert len(expected.labels) == 120
 
@@ -149,11 +154,11 @@ def test_score_and_evaluate_give_the_same_table(toy_pipeline: ToyPipeline, tmp_p
     paths = (toy_pipeline.test, toy_pipeline.test_labels, toy_pipeline.run)
     printed = run_ok("evaluate", *paths, "-o", tmp_path / "evaluated.json")
     scored = tmp_path / "scored.json"
-    assert run_ok("score", tmp_path / "s.csv", toy_pipeline.test_labels, "-o", scored) == printed
-    assert max(map(len, printed.splitlines())) <= 80
-    assert scored.read_bytes() == (tmp_path / "evaluated.json").read_bytes()
-    rows = json.loads(scored.read_text())
-    assert [list(row) for row in rows] == [["part", "label", "n_clips", "map3", "ci_low", "ci_high"]] * 3 * 42
+    lines = run_ok("score", tmp_path / "s.csv", toy_pipeline.test_labels, "-o", scored).splitlines()
+    assert lines[:43] == printed.splitlines()[:43]
+    rows, evaluated = (json.loads(path.read_text()) for path in (scored, tmp_path / "evaluated.json"))
+    assert rows == [{name: value for name, value in row.items() if name != "map"} for row in evaluated]
+    assert [list(row) for row in rows] == [SCORE_COLUMNS] * 3 * 42
     assert {row["part"] for row in rows if row["label"] == "overall"} == {"all", "Public", "Private"}
 
 
@@ -175,7 +180,7 @@ def test_class_map_allows_classes_without_clips(toy_pipeline: ToyPipeline, tmp_p
     assert "'Cello' is not among the 2 classes" in run_fails(2, "score", path, labels)
     run_ok("class-map", toy_pipeline.labels, tmp_path / "map.csv")
     printed = run_ok("score", path, labels, "--class-map", tmp_path / "map.csv")
-    assert printed.splitlines()[-1].split()[:3] == ["overall", "2", "0.7500"]
+    assert printed.splitlines()[-1].split()[:3] == ["all", "2", "0.7500"]
 
 
 @pytest.mark.parametrize(

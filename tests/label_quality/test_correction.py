@@ -8,8 +8,8 @@ from conftest import run_fails, run_ok
 from noisy_labels import make_noisy_labels, write_noisy_labels
 
 from dcase2018.data.labels import read_labels
+from dcase2018.evaluation.out_of_fold import read_out_of_fold
 from dcase2018.label_quality.correction import correct_labels
-from dcase2018.label_quality.noise_model import read_out_of_fold
 from dcase2018.utils.errors import InputError
 
 

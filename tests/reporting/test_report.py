@@ -21,9 +21,12 @@ from dcase2018.inference.ensemble import Ensemble
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.reporting import writer
 from dcase2018.reporting.writer import check_report, report, report_systems
+from dcase2018.runs.training_state import StoppingCriteria
+from dcase2018.training.cross_validation import fit_folds, plan_folds, save_out_of_fold
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fit import fit
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.parallel import INLINE
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +113,18 @@ def test_page_shows_the_scores(page: Element, data: dict[str, Any]) -> None:
         assert cells[2] == ("-" if row["map3"] is None else f"{row['map3']:.4f}")
         if row["n_clips"]:
             assert cells[4] == f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
+            scores = [f"{row[name]:.4f}" for name in ("precision", "recall", "f1", "map")]
+            assert cells[5:9] == scores
         confused = f"{row['most_confused_with']} {row['n_confused']}"
-        assert cells[5] == (confused if row["most_confused_with"] else "")
-    stats = {
-        part.attributes["data-part"]: part.text for part in page.walk() if "data-part" in part.attributes
-    }
-    assert list(stats) == data["parts"] == ["all", "Private", "Public"]
-    for part, text in stats.items():
+        assert cells[9] == (confused if row["most_confused_with"] else "")
+    assert data["parts"] == ["all", "Private", "Public"]
+    for part in data["parts"]:
         row = overall_row(data, part)
-        expected = [f"{row[column]:.4f}" for column in ("map3", "ci_low", "ci_high")]
-        assert re.findall(r"\d\.\d{4}", text) == expected
+        columns = {"map3": ["ci_low", "ci_high"], "accuracy": ["accuracy_ci_low", "accuracy_ci_high"]}
+        for metric, bounds in (columns | ({"f1": [], "map": []} if part == "all" else {})).items():
+            (stat,) = page.all("div", **{"data-part": part, "data-metric": metric})
+            expected = [f"{row[column]:.4f}" for column in (metric, *bounds)]
+            assert re.findall(r"\d\.\d{4}", stat.text) == expected
     assert f"is {system['calibration_error']:.4f}." in page.text
 
 
@@ -284,7 +289,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / "clips" / "truncated.wav").open("r+b") as file:
         file.truncate(5000)
     ensemble = Ensemble.open([run], [Store(root / "s.h5")])
-    report(ensemble, labels, root / "report", root / "clips")
+    report(ensemble, labels, root / "report", root / "clips", allow_trained=True)
     return root / "report"
 
 
@@ -340,7 +345,7 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     stores = [Store(path) for path in paths]
     folds = Ensemble.open([second.parent], stores)
     mixed = Ensemble.open([first, waveform], stores)
-    systems = [(ensemble, evaluate(ensemble, labels)) for ensemble in (folds, mixed)]
+    systems = [(ensemble, evaluate(ensemble, labels, allow_trained=True)) for ensemble in (folds, mixed)]
     page = Page(report_systems(systems, tmp_path / "out", tmp_path / "clips")).root
     check_links(tmp_path / "out", page)
     check_accessibility(page)
@@ -359,7 +364,8 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     table_rows = page.all("section", id="changes")[0].all("tbody")[0].all("tr")
     assert {row.all("th")[0].text for row in table_rows} == set(changes)
 
-    waveform_page = report(Ensemble.open([waveform], stores[::-1]), labels, tmp_path / "waveform")
+    ensemble = Ensemble.open([waveform], stores[::-1])
+    waveform_page = report(ensemble, labels, tmp_path / "waveform", allow_trained=True)
     assert Page(waveform_page).root.all("h1")[0].text == "samples"
 
 
@@ -370,8 +376,14 @@ def test_same_input_gives_the_same_report(tmp_path: Path) -> None:
     labels = pd.DataFrame({"fname": ["0.wav", "1.wav"], "label": ["a", "b"]}, dtype=object)
     folds = [train(tmp_path / "s.h5", labels, tmp_path / "folds" / f"fold-{i}") for i in (1, 2)]
     ensemble = Ensemble.open([folds[0].parent], [Store(tmp_path / "s.h5")])
-    first, second = (report(ensemble, labels[:1], tmp_path / name) for name in ("first", "second"))
-    assert Page(first).root.all("h1")[0].text == "folds (2 folds)"
+    first, second = (
+        report(ensemble, labels[:1], tmp_path / name, allow_trained=True) for name in ("first", "second")
+    )
+    page = Page(first).root
+    assert page.all("h1")[0].text == "folds (2 folds)"
+    assert page.all("p", class_="warning")[0].text.startswith(
+        "Training clips: folds (2 folds) was trained on 1 of these 1 clip."
+    )
     for path in ("index.html", "report.json", "clips/1.webp"):
         assert (second.parent / path).read_bytes() == (first.parent / path).read_bytes()
 
@@ -386,3 +398,34 @@ def test_clips_without_audio_are_allowed_on_request(tmp_path: Path) -> None:
         "b.wav": f"a link to nothing, 'nothing' (not fetched?) in {tmp_path / 'audio'}",
         "c.wav": f"no such file in {tmp_path / 'audio'}",
     }
+
+
+@pytest.mark.slow
+def test_out_of_fold_report_shows_the_folds(tmp_path: Path) -> None:
+    fnames = [f"{i}.wav" for i in range(12)]
+    for seed, fname in enumerate(fnames):
+        write_wav(tmp_path / "clips" / fname, noise(9000, seed))
+    extract(tmp_path / "clips", tmp_path / "s.h5", BASELINE)
+    labels = pd.DataFrame({"fname": fnames, "label": [*"abc"] * 4}, dtype=object)
+    preset = Preset("mlp", HParams(nh=8), 1)
+    store = Store(tmp_path / "s.h5")
+    folds = plan_folds(tmp_path / "folds", np.arange(12) // 4, preset, store, labels)
+    fit_folds(folds, StoppingCriteria(), 250, False, 1)
+    out_of_fold = save_out_of_fold(tmp_path / "folds", folds, INLINE)
+    printed = run_ok(
+        "report", tmp_path / "s.h5", "--out-of-fold", tmp_path / "folds", "-o", tmp_path / "report"
+    )
+    page = Page(Path(printed.strip())).root
+    check_links(tmp_path / "report", page)
+    check_accessibility(page)
+    assert page.all("h1")[0].text == "folds (3 folds), out-of-fold scores"
+    table = out_of_fold.fold_table()
+    shown = [cell_texts(row) for row in page.all("table", class_="folds")[0].all("tbody")[0].all("tr")]
+    assert [row[:2] for row in shown] == [["1", "4"], ["2", "4"], ["3", "4"]]
+    assert [row[2] for row in shown] == [f"{value:.4f}" for value in table["accuracy"]]
+    mean, spread = table["accuracy"].mean(), table["accuracy"].std(ddof=1)
+    assert f"accuracy {mean:.3f} ± {spread:.3f}" in page.text
+    written = pd.read_csv(tmp_path / "report" / "folds.csv", index_col="fold")
+    pd.testing.assert_frame_equal(written, table, check_names=False)
+    (system,) = json.loads((tmp_path / "report" / "report.json").read_text())["systems"]
+    assert [fold["accuracy"] for fold in system["folds"]] == pytest.approx(table["accuracy"].tolist())

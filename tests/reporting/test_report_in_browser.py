@@ -71,7 +71,9 @@ def test_shows_the_numbers_of_the_json(
 ) -> None:
     page = open_report().page
     overall = [row for row in system["scores"] if row["label"] == "overall"]
-    assert page.locator(".stats .value").all_inner_texts() == [f"{row['map3']:.4f}" for row in overall]
+    for metric in ("map3", "accuracy"):
+        values = page.locator(f".stats [data-metric={metric}] .value").all_inner_texts()
+        assert values == [f"{row[metric]:.4f}" for row in overall]
     rows = {row["label"]: row for row in system["scores"] if row["part"] == "all"}
     for line in page.locator("table.classes tbody tr").all():
         name, n_clips, score, *_ = (cell.strip() for cell in line.locator("th, td").all_inner_texts())

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ToyPipeline, list_dir, run_fails
+from conftest import ToyPipeline, list_dir, run_fails, run_ok
+from scipy.stats import gmean
 from test_fit import PRESET, assert_same, labels, make_store
 
 from dcase2018.data.splits import stratified_folds
+from dcase2018.evaluation.out_of_fold import OutOfFold, format_folds
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import predict
@@ -26,7 +28,6 @@ from dcase2018.training.cross_validation import (
     out_of_fold,
     plan_folds,
     remove_stale_folds,
-    verified_map3,
 )
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.locks import exclusive_lock
@@ -73,10 +74,13 @@ def test_out_of_fold_scores_are_those_of_the_held_out_models(
         fnames = [fold.held_out.store.fnames[row] for row in fold.held_out.rows]
         actual = scores.set_index("fname").loc[fnames, ensemble.classes]
         np.testing.assert_allclose(actual, predict(ensemble, fnames), rtol=1e-5)
+        assert (scores["fold"] == number).to_numpy()[scores["fname"].isin(fnames)].all()
     rows = scores[scores["verified"]]
     ranks = [1 + (row[ensemble.classes] > row[row["labels"]]).sum() for _, row in rows.iterrows()]
-    assert verified_map3(scores) == pytest.approx(np.mean([1 / rank for rank in ranks]))
-    assert verified_map3(scores) > 0.75  # chance level of three classes is 0.61
+    parts = OutOfFold.from_table(scores).evaluation.by_usage
+    assert list(parts) == ["all", "unverified", "verified"]
+    assert parts["verified"].map3 == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert parts["verified"].map3 > 0.75  # chance level of three classes is 0.61
 
 
 def test_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> None:
@@ -85,6 +89,20 @@ def test_folder_of_folds_is_one_ensemble(trained: tuple[Path, list[Fold]]) -> No
     ensemble = predict(Ensemble.open([path], [store]))
     members = [predict(Ensemble.open([path / f"fold-{n}"], [store])) for n in (1, 2, 3)]
     np.testing.assert_allclose(ensemble, np.mean(members, axis=0), rtol=1e-6)
+
+
+def test_pooling_applies_to_the_folds_of_an_ensemble(
+    trained: tuple[Path, list[Fold]], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, folds = trained
+    store = folds[0].held_out.store
+    with caplog.at_level("INFO"):
+        ensemble = predict(Ensemble.open([path], [store], clip_pooling="geometric_mean"))
+    assert "scores: geometric mean over 3 runs, as over the windows of a clip" in caplog.messages
+    runs = [path / f"fold-{n}" for n in (1, 2, 3)]
+    members = [predict(Ensemble.open([run], [store], clip_pooling="geometric_mean")) for run in runs]
+    expected = gmean(np.maximum(members, 1e-7), axis=0)
+    np.testing.assert_allclose(ensemble, expected / expected.sum(axis=1, keepdims=True), rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -201,5 +219,17 @@ def test_folds_without_verified_clips_have_no_validation(table: pd.DataFrame, tm
     store = make_store(tmp_path / "s.h5")
     folds = plan_folds(tmp_path / "run", stratified_folds(table, 2, 0), PRESET, store, table)
     assert [fold.experiment.validation for fold in folds] == [None, None]
-    scores = pd.DataFrame({"fname": ["a"], "labels": ["x"], "verified": [False], "x": [1.0]})
-    assert verified_map3(scores) is None
+
+
+@pytest.mark.slow
+def test_fold_column_ends_with_mean_and_spread(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    table = pd.read_csv(toy_pipeline.labels, dtype=str)
+    table["fold"] = np.where(np.arange(len(table)) % 2, "B", "A")
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    options = ("--fold-column", "fold", "--preset", "quick", "--epochs", 2)
+    printed = run_ok("fit", toy_pipeline.train, tmp_path / "labels.csv", tmp_path / "run", *options)
+    expected = OutOfFold.load(tmp_path / "run")
+    assert printed == f"{tmp_path / 'run'}: 2 folds\n{format_folds(expected)}\n"
+    accuracy = expected.fold_table()["accuracy"]
+    spread = np.std(accuracy, ddof=1)
+    assert printed.splitlines()[-1].startswith(f"accuracy {np.mean(accuracy):.3f} ± {spread:.3f}, MAP@3 ")

@@ -22,7 +22,7 @@ from dcase2018.features.store import ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.inference.predictor import StorePredictor, predict
-from dcase2018.models.architectures import MODELS
+from dcase2018.models.architectures import MODELS, build
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
 from dcase2018.runs.training_state import StoppingCriteria
@@ -468,3 +468,25 @@ def test_step_larger_than_memory_gives_a_warning(
     monkeypatch.setattr(fit_module.os, "sysconf", lambda name: 100)
     fit(make_experiment(store, "run"), StoppingCriteria(max_steps=1))
     assert "a step of 8 examples needs an estimated 0 GB of memory, and this machine has 0 GB" in caplog.text
+
+
+def test_temperature_that_increases_the_calibration_error_is_not_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One very confident error raises the temperature, which makes the other scores too cautious."""
+    experiment = make_experiment(store, "run", validation=labels(range(30, 40)))
+    experiment.run.path.mkdir()
+    scores = np.full((100, 3), 0.005)
+    scores[:, 0] = 0.99
+    scores[-1] = [1 - 2e-12, 1e-12, 1e-12]
+    y_true = np.eye(3, dtype=bool)[[0] * 99 + [1]]
+    clips = dataclasses.replace(experiment.validation, rows=np.zeros(100, int), y_true=y_true)
+    monkeypatch.setattr(StorePredictor, "scores", lambda *_: scores)
+    network = build("mlp", experiment.run.example_shape, 3, PRESET.hparams)
+    with caplog.at_level("INFO"):
+        fit_module._calibrate(experiment.run, network, clips)
+    calibration = Calibration.load(experiment.run.path)
+    assert fit_temperature(scores, y_true, is_single_label=True) > 1.4
+    assert calibration.temperature == 1
+    assert calibration.ece_after == calibration.ece_before == pytest.approx(0.0001)
+    assert "the temperature stays 1, because" in caplog.text
