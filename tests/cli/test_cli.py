@@ -223,7 +223,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert "does not exist" in run_fails(2, "info", tmp_path / "none.h5")
     (tmp_path / "empty").mkdir()
     message = run_fails(2, "extract", tmp_path / "empty", tmp_path / "s.h5")
-    assert "empty has no audio files; supported are" in message
+    assert "empty has no audio files, such as .wav" in message
 
 
 def test_fit_requires_clips_with_frames(tmp_path: Path) -> None:

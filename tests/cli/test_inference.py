@@ -81,7 +81,7 @@ def test_tag_checks_its_arguments_before_the_work(toy_pipeline: ToyPipeline, tmp
         assert message in stderr, stderr
         assert "loading Keras" not in stderr
     (tmp_path / "empty").mkdir()
-    assert "has no audio files; supported are" in run_fails(2, "tag", toy_pipeline.run, tmp_path / "empty")
+    assert "has no audio files, such as .wav" in run_fails(2, "tag", toy_pipeline.run, tmp_path / "empty")
 
 
 def test_the_help_of_tag_has_the_defaults_of_event_config() -> None:
