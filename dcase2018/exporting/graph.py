@@ -194,7 +194,7 @@ def _significant_median(values: Tensor, n: Tensor) -> Tensor:
     n_between = ops.cast(ops.maximum(high - low, 1), "float32")
     factor = SIGNIFICANCE / 2 * ops.sqrt(ops.cast(n, "float32")) / n_between
     is_significant = ops.abs(values[middle]) > (values[high] - values[low]) * factor
-    return ops.where(is_significant, values[middle], 0.0)
+    return ops.where(ops.logical_and(is_significant, n > 1), values[middle], 0.0)
 
 
 def _pad_to(samples: Tensor, length: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def _significant_median(means: np.ndarray) -> np.float32:
     means around 0, are thus left exactly as they are.
     """
     n = len(means)
-    if not n:
+    if n < 2:  # one hop does not differ from a part of a wave
         return np.float32(0)
     middle, distance = (n - 1) // 2, n // MEDIAN_SPREAD + 1
     low, high = max(middle - distance, 0), min(middle + distance, n - 1)

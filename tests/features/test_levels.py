@@ -48,7 +48,7 @@ def test_levels_are_those_of_whole_hops_for_blocks_of_any_size(
     means = sorted(hop.mean() for hop in hops)
     median = means[(len(means) - 1) // 2] if means else 0
     assert levels.offset == pytest.approx(median, rel=1e-6, abs=1e-12) or levels.offset == 0
-    assert levels.offset or abs(median) < 3 * level * full_scale
+    assert levels.offset or len(means) < 2 or abs(median) < 3 * level * full_scale
     expected = [np.abs(hop - levels.offset).max() for hop in hops]
     np.testing.assert_allclose(levels.peaks, expected, rtol=1e-4, atol=1e-7)
     is_silent = [hop.std() < 1e-4 * full_scale for hop in hops]
