@@ -54,7 +54,8 @@ def find_audio(audio: Path, fnames: Sequence[str], allow_missing: bool = False) 
     InputError
         If a clip is not in the folder, unless `allow_missing`, or its name is a path outside the folder.
     """
-    return {file.fname: file.path for file in list_clips(audio, fnames, allow_missing)}
+    files = list_clips(audio, fnames, allow_missing)
+    return {fname: file.path for fname, file in zip(fnames, files, strict=True)}
 
 
 def write_excerpt(target: Path, source: Path, feature_config: FeatureConfig) -> tuple[str, str]:
