@@ -62,9 +62,9 @@ def make_application(pool: WorkerPool, receiver: UploadReceiver, names: Sequence
         return JSONResponse({"runs": values, "limits": limits})
 
     routes = [
-        Route("/api/runs", runs),
-        Route("/api/tag", TagEndpoint(pool, receiver, names)),
-        Route("/api/stream", StreamEndpoint(pool, receiver)),
+        Route("/runs", runs),
+        Route("/tag", TagEndpoint(pool, receiver, names)),
+        Route("/stream", StreamEndpoint(pool, receiver)),
     ]
     return protect(routes, "serve.html", host)
 
@@ -75,7 +75,7 @@ def protect(routes: Sequence[BaseRoute], page: str, host: str) -> ASGIApp:
     Parameters
     ----------
     routes
-        The API.
+        The API, below `/api`.
     page
         The file in the folder `static` that `/` returns.
     host
@@ -83,7 +83,7 @@ def protect(routes: Sequence[BaseRoute], page: str, host: str) -> ASGIApp:
     """
     application = Starlette(
         routes=[
-            *routes,
+            Mount("/api", routes=routes),
             Route("/", lambda request: FileResponse(STATIC / page)),
             Mount("/", StaticFiles(directory=STATIC)),
         ],

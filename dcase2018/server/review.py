@@ -45,20 +45,18 @@ def review(
     audio: Path,
     output: Path,
     reviewer: str,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    on_ready: Callable[[str], object] = print,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], object],
 ) -> None:
-    """Serve a page to review labels, until a signal arrives.
+    """Serve a page to review labels until a signal arrives.
 
     Parameters
     ----------
     labels_csv, issues_csv, run, audio
         See `open_review_list`.
-    output
-        Decisions file. Decisions are appended to an existing one.
-    reviewer
-        Name of the reviewer.
+    output, reviewer
+        Decisions file to append to, and name of the reviewer.
     host, port, on_ready
         See `serve`.
 
@@ -82,8 +80,8 @@ def review(
         try:
             run_server(make_review_application(pool, session, host), pool, host, port, on_ready)
         except Interrupted as error:
-            n_clips = len(review_list.clips)
-            message = f"stopped; {output} has the decisions on {session.n_decided} of {n_clips} clips"
+            n_decided = f"{session.n_decided} of {len(review_list.clips)}"
+            message = f"stopped; {output} has the decisions on {n_decided} clips"
             raise Interrupted(error.exit_code - 128, message) from None
 
 
@@ -92,11 +90,11 @@ def make_review_application(pool: WorkerPool, session: ReviewSession, host: str)
     endpoints = ReviewEndpoints(pool, session)
     return protect(
         [
-            Route("/api/review", endpoints.state),
-            Route("/api/clips/{id}", endpoints.clip),
-            Route("/api/clips/{id}/audio", endpoints.audio),
-            Route("/api/decisions", endpoints.decide, methods=["POST"]),
-            Route("/api/undo", endpoints.undo, methods=["POST"]),
+            Route("/review", endpoints.state),
+            Route("/clips/{id}", endpoints.clip),
+            Route("/clips/{id}/audio", endpoints.audio),
+            Route("/decisions", endpoints.decide, methods=["POST"]),
+            Route("/undo", endpoints.undo, methods=["POST"]),
         ],
         "review.html",
         host,

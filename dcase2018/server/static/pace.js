@@ -10,17 +10,17 @@ export function formatPace(clips) {
   const parts = [`${decided} of ${clips.length} decided`];
   if (skipped) parts[0] += `, ${skipped} skipped`;
   const seconds = secondsPerClip(done);
-  if (seconds === null) return parts[0];
+  if (!seconds) return parts[0];
   parts.push(`${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s per clip`);
   const left = (clips.length - done.length) * seconds;
   if (left) parts.push(`about ${left < 90 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`} left`);
   return parts.join(" · ");
 }
 
-// The mean of the last gaps between decisions; null without one.
+// The mean of the last gaps between decisions; 0 without one.
 function secondsPerClip(done) {
   const times = done.map((clip) => Date.parse(clip.decision.time) / 1000);
   times.sort((a, b) => a - b);
   const gaps = times.slice(1).map((time, i) => time - times[i]).filter((gap) => gap <= MAX_PAUSE_SECONDS).slice(-N_RECENT);
-  return gaps.length ? gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length : null;
+  return gaps.length ? gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length : 0;
 }
