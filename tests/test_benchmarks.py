@@ -308,7 +308,8 @@ def test_review_gain_reviews_the_first_clips_by_the_truth(
     monkeypatch.syspath_prepend(ROOT / "tests" / "label_quality")
     review_gain = import_benchmark("review_gain")
     labels, scores, true_labels = importlib.import_module("noisy_labels").make_noisy_labels(200)
-    true_labels[labels.index[labels["manually_verified"] == "0"][0]] = "Siren"  # is none of the classes
+    unverified = labels.index[labels["manually_verified"] == "0"]
+    true_labels[unverified[0]] = "Siren"  # is none of the classes
     labels.to_csv(tmp_path / "train.csv", index=False)
     labels.assign(label=true_labels).to_csv(tmp_path / "truth.csv", index=False)
     monkeypatch.setattr(review_gain, "score_by_folds", lambda args: scores)
@@ -319,7 +320,8 @@ def test_review_gain_reviews_the_first_clips_by_the_truth(
     lines = review_gain.write_configs(args).read_text().splitlines()
     assert lines[1] == f"10 clips reviewed (first): --preset quick --labels {tmp_path}/reviewed-first.csv"
     assert [line.split(":")[0] for line in lines] == [
-        "given labels", "10 clips reviewed (first)", "10 clips reviewed (random)", "66 clips reviewed (all)",
+        "given labels", "10 clips reviewed (first)", "10 clips reviewed (random)",
+        f"{len(unverified)} clips reviewed (all)",
     ]  # fmt: skip
     truth = dict(zip(labels["fname"], true_labels, strict=True))
     reviewed = read_labels(tmp_path / "reviewed-all.csv")
@@ -332,6 +334,6 @@ def test_review_gain_reviews_the_first_clips_by_the_truth(
     assert reviewed["label"].to_dict() == {
         name: label for name, label in expected.items() if label != "Siren"
     }
-    args.clips = 67
-    with pytest.raises(InputError, match="it must be from 1 to 66, the unverified clips"):
+    args.clips = len(unverified) + 1
+    with pytest.raises(InputError, match=f"it must be from 1 to {len(unverified)}, the unverified clips"):
         review_gain.write_configs(args)

@@ -172,6 +172,19 @@ def test_clip_has_its_audio_scores_and_examples(
     page.locator("#position:not([aria-valuenow='0.00'])").wait_for()
 
 
+def test_clip_that_cannot_be_read_shows_the_reason_and_no_picture(
+    unchanged_review: Server, open_page: Callable[..., BrowserPage]
+) -> None:
+    page = open_page(f"{unchanged_review.address}/", viewport=DESKTOP).page
+    wait_for_clip(page, 1)
+    error = {"error": "the file cannot be read: truncated"}
+    page.route(f"**/api/clips/{clip_id(LISTED[-1])}", lambda route: route.fulfill(status=422, json=error))
+    page.keyboard.press("p")  # to the last clip
+    page.get_by_role("alert").filter(has_text=f"decided, but not played: {error['error']}").wait_for()
+    assert not page.locator("#spectrogram").is_visible()
+    assert page.get_by_role("button", name="Keep c0").is_enabled()
+
+
 def test_keys_that_are_held_or_typed_decide_nothing(
     start_review: Callable[[], Server], open_page: Callable[..., BrowserPage], output: Path
 ) -> None:

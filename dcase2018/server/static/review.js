@@ -61,7 +61,7 @@ async function show(clip) {
     setSource(audio);
     if (!(await playFrom(0)) && clip === current) showStatus("Press Space or a button to start the sound.");
   } catch (error) {
-    if (clip === current) showError(`The clip cannot be played: ${error.message}. It can still be decided.`);
+    if (clip === current) showError(`The clip can be decided, but not played: ${error.message}`);
   }
   const next = nextOpen(clip);
   if (next && clip === current) Promise.all([loadDescription(next.id), loadAudio(next.id)]).catch(() => {}); // reported when shown
