@@ -1,8 +1,8 @@
 """Messages between the server and its worker processes, over standard input and output.
 
 A request is a line of JSON. The first one is `{"runs": [[path, ...], ...]}`. Each later one is
-`{"path": path, "response": kind, "run": index}`, where `kind` is one of `TAG`, `STREAM`, `CLIP` and `AUDIO`;
-the last and `STREAM` ignore the run. `{}` cancels the current request.
+`{"path": path, "response": kind, "run": index}`, where `kind` is `TAG`, `STREAM`, `CLIP` or `AUDIO`. The run
+counts for `TAG` and `CLIP`. `{}` cancels the current request.
 
 A response is a sequence of messages: one byte for the kind, 4 bytes for the length, and JSON. It has any
 number of `RESULT` and `PROGRESS` messages, then one `END` or `ERROR`.

@@ -3,7 +3,7 @@
     python tests/benchmarks/review_gain.py OUT --train AUDIO CSV --truth CSV --test AUDIO CSV
 
 The training labels are scored by cross-validation and ranked as `find-label-issues` does. The true labels
-play the reviewer of the first `--clips` of the list, of as many unverified clips at random, and of all
+replace the reviewer for the first `--clips` of the list, for as many unverified clips at random, and for all
 unverified clips. Models are trained on the given and on the reviewed labels, and evaluated on the test clips.
 OUT keeps the decisions, the reviewed labels, the runs and the table. Run the same command again to resume.
 """
