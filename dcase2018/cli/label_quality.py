@@ -99,7 +99,7 @@ def correct_labels(
     fit uses it as the sample weight.
 
     --decisions comes first: a decided clip gets its label and manually_verified 1, and a clip of none of the
-    classes is left out. A clip on which reviewers disagree is printed and stays as it was.
+    classes is left out. A clip on which reviewers disagree is printed, and its decisions are ignored.
 
     All changes are listed in a second file, CORRECTED with the suffix .changes.csv. LABELS is not modified.
     """
@@ -139,7 +139,7 @@ def _review_labels(labels: "pd.DataFrame", decision_csvs: Sequence[Path], output
             "%d decided clips are not in LABELS: %s", len(reviewed.unknown), shorten_list(reviewed.unknown)
         )
     for fname, decisions in reviewed.disagreements.items():
-        print_line(f"{fname}: reviewers disagree ({decisions}); not changed")
+        print_line(f"{fname}: reviewers disagree ({decisions}); their decisions are ignored")
     n_left_out = len(labels) - len(reviewed.labels)
     n_relabelled = len(reviewed.changes) - n_left_out
     print_line(

@@ -147,7 +147,7 @@ def test_command_applies_decisions_with_and_without_predictions(tmp_path: Path) 
     out = tmp_path / "new.csv"
     inputs = (tmp_path / "train.csv", "--decisions", first, "--decisions", second, "-o", out)
     assert run_correct_labels(*inputs) == (
-        f"{unverified[2]}: reviewers disagree (anna: none, ben: Bark); not changed\n"
+        f"{unverified[2]}: reviewers disagree (anna: none, ben: Bark); their decisions are ignored\n"
         f"{out}: 1 clips verified, 1 of them with a new label; 1 clips left out; 1 disagreements\n"
     )
     new_labels = read_labels(out).set_index("fname")
