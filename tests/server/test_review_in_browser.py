@@ -241,7 +241,7 @@ def test_two_windows_and_a_killed_server_lose_nothing(
     pages[1].get_by_role("button", name="None of the classes").dispatch_event("click")
     alert = pages[1].get_by_role("alert")
     alert.filter(has_text="Not saved: the clip was decided in another window.").wait_for()
-    assert pages[1].locator("#decided").inner_text() == "Decided: keep c0"
+    pages[1].locator("#decided", has_text="Decided: keep c0").wait_for()
     pages[0].keyboard.press("x")
     wait_for_clip(pages[0], 3)
     server.process.kill()
