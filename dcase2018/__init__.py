@@ -14,7 +14,7 @@ The packages, in import order. A package imports only from packages above it:
     training       training, cross-validation, tuning
     reporting      the HTML report
     exporting      ONNX, LiteRT, SavedModel
-    server         the local web page
+    server         the local web pages
     cli            the command line
 
 The public names are listed in `__init__.pyi` and imported when they are first used.

@@ -273,13 +273,13 @@ def make_run(path: Path, preset: "Preset", store: Store, seed: int) -> None:
 
 
 class Server:
-    """`serve` in a process of its own, with its own folder for temporary files."""
+    """`serve` or `review` in a process of its own, with its own folder for temporary files."""
 
-    def __init__(self, folder: Path, code: str, *args: object) -> None:
+    def __init__(self, folder: Path, code: str, *args: object, name: str = "serve") -> None:
         self.temporary = folder / "temporary"
         self.temporary.mkdir(parents=True)
         self.errors = folder / "errors.txt"
-        command = [sys.executable, "-c", f"{code}\nmain(prog_name='dcase2018')", "serve", *map(str, args)]
+        command = [sys.executable, "-c", f"{code}\nmain(prog_name='dcase2018')", name, *map(str, args)]
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
                 [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=errors, text=True,

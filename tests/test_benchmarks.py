@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import ModuleType
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT, ToyPipeline, noise, write_wav
 
@@ -298,3 +300,40 @@ def test_stopped_comparison_stops_its_trainings(toy_pipeline: ToyPipeline, tmp_p
     assert process.returncode == 128 + signal.SIGTERM
     assert all("run the same command again to resume" in log.read_text() for log in logs)
     assert not (out / "long" / "seed-2.fit.log").exists()
+
+
+def test_review_gain_reviews_the_first_clips_by_the_truth(
+    import_benchmark: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests" / "label_quality")
+    review_gain = import_benchmark("review_gain")
+    labels, scores, true_labels = importlib.import_module("noisy_labels").make_noisy_labels(200)
+    unverified = labels.index[labels["manually_verified"] == "0"]
+    true_labels[unverified[0]] = "Siren"  # is none of the classes
+    labels.to_csv(tmp_path / "train.csv", index=False)
+    labels.assign(label=true_labels).to_csv(tmp_path / "truth.csv", index=False)
+    monkeypatch.setattr(review_gain, "score_by_folds", lambda args: scores)
+    args = Namespace(
+        out=tmp_path, train=[tmp_path, tmp_path / "train.csv"], truth=tmp_path / "truth.csv", clips=10,
+        fit_options="--preset quick",
+    )  # fmt: skip
+    lines = review_gain.write_configs(args).read_text().splitlines()
+    assert lines[1] == f"10 clips reviewed (first): --preset quick --labels {tmp_path}/reviewed-first.csv"
+    assert [line.split(":")[0] for line in lines] == [
+        "given labels", "10 clips reviewed (first)", "10 clips reviewed (random)",
+        f"{len(unverified)} clips reviewed (all)",
+    ]  # fmt: skip
+    truth = dict(zip(labels["fname"], true_labels, strict=True))
+    reviewed = read_labels(tmp_path / "reviewed-all.csv")
+    assert reviewed["label"].tolist() == [truth[fname] for fname in reviewed["fname"]]
+    assert len(reviewed) == 199
+    first = pd.read_csv(tmp_path / "label-issues.csv")["fname"][:10]
+    reviewed = read_labels(tmp_path / "reviewed-first.csv").set_index("fname")
+    given = dict(zip(labels["fname"], labels["label"], strict=True))
+    expected = {fname: truth[fname] if fname in set(first) else given[fname] for fname in given}
+    assert reviewed["label"].to_dict() == {
+        name: label for name, label in expected.items() if label != "Siren"
+    }
+    args.clips = len(unverified) + 1
+    with pytest.raises(InputError, match=f"it must be from 1 to {len(unverified)}, the unverified clips"):
+        review_gain.write_configs(args)

@@ -126,6 +126,7 @@ NOT_TESTED = (
     "DATASET=fsdkaggle2018",
     "PRESET=compact-clean",
     "dcase2018 serve",
+    "dcase2018 review",
     "curl",
 )
 

@@ -1,10 +1,20 @@
 """Commands that find and correct wrong labels."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dcase2018.cli.common import FILE, INPUT, Command, FiniteFloat, check_output, print_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dcase2018.label_quality.review_decisions import ReviewedLabels
+
+log = logging.getLogger(__name__)
 
 N_PRINTED = 10  # label issues
 
@@ -55,11 +65,19 @@ def find_label_issues(
     epilog="Example:\n"
     "  dcase2018 fit train.h5 train.csv runs/folds --folds 5\n"
     "  dcase2018 correct-labels train.csv runs/folds/out_of_fold.csv -o corrected.csv\n"
+    "  dcase2018 correct-labels train.csv --decisions decisions.csv -o reviewed.csv\n"
     "  dcase2018 fit train.h5 corrected.csv runs/corrected",
 )
 @click.argument("labels_csv", metavar="LABELS", type=INPUT)
-@click.argument("out_of_fold_csv", metavar="OUT_OF_FOLD", type=INPUT)
+@click.argument("out_of_fold_csv", metavar="[OUT_OF_FOLD]", type=INPUT, required=False)
 @click.option("-o", "--output", type=FILE, metavar="CORRECTED", required=True, help="Label file to write.")
+@click.option(
+    "--decisions",
+    "decision_csvs",
+    type=INPUT,
+    multiple=True,
+    help="Decisions of review. Repeat it to merge several files.",
+)
 @click.option(
     "--confidence",
     default=0.7,
@@ -67,25 +85,67 @@ def find_label_issues(
     type=FiniteFloat(0, 1),
     help="Least probability of another class that replaces the label.",
 )
-def correct_labels(labels_csv: Path, out_of_fold_csv: Path, output: Path, confidence: float) -> None:
-    """Correct the labels of the unverified clips of LABELS.
+def correct_labels(
+    labels_csv: Path,
+    out_of_fold_csv: Path | None,
+    output: Path,
+    decision_csvs: tuple[Path, ...],
+    confidence: float,
+) -> None:
+    """Correct the labels of LABELS by the predictions of models, by the decisions of people, or by both.
 
     OUT_OF_FOLD has the scores that fit --folds writes: each clip is scored by a model that was not trained on
-    it. CORRECTED gets all clips of LABELS, some with another label. The changes are listed in a second file,
-    CORRECTED with the suffix .changes.csv. LABELS itself is not modified.
+    it. They correct unverified clips. The column weight of CORRECTED is then the probability of each label;
+    fit uses it as the sample weight.
 
-    The column weight of CORRECTED is the probability of each label; fit uses it as the sample weight.
+    --decisions comes first: a decided clip gets its label and manually_verified 1, and a clip of none of the
+    classes is left out. A clip on which reviewers disagree is printed, and its decisions are ignored.
+
+    All changes are listed in a second file, CORRECTED with the suffix .changes.csv. LABELS is not modified.
     """
+    if out_of_fold_csv is None and not decision_csvs:
+        raise click.UsageError("Give OUT_OF_FOLD, --decisions, or both.")
     changes_csv = output.with_suffix(".changes.csv")
     for path in (output, changes_csv):
-        check_output(path, labels_csv, out_of_fold_csv)
+        check_output(path, labels_csv, out_of_fold_csv, *decision_csvs)
+    import pandas as pd
+
     from dcase2018.data.labels import read_labels, write_table
     from dcase2018.evaluation.out_of_fold import read_out_of_fold
     from dcase2018.label_quality.correction import correct_labels
     from dcase2018.utils.atomic import written_together
 
-    corrected = correct_labels(read_labels(labels_csv), read_out_of_fold(out_of_fold_csv), confidence)
+    labels, changes = read_labels(labels_csv), []
+    if decision_csvs:
+        reviewed = _review_labels(labels, decision_csvs, output)
+        labels = reviewed.labels
+        changes.append(reviewed.changes)
+    if out_of_fold_csv:
+        corrected = correct_labels(labels, read_out_of_fold(out_of_fold_csv), confidence)
+        labels = corrected.labels
+        changes.append(corrected.changes)
+        print_line(f"{output}: {len(corrected.changes)} of {len(labels)} labels changed")
     with written_together():
-        write_table(changes_csv, corrected.changes)
-        write_table(output, corrected.labels)
-    print_line(f"{output}: {len(corrected.changes)} of {len(corrected.labels)} labels changed")
+        write_table(changes_csv, pd.concat(changes))
+        write_table(output, labels)
+
+
+def _review_labels(labels: "pd.DataFrame", decision_csvs: Sequence[Path], output: Path) -> "ReviewedLabels":
+    """Apply the decisions of people, and print what they changed."""
+    from dcase2018.label_quality.review_decisions import apply_decisions, read_decisions
+    from dcase2018.utils.errors import shorten_list
+
+    reviewed = apply_decisions(labels, [read_decisions(path) for path in decision_csvs])
+    if reviewed.unknown:
+        log.warning(
+            "%d decided clips are not in LABELS: %s", len(reviewed.unknown), shorten_list(reviewed.unknown)
+        )
+    for fname, decisions in reviewed.disagreements.items():
+        print_line(f"{fname}: reviewers disagree ({decisions}); their decisions are ignored")
+    n_left_out = len(labels) - len(reviewed.labels)
+    n_relabelled = len(reviewed.changes) - n_left_out
+    print_line(
+        f"{output}: {reviewed.n_verified} clips verified, {n_relabelled} of them with a new label;"
+        f" {n_left_out} clips left out; {len(reviewed.disagreements)} disagreements"
+    )
+    return reviewed

@@ -23,7 +23,8 @@ COMMANDS = {
         "class-map": ("data:class_map", "Write the classes of a label file."),
         "split": ("data:split", "Split a label file for training and validation."),
         "find-label-issues": ("label_quality:find_label_issues", "Rank the labels that are probably wrong."),
-        "correct-labels": ("label_quality:correct_labels", "Correct labels by cross-validated predictions."),
+        "review": ("serving:review", "Review labels by ear in a local web page."),
+        "correct-labels": ("label_quality:correct_labels", "Correct labels by predictions or a review."),
     },
     "Features and training": {
         "run": ("pipeline:run", "Run the pipeline up to a target, as make does."),

@@ -18,9 +18,9 @@ class CorrectedLabels:
     labels : DataFrame
         The label file with corrected labels, and in the column `weight` the probability of each label.
     changes : DataFrame
-        One row per changed clip: `fname`, the given `label`, `predicted_label`, the scores of both as
-        `given_label_score` and `predicted_label_score`, and `confidence`, the probability of the predicted
-        label.
+        One row per changed clip: `fname`, the given `label`, `new_label`, the `source` "predictions", the
+        scores of both labels as `given_label_score` and `new_label_score`, and `confidence`, the probability
+        of the new label.
     """
 
     labels: pd.DataFrame
@@ -52,9 +52,10 @@ def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float
         {
             "fname": labels["fname"],
             "label": labels["label"],
-            "predicted_label": posterior.classes[corrected],
+            "new_label": posterior.classes[corrected],
+            "source": "predictions",
             "given_label_score": posterior.scores_of(posterior.given_labels),
-            "predicted_label_score": posterior.scores_of(corrected),
+            "new_label_score": posterior.scores_of(corrected),
             "confidence": posterior.posterior_of(corrected),
         }
     )

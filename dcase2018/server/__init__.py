@@ -1,1 +1,1 @@
-"""Local web server: upload page and JSON API for trained runs."""
+"""Local web servers: a page and a JSON API for trained runs, and a page to review labels."""

@@ -1,8 +1,10 @@
-"""The web application.
+"""The web application of `serve`, and what it shares with that of `review`.
 
-GET /              the page and its static files GET /api/runs      the runs with their classes, and the
-limits POST /api/tag      JSON: the scores of the audio file in the body; `?run=NAME` selects a run, by
-default the first POST /api/stream   lines of JSON: the results for the page, sent as they become available
+    GET /              the page and its static files
+    GET /api/runs      the runs with their classes, and the limits
+    POST /api/tag      JSON: the scores of the audio file in the body; `?run=NAME` selects a run, by default
+                       the first
+    POST /api/stream   lines of JSON: the results for the page, sent as they become available
 
 An error is `{"error": reason}`, with a status of 4xx or 5xx, or as a line after the first results.
 """
@@ -19,14 +21,14 @@ from typing import TypeVar
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dcase2018.server.middleware import HostOriginMiddleware
 from dcase2018.server.pool import RequestError, WorkerPool
-from dcase2018.server.protocol import MAX_HOURS, RESULT
+from dcase2018.server.protocol import MAX_HOURS, RESULT, STREAM, TAG
 from dcase2018.server.uploads import UploadReceiver
 
 log = logging.getLogger(__name__)
@@ -59,12 +61,31 @@ def make_application(pool: WorkerPool, receiver: UploadReceiver, names: Sequence
         limits = {"bytes": receiver.limits.upload_bytes, "seconds": MAX_HOURS * 3600}
         return JSONResponse({"runs": values, "limits": limits})
 
+    routes = [
+        Route("/runs", runs),
+        Route("/tag", TagEndpoint(pool, receiver, names)),
+        Route("/stream", StreamEndpoint(pool, receiver)),
+    ]
+    return protect(routes, "serve.html", host)
+
+
+def protect(routes: Sequence[BaseRoute], page: str, host: str) -> ASGIApp:
+    """Build an application of routes, a page with its static files, error responses, and protection.
+
+    Parameters
+    ----------
+    routes
+        The API, below `/api`.
+    page
+        The file in the folder `static` that `/` returns.
+    host
+        Address to which the server is bound.
+    """
     application = Starlette(
         routes=[
-            Route("/api/runs", runs),
-            Route("/api/tag", TagEndpoint(pool, receiver, names)),
-            Route("/api/stream", StreamEndpoint(pool, receiver)),
-            Mount("/", StaticFiles(directory=STATIC, html=True)),
+            Mount("/api", routes=routes),
+            Route("/", lambda request: FileResponse(STATIC / page)),
+            Mount("/", StaticFiles(directory=STATIC)),
         ],
         exception_handlers={
             HTTPException: _http_error,
@@ -88,8 +109,8 @@ class TagEndpoint:
         request = _require_post(scope, receive)
         run = self._run_index(request)
         with self.receiver.slot():
-            async with self.receiver.receive(request) as path, self.pool.submit(path, run) as messages:
-                result = await _cancel_on_disconnect(request, _next_result(messages))
+            async with self.receiver.receive(request) as path, self.pool.submit(path, TAG, run) as messages:
+                result = await cancel_on_disconnect(request, next_result(messages))
                 await Response(result, media_type="application/json")(scope, receive, send)
 
     def _run_index(self, request: Request) -> int:
@@ -111,8 +132,8 @@ class StreamEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _require_post(scope, receive)
         with self.receiver.slot():
-            async with self.receiver.receive(request) as path, self.pool.submit(path, None) as messages:
-                _, first = await _cancel_on_disconnect(request, anext(messages))
+            async with self.receiver.receive(request) as path, self.pool.submit(path, STREAM) as messages:
+                _, first = await cancel_on_disconnect(request, anext(messages))
                 lines = _lines(first, messages)
                 await StreamingResponse(lines, media_type="application/x-ndjson")(scope, receive, send)
 
@@ -124,7 +145,8 @@ def _require_post(scope: Scope, receive: Receive) -> Request:
     return request
 
 
-async def _next_result(messages: Messages) -> bytes:
+async def next_result(messages: Messages) -> bytes:
+    """Return the first result of a response as JSON."""
     async for kind, message in messages:
         if kind == RESULT:
             return message
@@ -141,7 +163,7 @@ async def _lines(first: bytes, messages: Messages) -> AsyncIterator[bytes]:
         yield json.dumps({"error": error.message}).encode() + b"\n"
 
 
-async def _cancel_on_disconnect(request: Request, work: Awaitable[Result]) -> Result:
+async def cancel_on_disconnect(request: Request, work: Awaitable[Result]) -> Result:
     """Wait for work. If the client disconnects first, cancel the work and raise `ClientDisconnect`."""
     result, disconnect = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:

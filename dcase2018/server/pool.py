@@ -169,6 +169,7 @@ class WorkerPool:
     """
 
     def __init__(self, runs: Sequence[Sequence[str]], jobs: int) -> None:
+        self.runs = runs
         self.workers = [WorkerProcess(runs) for _ in range(jobs)]
         self.idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
         self.is_closing = False
@@ -207,7 +208,9 @@ class WorkerPool:
         await asyncio.gather(*(worker.kill() for worker in self.workers))
 
     @asynccontextmanager
-    async def submit(self, path: Path, run: int | None) -> AsyncIterator[AsyncIterator[tuple[bytes, bytes]]]:
+    async def submit(
+        self, path: Path, response: str, run: int = 0
+    ) -> AsyncIterator[AsyncIterator[tuple[bytes, bytes]]]:
         """Process a recording in the next idle worker, and iterate over the messages of the response.
 
         Leaving the context early cancels the request.
@@ -216,8 +219,10 @@ class WorkerPool:
         ----------
         path
             The recording.
+        response
+            Kind of the response; see `protocol`.
         run
-            Index of the tagger for `POST /api/tag`; None for `POST /api/stream`.
+            Index of the tagger.
 
         Raises
         ------
@@ -230,7 +235,7 @@ class WorkerPool:
                 raise WorkerDied(503, "")
             if not worker.is_alive:
                 await worker.start()
-            yield worker.request({"path": str(path)} | ({} if run is None else {"run": run}))
+            yield worker.request({"path": str(path), "response": response, "run": run})
         except (WorkerDied, Dcase2018Error) as error:
             message = "the server is shutting down" if self.is_closing else str(error)
             raise RequestError(503 if self.is_closing else 500, message) from None

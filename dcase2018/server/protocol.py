@@ -1,8 +1,8 @@
 """Messages between the server and its worker processes, over standard input and output.
 
 A request is a line of JSON. The first one is `{"runs": [[path, ...], ...]}`. Each later one is
-`{"path": path, "run": index}` for `POST /api/tag`, or `{"path": path}` for `POST /api/stream`. `{}` cancels
-the current request.
+`{"path": path, "response": kind, "run": index}`, where `kind` is `TAG`, `STREAM`, `CLIP` or `AUDIO`. The run
+counts for `TAG` and `CLIP`. `{}` cancels the current request.
 
 A response is a sequence of messages: one byte for the kind, 4 bytes for the length, and JSON. It has any
 number of `RESULT` and `PROGRESS` messages, then one `END` or `ERROR`.
@@ -14,6 +14,8 @@ import struct
 from typing import Any
 
 RESULT, PROGRESS, END, ERROR = b"+", b"%", b".", b"!"
+
+TAG, STREAM, CLIP, AUDIO = "tag", "stream", "clip", "audio"
 
 MAX_HOURS = 4  # maximum duration of a recording
 

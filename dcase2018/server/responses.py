@@ -1,11 +1,15 @@
 """The results of a recording as JSON."""
 
+import base64
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback
 from dcase2018.inference.event_detection import TIME_DECIMALS, Event, EventConfig, detect_events
 from dcase2018.inference.window_scores import ClipScores, WindowScores
@@ -14,6 +18,8 @@ from dcase2018.server.waveform_preview import make_preview
 MAX_COLUMNS = 1200  # of scores over time on the page
 TOP_CLASSES = 8  # classes with scores over time on the page
 MAX_EVENTS = 2000  # on the page
+MAX_PLAYED_SECONDS = 600  # of a clip on the page of review
+PLAYED_RATE = 44100  # Hz
 
 EVENT_CONFIG = EventConfig()  # the defaults of `tag --detect-events`
 
@@ -85,6 +91,56 @@ def stream_response(
 
 def _ignore_warning(warning: str) -> None:
     """Ignore a warning that is in the preview."""
+
+
+def clip_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback) -> dict[str, Any]:
+    """Describe a clip for the page of `review`.
+
+    Returns
+    -------
+    dict
+        The preview (see `make_preview`), the `scores` by class, whether the clip `is_silent`, and the
+        `played_seconds` of `audio_response`.
+
+    Raises
+    ------
+    AudioReadError, OSError
+        If the clip cannot be read.
+    """
+    preview = make_preview(path)
+    clip = tagger.clip_scores(path, on_progress, _ignore_warning)
+    played_seconds = min(preview["seconds"], MAX_PLAYED_SECONDS)
+    return preview | _clip_response(tagger, clip) | {"played_seconds": played_seconds}
+
+
+def audio_response(path: Path) -> dict[str, str]:
+    """Convert a clip to FLAC, 16-bit mono at 44.1 kHz, which every browser can play.
+
+    Returns
+    -------
+    dict
+        `flac`, the first ten minutes of the clip in base64.
+
+    Raises
+    ------
+    AudioReadError, OSError
+        If the clip cannot be read or has no samples.
+    """
+    import soundfile
+
+    encoded, n_left = io.BytesIO(), MAX_PLAYED_SECONDS * PLAYED_RATE
+    with (
+        AudioReader(path, PLAYED_RATE) as reader,
+        soundfile.SoundFile(encoded, "w", PLAYED_RATE, 1, "PCM_16", format="FLAC") as flac,
+    ):
+        for block in reader.blocks():
+            flac.write(block[:n_left])
+            n_left -= len(block[:n_left])
+            if not n_left:
+                break
+    if n_left == MAX_PLAYED_SECONDS * PLAYED_RATE:
+        raise AudioReadError("no samples")
+    return {"flac": base64.b64encode(encoded.getbuffer()).decode()}
 
 
 def _scores_over_time(classes: Sequence[str], windows: WindowScores) -> dict[str, Any]:

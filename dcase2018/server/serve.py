@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dcase2018.server.application import make_application
@@ -60,13 +61,20 @@ def serve(
     Interrupted
         At the end; `serve` never returns.
     """
+    require_paths(runs, "runs")
+    check_number("jobs", jobs, int, ge=1)
     pool = WorkerPool([[str(run)] for run in runs], jobs)
     receiver = UploadReceiver(limits or UploadLimits())
     app = make_application(pool, receiver, display_names(runs), host)
-    require_paths(runs, "runs")
-    check_number("jobs", jobs, int, ge=1)
+    run_server(app, pool, host, port, on_ready)
+
+
+def run_server(
+    app: ASGIApp, pool: WorkerPool, host: str, port: int, on_ready: Callable[[str], object]
+) -> None:
+    """Start the workers and run an application until a signal arrives; see `serve`."""
     with catch_stop_signals() as stop_flag, _bind(host, port) as listener:
-        log.info("loading the tagger%s ...", "s" if len(runs) > 1 else "")
+        log.info("loading the tagger%s ...", "s" if len(pool.runs) > 1 else "")
         server = Server(app, pool, stop_flag)
         url = page_url(host, listener.getsockname()[1])
         asyncio.run(_run(server, listener, lambda: _announce(host, url, pool, on_ready)))

@@ -12,8 +12,8 @@ from typing import IO, Any
 from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback, ProgressReader
 from dcase2018.inference.pooling import describe_pooling
-from dcase2018.server.protocol import END, ERROR, MAX_HOURS, PROGRESS, RESULT, encode
-from dcase2018.server.responses import stream_response, tag_response
+from dcase2018.server.protocol import CLIP, END, ERROR, MAX_HOURS, PROGRESS, RESULT, STREAM, TAG, encode
+from dcase2018.server.responses import audio_response, clip_response, stream_response, tag_response
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.parallel import exit_when_parent_dies
 
@@ -68,13 +68,17 @@ class Worker:
             tagger.load()
             yield {"classes": list(tagger.classes), "pooling": describe_pooling(tagger.runs)}
 
-    def _process(self, path: str, run: int | None = None) -> Iterator[dict[str, Any]]:
+    def _process(self, path: str, response: str, run: int) -> Iterator[dict[str, Any]]:
         self.fraction_done = self.last_progress = 0.0
         check_duration(Path(path), self._on_progress)
-        if run is not None:
+        if response == STREAM:
+            yield from stream_response(self.taggers, Path(path), self._on_progress)
+        elif response == TAG:
             yield tag_response(self.taggers[run], Path(path), self._on_progress)
-            return
-        yield from stream_response(self.taggers, Path(path), self._on_progress)
+        elif response == CLIP:
+            yield clip_response(self.taggers[run], Path(path), self._on_progress)
+        else:
+            yield audio_response(Path(path))
 
     def _on_progress(self, fraction: float) -> None:
         """Send the progress at intervals, and check for a cancellation."""

@@ -27,7 +27,7 @@ def test_most_known_errors_are_corrected(capsys: pytest.CaptureFixture[str]) -> 
     assert not is_changed[(labels["manually_verified"] == "1").to_numpy()].any()
     assert corrected.changes["fname"].tolist() == labels["fname"][is_changed].tolist()
     assert (corrected.changes["confidence"] >= 0.8).all()
-    assert (corrected.changes["given_label_score"] < corrected.changes["predicted_label_score"]).all()
+    assert (corrected.changes["given_label_score"] < corrected.changes["new_label_score"]).all()
     assert len(correct_labels(labels, scores, 0.99).changes) < len(corrected.changes)
 
 
@@ -53,13 +53,13 @@ def test_command_writes_labels_and_changes_and_keeps_its_input(tmp_path: Path) -
     printed = run_ok("correct-labels", tmp_path / "train.csv", tmp_path / "out_of_fold.csv", "-o", new_csv)
     changes = pd.read_csv(tmp_path / "new.changes.csv")
     assert list(changes) == [
-        "fname", "label", "predicted_label", "given_label_score", "predicted_label_score", "confidence",
+        "fname", "label", "new_label", "source", "given_label_score", "new_label_score", "confidence",
     ]  # fmt: skip
     assert printed == f"{new_csv}: {len(changes)} of 100 labels changed\n"
     assert len(changes) > 2
     assert (tmp_path / "train.csv").read_bytes() == before
     new_labels = read_labels(new_csv).set_index("fname")["label"]
-    assert new_labels[changes["fname"]].tolist() == changes["predicted_label"].tolist()
+    assert new_labels[changes["fname"]].tolist() == changes["new_label"].tolist()
     message = run_fails(2, "correct-labels", tmp_path / "train.csv", tmp_path / "train.csv", "-o", new_csv)
     assert "is not an out_of_fold.csv; dcase2018 fit --folds writes one" in message
 

@@ -178,7 +178,7 @@ def test_invalid_requests(server: Server, recordings: Path) -> None:
     assert code == 415
     response = requests.get(f"{server.address}/api/tag", timeout=10)
     assert error_of(response) == (405, "send an audio file by POST")
-    for path in ("/none", "/api/none", "/..%2fserver.py", "/%2e%2e/server.py", "/page.js/../../server.py"):
+    for path in ("/none", "/api/none", "/..%2fserver.py", "/%2e%2e/server.py", "/serve.js/../../server.py"):
         assert requests.get(server.address + path, timeout=10).status_code == 404
 
 
@@ -233,7 +233,7 @@ def test_loopback_hosts_are_allowed(server: Server) -> None:
     assert requests.get(server.address, headers=link, timeout=10).ok
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/api/runs", "/none", "/api/tag"])
+@pytest.mark.parametrize("path", ["/", "/serve.js", "/api/runs", "/none", "/api/tag"])
 def test_every_response_has_security_headers(path: str, server: Server) -> None:
     response = requests.get(server.address + path, timeout=10)
     assert has_security_headers(response)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dcase2018.server import pool as pool_module
 from dcase2018.server.pool import RequestError, WorkerPool
-from dcase2018.server.protocol import END, PROGRESS, RESULT, MessageReader, encode
+from dcase2018.server.protocol import END, PROGRESS, RESULT, TAG, MessageReader, encode
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def test_hanging_worker_is_replaced(
     runs: dict[str, Path], recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def submit(pool: WorkerPool) -> list[bytes]:
-        async with pool.submit(recordings / "one.wav", 0) as messages:
+        async with pool.submit(recordings / "one.wav", TAG) as messages:
             return [kind async for kind, _ in messages if kind in (RESULT, END)]
 
     async def check() -> None:

@@ -42,6 +42,8 @@ export function freqTicks(ticks) {
   });
 }
 
+export const silentRow = () => createElement("li", {}, createElement("span", { class: "label", text: "silent" }));
+
 export function topClassRows(scores, count) {
   const sorted = Object.entries(scores).sort(([, a], [, b]) => b - a);
   return sorted.slice(0, count).map(([label, score]) => {

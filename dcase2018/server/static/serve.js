@@ -1,11 +1,11 @@
-// The page: loads a recording, plays it, and shows the results of each run.
+// The page of serve: loads a recording, and shows the results of each run.
 
-import { classTrack, createElement, eventRows, formatClock, formatTime, freqTicks, topClassRows, waveformPath } from "./drawing.js";
+import { classTrack, createElement, eventRows, formatClock, silentRow, topClassRows } from "./drawing.js";
+import { playFrom, setSource, showPreview } from "./player.js";
 import { MAX_SECONDS, Recorder } from "./recorder.js";
 import { RequestError, uploadAndStream } from "./upload.js";
 
 const byId = (id) => document.getElementById(id);
-const player = byId("player");
 
 let runs = [];
 let limits = {};
@@ -56,16 +56,11 @@ async function loadFile(file, isRecorded = false) {
 }
 
 function resetResult(file, isRecorded) {
-  URL.revokeObjectURL(player.src);
-  const url = URL.createObjectURL(file);
-  player.src = url;
-  byId("unplayable").hidden = true;
-  byId("save").href = url;
+  byId("save").href = setSource(file);
   byId("save").hidden = !isRecorded;
   byId("name").textContent = file.name;
   byId("result").hidden = true;
   byId("taggers").replaceChildren(...runs.map(createCard));
-  setPosition(0);
 }
 
 function createCard(run) {
@@ -78,29 +73,18 @@ function createCard(run) {
 
 function showMessage(message) {
   if (message.progress !== undefined) showProgress("Processing ...", message.progress);
-  if (message.preview) showPreview(message.preview);
+  if (message.preview) {
+    duration = message.preview.seconds;
+    byId("result").hidden = false;
+    showPreview(message.preview);
+  }
   const card = byId("taggers").children[message.run];
   if (message.scores) {
     card.classList.remove("pending");
-    const rows = message.is_silent ? [createElement("li", {}, createElement("span", { class: "label", text: "silent" }))] : topClassRows(message.scores, 3);
+    const rows = message.is_silent ? [silentRow()] : topClassRows(message.scores, 3);
     card.querySelector(".top-classes").replaceChildren(...rows);
   }
   if (message.top_classes) showScoresOverTime(card, message);
-}
-
-function showPreview({ seconds, warning, peaks, spectrogram, freq_ticks: ticks }) {
-  duration = seconds;
-  byId("result").hidden = false;
-  byId("length").textContent = formatTime(duration);
-  byId("warning").hidden = !warning;
-  byId("warning").textContent = `Warning: ${warning}.`;
-  byId("waveform").firstElementChild.setAttribute("d", waveformPath(peaks));
-  byId("spectrogram").src = spectrogram;
-  byId("freq-axis").replaceChildren(...freqTicks(ticks));
-  const format = duration < 10 ? formatTime : formatClock;
-  byId("time-axis").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((fraction) => createElement("span", { text: format(fraction * duration) })));
-  byId("position").setAttribute("aria-valuemax", duration.toFixed(1));
-  setPosition(0);
 }
 
 function showScoresOverTime(card, { boundaries, top_classes: topClasses, events, n_more_events: nMoreEvents, threshold }) {
@@ -142,54 +126,6 @@ function cancel() {
   controller = null;
   showStatus("");
 }
-
-// ---- Player
-
-const isPlayable = () => byId("unplayable").hidden;
-const currentTime = () => (isPlayable() ? player.currentTime : Number(byId("position").getAttribute("aria-valuenow")));
-const clampTime = (time) => Math.max(0, Math.min(duration, time));
-
-function setPosition(time) {
-  const now = clampTime(time);
-  document.documentElement.style.setProperty("--position", duration ? now / duration : 0);
-  byId("position").setAttribute("aria-valuenow", now.toFixed(2));
-  byId("position").setAttribute("aria-valuetext", `${formatTime(now)} of ${formatTime(duration)}`);
-}
-
-function seek(time) {
-  if (isPlayable()) player.currentTime = clampTime(time);
-  setPosition(time);
-}
-
-function playFrom(time) {
-  seek(time);
-  player.play().catch(() => {}); // the error event of the player reports it
-}
-
-function updatePosition() {
-  setPosition(player.currentTime);
-  if (!player.paused) requestAnimationFrame(updatePosition);
-}
-
-function seekByPointer(event) {
-  const track = event.target.closest(".track");
-  if (!track || (event.type === "pointermove" && !event.buttons)) return;
-  const { left, width } = track.getBoundingClientRect();
-  seek(((event.clientX - left) / width) * duration);
-}
-
-const seekStep = () => Math.max(0.05, duration / 100);
-const KEYS = {
-  ArrowLeft: () => seek(currentTime() - seekStep()),
-  ArrowDown: () => seek(currentTime() - seekStep()),
-  ArrowRight: () => seek(currentTime() + seekStep()),
-  ArrowUp: () => seek(currentTime() + seekStep()),
-  PageDown: () => seek(currentTime() - 10 * seekStep()),
-  PageUp: () => seek(currentTime() + 10 * seekStep()),
-  Home: () => seek(0),
-  End: () => seek(duration),
-  " ": () => (player.paused ? playFrom(currentTime()) : player.pause()),
-};
 
 // ---- Microphone
 
@@ -240,17 +176,6 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
   if (event.dataTransfer.files.length) loadFile(event.dataTransfer.files[0]);
-});
-
-player.addEventListener("play", updatePosition);
-player.addEventListener("timeupdate", () => setPosition(player.currentTime));
-player.addEventListener("error", () => (byId("unplayable").hidden = !player.getAttribute("src")));
-byId("result").addEventListener("pointerdown", seekByPointer);
-byId("result").addEventListener("pointermove", seekByPointer);
-byId("position").addEventListener("keydown", (event) => {
-  if (!KEYS[event.key]) return;
-  event.preventDefault();
-  KEYS[event.key]();
 });
 
 const initialized = init();
