@@ -53,8 +53,21 @@ class Checkpoint(click.ParamType):
         return value if value == "best" else click.INT.convert(value, param, ctx)
 
 
+class Choice(click.Choice):
+    """One of several words. An error names the nearest first."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        from dcase2018.utils.suggestions import did_you_mean
+
+        hint = did_you_mean(str(value), self.choices)
+        return f"{value!r} is unknown; {hint}allowed: {', '.join(self.choices)}"
+
+
 class Command(click.Command):
-    """A command with `-q` and `-v`, and an epilog that is printed without rewrapping."""
+    """A command with `-q` and `-v`, and an epilog that is printed without rewrapping.
+
+    Errors suggest the nearest option, and the right order of swapped arguments.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"no_args_is_help": True} | settings)
@@ -70,6 +83,22 @@ class Command(click.Command):
                 help=meaning,
             )
             self.params.append(option)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from dcase2018.cli.argument_order import check_order
+
+        typed = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from dcase2018.cli.unknown_options import explain
+
+            raise explain(error, self, typed) from None
+        except click.UsageError:
+            check_order(self, ctx, typed)
+            raise
+        check_order(self, ctx, typed)
+        return rest
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"\n{self.epilog}\n")
@@ -179,7 +208,7 @@ hop_option = click.option(
 pooling_option = click.option(
     "--pooling",
     "clip_pooling",
-    type=click.Choice(["mean", "geometric_mean"]),
+    type=Choice(["mean", "geometric_mean"]),
     help="Mean over the windows of a clip.  [default: the run's clip_pooling]",
 )
 extra_store_option = click.option(

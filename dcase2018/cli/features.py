@@ -10,6 +10,7 @@ from dcase2018.cli.common import (
     FILE,
     FOLDER,
     INPUT,
+    Choice,
     Command,
     hparams_help,
     jobs_option,
@@ -30,7 +31,7 @@ from dcase2018.utils.config import apply_overrides
 @click.option(
     "--features",
     "features",
-    type=click.Choice(list(FEATURE_CONFIGS)),
+    type=Choice(list(FEATURE_CONFIGS)),
     default="baseline",
     show_default=True,
     help="Feature config to start from.",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dcase2018.cli.build import Builder, Rule
-from dcase2018.cli.common import Command, print_line, seed_option
+from dcase2018.cli.common import Choice, Command, print_line, seed_option
 from dcase2018.cli.datasets import CREATED, Dataset, absolute
 from dcase2018.models.hparams import PRESETS
 from dcase2018.utils.errors import InputError
@@ -252,11 +252,9 @@ class Flags(click.ParamType):
     "  dcase2018 run submission --dataset sounds           sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
     '  dcase2018 run train --preset quick --fit-flags "--epochs 5"',
 )
-@click.argument("target", type=click.Choice(TARGETS), metavar="TARGET")
+@click.argument("target", type=Choice(TARGETS), metavar="TARGET")
 @click.option("--dataset", default="demo", show_default=True, help="demo, fsdkaggle2018, or a folder.")
-@click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="compact", show_default=True, help="Preset."
-)
+@click.option("--preset", type=Choice(list(PRESETS)), default="compact", show_default=True, help="Preset.")
 @seed_option
 @click.option(
     "--name", default="", help="Name of the output folders.  [default: name of the dataset's folder]"
@@ -264,7 +262,7 @@ class Flags(click.ParamType):
 @click.option(
     "--format",
     "export_format",
-    type=click.Choice(["onnx", "litert", "saved-model"]),
+    type=Choice(["onnx", "litert", "saved-model"]),
     default="onnx",
     show_default=True,
     help="Format of the target export.",

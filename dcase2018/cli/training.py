@@ -13,6 +13,7 @@ from dcase2018.cli.common import (
     INPUT,
     OUTPUT_FOLDER,
     Checkpoint,
+    Choice,
     Command,
     FiniteFloat,
     combine_options,
@@ -40,12 +41,12 @@ data_arguments = combine_options(
 preset_options = combine_options(
     click.option(
         "--preset",
-        type=click.Choice(list(PRESETS)),
+        type=Choice(list(PRESETS)),
         default="baseline",
         show_default=True,
         help="Architecture, hyperparameters and epochs.",
     ),
-    click.option("--model", type=click.Choice(MODEL_NAMES), help="Architecture.  [default: the preset's]"),
+    click.option("--model", type=Choice(MODEL_NAMES), help="Architecture.  [default: the preset's]"),
     click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
     click.option(
         "--epochs", type=click.IntRange(1, MAX_EPOCHS), help="Number of epochs.  [default: the preset's]"

@@ -22,6 +22,7 @@ from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.parallel import INLINE, Submit, Workers, run_tasks
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import Interrupted
+from dcase2018.utils.suggestions import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,9 @@ def parse_search_space(text: str) -> SearchSpace:
     for item in filter(None, (item.strip() for item in text.split(","))):
         name, equals, values = item.partition("=")
         if name not in HPARAM_FIELDS:
-            raise InputError(f"--search-space {name!r} is unknown; allowed are {', '.join(HPARAM_FIELDS)}")
+            hint = did_you_mean(name, HPARAM_FIELDS)
+            known = ", ".join(HPARAM_FIELDS)
+            raise InputError(f"--search-space {name!r} is unknown; {hint}allowed are {known}")
         if not equals:
             raise InputError(f"--search-space {item!r} is not name=low:high or name=this|that")
         is_range = ":" in values

@@ -43,7 +43,7 @@ def test_search_space_has_ranges_and_choices() -> None:
         ("dropout=0:2", "dropout=2.0 is not allowed: it must be >= 0 and <= 0.95"),
         (
             "clip_pooling=geometric_mean|median",
-            "clip_pooling=median is not allowed: it must be one of mean",
+            r"clip_pooling=median is not allowed: did you mean mean\? it must be one of",
         ),
         ("lr=2:1", "2 is not less than 1"),
         ("", "--search-space is empty"),
