@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dcase2018.cli.common import (
     EXISTING,
     INPUT,
     OUTPUT_FOLDER,
     Checkpoint,
-    Choice,
     Command,
     FiniteFloat,
     combine_options,
@@ -23,34 +23,20 @@ from dcase2018.cli.common import (
     seed_option,
 )
 from dcase2018.cli.keras_setup import load_keras
-from dcase2018.features.config import FeatureConfig
-from dcase2018.models.hparams import MAX_EPOCHS, MODEL_NAMES, PRESETS, HParams, Preset
-from dcase2018.utils.config import apply_overrides
+from dcase2018.cli.settings import BaseSettings, log_repeated_run, preset_options
+from dcase2018.models.hparams import HParams, Preset
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dcase2018.features.store import Store
     from dcase2018.runs.training_state import StoppingCriteria
     from dcase2018.training.cross_validation import Fold
     from dcase2018.training.experiment import Experiment
 
 data_arguments = combine_options(
     click.argument("store", type=INPUT), click.argument("labels_csv", type=INPUT)
-)
-preset_options = combine_options(
-    click.option(
-        "--preset",
-        type=Choice(list(PRESETS)),
-        default="baseline",
-        show_default=True,
-        help="Architecture, hyperparameters and epochs.",
-    ),
-    click.option("--model", type=Choice(MODEL_NAMES), help="Architecture.  [default: the preset's]"),
-    click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
-    click.option(
-        "--epochs", type=click.IntRange(1, MAX_EPOCHS), help="Number of epochs.  [default: the preset's]"
-    ),
 )
 initial_options = combine_options(
     click.option(
@@ -108,29 +94,16 @@ def dask_option(unit: str) -> Any:
     return click.option("--dask", "dask_address", metavar="ADDRESS", help=meaning)
 
 
-def _apply_options(preset: str, model: str | None, hparams: str, epochs: int | None) -> Preset:
-    """Apply the options to a preset."""
-    misplaced = {
-        field.name: f"it is fixed in the store; run dcase2018 extract --hparams {field.name}=..."
-        for field in dataclasses.fields(FeatureConfig)
-    }
-    base = PRESETS[preset]
-    return dataclasses.replace(
-        base,
-        model=model or base.model,
-        hparams=apply_overrides(base.hparams, hparams, misplaced),
-        epochs=epochs or base.epochs,
-    )
-
-
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
     """Options of `dcase2018 fit`."""
 
-    preset: str
+    preset: str | None
+    config: Path | None
     model: str | None
     hparams: str
     epochs: int | None
+    any_features: bool
     validation: Path | None
     pretrained: Path | None
     pretrained_checkpoint: int | str | None
@@ -151,13 +124,15 @@ class FitOptions:
     def in_folds(self) -> bool:
         return bool(self.folds or self.fold_column)
 
-    def apply_to_preset(self) -> Preset:
-        return _apply_options(self.preset, self.model, self.hparams, self.epochs)
-
     def criteria(self) -> "StoppingCriteria":
         from dcase2018.runs.training_state import StoppingCriteria
 
         return StoppingCriteria(self.max_steps, self.max_minutes, self.patience)
+
+    def classes(self) -> Sequence[str] | None:
+        from dcase2018.data.labels import read_class_map
+
+        return read_class_map(self.class_map) if self.class_map else None
 
     def validate(self) -> None:
         """Raise if options contradict each other."""
@@ -183,6 +158,12 @@ class FitOptions:
 @data_arguments
 @click.argument("run", type=OUTPUT_FOLDER)
 @preset_options
+@click.option(
+    "--config",
+    type=EXISTING,
+    metavar="RUN/run.json",
+    help="Repeat the settings of this run; other options change them.",
+)
 @click.option("--validation", type=INPUT, help="Compute MAP@3 on this label file after each epoch.")
 @initial_options
 @fold_options
@@ -192,24 +173,38 @@ class FitOptions:
 @dask_option("fold")
 @seed_option
 @click.option("--overwrite", is_flag=True, help="Remove another run in RUN.")
-def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
+@click.pass_context
+def fit(context: click.Context, /, store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
     """Train a model on the clips of LABELS_CSV, whose features are in STORE.
 
     The folder RUN gets model.keras at the end, and checkpoints, history.csv and TensorBoard events/ during
     training. The same command resumes interrupted training with identical results, and leaves a finished run
     as it is.
+
+    --config repeats model, hyperparameters, epochs and seed. STORE, LABELS_CSV, --validation, --pretrained
+    and options that stop training are given again; what differs from the earlier run is logged.
     """
     options = FitOptions(**values)
     options.validate()
-    preset = options.apply_to_preset()
-    from dcase2018.data.labels import read_class_map, read_labels
+    base = BaseSettings.find(options.preset, options.config)
+    if base.run and context.get_parameter_source("seed") is ParameterSource.DEFAULT:
+        options = dataclasses.replace(options, seed=base.run.seed)
+    preset = base.apply_options(options.model, options.hparams, options.epochs)
+    from dcase2018.data.labels import read_labels
+    from dcase2018.features.store import Store
 
-    classes = read_class_map(options.class_map) if options.class_map else None
+    features = Store(store)
+    if not options.any_features:
+        base.check_features(features, preset.model)
+    classes = options.classes()
     labels = read_labels(labels_csv, classes, allow_duplicates=not options.in_folds)
+    classes = classes or base.classes_of(labels)
     if options.in_folds:
-        print_line(_fit_folds(_plan_folds(store, labels, classes, run, preset, options), run, options))
+        print_line(_fit_folds(_plan_folds(features, labels, classes, run, preset, options), run, options))
         return
-    experiment = _create_experiment(store, labels, classes, run, preset, options)
+    experiment = _create_experiment(features, labels, classes, run, preset, options)
+    if base.run:
+        log_repeated_run(experiment.run, base.run)
     criteria = options.criteria()
     reason = experiment.stop_reason(criteria, options.overwrite)
     if reason:
@@ -224,7 +219,7 @@ def fit(store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
 
 
 def _create_experiment(
-    store: Path,
+    store: "Store",
     labels: "pd.DataFrame",
     classes: Sequence[str] | None,
     run: Path,
@@ -232,18 +227,17 @@ def _create_experiment(
     options: FitOptions,
 ) -> "Experiment":
     from dcase2018.data.labels import class_names, read_labels
-    from dcase2018.features.store import Store
     from dcase2018.training.experiment import Experiment, InitialWeights
 
     path = options.validation
     validation = read_labels(path, classes or class_names(labels)) if path else None
     pretrained = options.pretrained
     initial = InitialWeights.find(pretrained, options.pretrained_checkpoint) if pretrained else None
-    return Experiment.create(run, preset, Store(store), labels, validation, classes, options.seed, initial)
+    return Experiment.create(run, preset, store, labels, validation, classes, options.seed, initial)
 
 
 def _plan_folds(
-    store: Path,
+    store: "Store",
     labels: "pd.DataFrame",
     classes: Sequence[str] | None,
     run: Path,
@@ -251,7 +245,6 @@ def _plan_folds(
     options: FitOptions,
 ) -> "list[Fold]":
     from dcase2018.data.splits import folds_from_column, stratified_folds
-    from dcase2018.features.store import Store
 
     if options.fold_column:
         fold_of_clip = folds_from_column(labels, options.fold_column)
@@ -262,7 +255,7 @@ def _plan_folds(
         raise InputError(f"--fold {options.fold} does not exist; there are {n_folds} folds")
     from dcase2018.training.cross_validation import plan_folds
 
-    return plan_folds(run, fold_of_clip, preset, Store(store), labels, classes, options.seed)
+    return plan_folds(run, fold_of_clip, preset, store, labels, classes, options.seed)
 
 
 def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
@@ -313,7 +306,9 @@ def tune(
     max_minutes: float | None,
     dask_address: str | None,
     seed: int,
-    **preset_values: Any,
+    preset: str | None,
+    any_features: bool,
+    **changes: Any,
 ) -> None:
     """Search hyperparameters by validation MAP@3; the folder STUDY gets one run per trial.
 
@@ -326,16 +321,19 @@ def tune(
     from dcase2018.training.experiment import Experiment
     from dcase2018.utils.parallel import open_workers
 
-    preset = _apply_options(**preset_values)
+    base = BaseSettings.find(preset)
+    settings = base.apply_options(**changes)
+    features = Store(store)
+    if not any_features:
+        base.check_features(features, settings.model)
     labels = read_labels(labels_csv)
     validation_labels = read_labels(validation, class_names(labels))
-    features = Store(store)
 
     def make_experiment(run: Path, hparams: HParams) -> Experiment:
-        trial = dataclasses.replace(preset, hparams=hparams)
+        trial = dataclasses.replace(settings, hparams=hparams)
         return Experiment.create(run, trial, features, labels, validation_labels, seed=seed)
 
-    make_experiment(study / "trial", preset.hparams)  # reports invalid data before the import of Keras
+    make_experiment(study / "trial", settings.hparams)  # reports invalid data before the import of Keras
     try:
         from dcase2018.training.tuning import parse_search_space, tune
     except ImportError:
@@ -343,5 +341,5 @@ def tune(
     space = parse_search_space(search_space)
     criteria = StoppingCriteria(max_minutes=max_minutes)
     workers = open_workers(n_trials, keras_initializer(quiet=True), dask_address)
-    score, best = tune(study, space, preset.hparams, make_experiment, n_trials, criteria, seed, workers)
+    score, best = tune(study, space, settings.hparams, make_experiment, n_trials, criteria, seed, workers)
     print_line(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

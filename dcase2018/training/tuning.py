@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import optuna
 import sqlalchemy
 
 from dcase2018.models.hparams import HParams
+from dcase2018.runs.run import input_difference
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.atomic import exclusive_lock
@@ -27,6 +27,7 @@ from dcase2018.utils.suggestions import did_you_mean
 log = logging.getLogger(__name__)
 
 STUDY_DB = "study.db"
+STUDY_INPUTS = ("training_fingerprint", "validation_fingerprint")
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 RUNNING, FAIL = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
 
@@ -209,19 +210,21 @@ def _check_same_study(study: optuna.Study, folder: Path, base: Experiment, space
     run = base.run
     fixed = {name: value for name, value in dataclasses.asdict(run.hparams).items() if name not in space}
     settings = {
-        "search": ", ".join(f"{name}={search_range}" for name, search_range in space.items()),
-        "model": run.model,
-        "hparams": json.dumps(fixed),
-        "epochs": run.epochs,
-        "seed": run.seed,
-        "data": f"{run.training_fingerprint} {run.validation_fingerprint}",
+        "--search-space": ",".join(f"{name}={_format_range(values)}" for name, values in space.items()),
+        "--model": run.model,
+        "--epochs": run.epochs,
+        "--seed": run.seed,
+        **{f"--hparams {name}": value for name, value in fixed.items()},
+        **{name: getattr(run, name) for name in STUDY_INPUTS},
     }
     stored = study.user_attrs or settings
     differences = [
-        f"{name} {value}, not {stored.get(name)}"
+        f"{name}={value}, not {stored[name]}"
         for name, value in settings.items()
-        if value != stored.get(name)
+        if name not in STUDY_INPUTS and value != stored.get(name, value)
     ]
+    for name in STUDY_INPUTS:
+        differences += input_difference(name, getattr(run, name), stored.get(name, ""))
     if differences:
         raise InputError(f"{folder} holds another study ({'; '.join(differences)}); name another folder")
     for name, value in settings.items():
@@ -290,6 +293,11 @@ def _pruning_trial(completed: Sequence[optuna.trial.FrozenTrial]) -> optuna.Tria
     )
     study.add_trials(completed)
     return study.ask()
+
+
+def _format_range(values: SearchRange) -> str:
+    """Format a range or choices as `parse_search_space` reads them."""
+    return "|".join(values) if isinstance(values, list) else ":".join(map(str, values))
 
 
 def _format(hparams: dict[str, object]) -> str:
