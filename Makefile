@@ -3,6 +3,8 @@ export DATASET ?= demo
 export PRESET ?= compact
 export SEED ?= 0
 export FORMAT ?= onnx
+# Fraction of the training clips to hold out for validation.
+export VALIDATION ?= 0
 export DATASET_NAME EXTRACT_FLAGS FIT_FLAGS SERVE_FLAGS
 # Python versions that TensorFlow supports, in the order to try.
 PYTHON ?= python3.13 python3.12 python3.11 python3
@@ -15,7 +17,7 @@ PIPELINE = data features train submission report export serve
 help: ## print the targets
 	@echo "make TARGET [DATASET=demo|fsdkaggle2018|FOLDER] [DATASET_NAME=...] [SEED=0] [FORMAT=onnx|litert|saved-model]"
 	@echo "            [PRESET=compact|compact-clean|large|baseline|quick|yamnet]"
-	@echo "            [EXTRACT_FLAGS=...] [FIT_FLAGS=...] [SERVE_FLAGS=...]"
+	@echo "            [VALIDATION=0.1] [EXTRACT_FLAGS=...] [FIT_FLAGS=...] [SERVE_FLAGS=...]"
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 venv: $(VENV)/.installed ## make the virtual environment
 data: ## synthesize the demo corpus, download FSDKaggle2018, or label your own folder
@@ -27,6 +29,7 @@ export: $(VENV)/.installed-export ## export the tagger: FORMAT=onnx, litert or s
 serve: $(VENV)/.installed-serve ## serve the tagger as a web page: http://localhost:8000/
 $(PIPELINE): $(VENV)/.installed
 	@exec $(RUN) $@ --dataset="$$DATASET" --name="$$DATASET_NAME" --preset="$$PRESET" --seed="$$SEED" --format="$$FORMAT" \
+	  --validation="$$VALIDATION" \
 	  --extract-flags="$$EXTRACT_FLAGS" --fit-flags="$$FIT_FLAGS" --serve-flags="$$SERVE_FLAGS"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
