@@ -45,10 +45,10 @@ def draw_bar(code: str, columns: int, **environment: str) -> list[str]:
     """Run code on a terminal of this width, 0 for an unknown one; return the lines that it drew."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ.pop("COLUMNS", None)
-        os.environ.update(environment)
-        os.execv(sys.executable, [sys.executable, "-c", f"import time; time.sleep(0.2)\n{code}"])
+        inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        os.execve(sys.executable, [sys.executable, "-c", f"input()\n{code}"], inherited | environment)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24 * bool(columns), columns, 0, 0))
+    os.write(terminal, b"\n")  # the size is set
     output = b""
     with contextlib.suppress(OSError):  # the end of a terminal's output
         while data := os.read(terminal, 65536):
