@@ -9,7 +9,8 @@ export DATASET_NAME EXTRACT_FLAGS FIT_FLAGS SERVE_FLAGS
 # Python versions that TensorFlow supports, in the order to try.
 PYTHON ?= python3.13 python3.12 python3.11 python3
 VENV = .venv
-INSTALL = $(VENV)/bin/pip install --quiet --constraint constraints.txt --editable
+# pip shows its progress on a terminal only.
+INSTALL = exec 3>&1; $(VENV)/bin/pip install $$(test -t 3 || echo --quiet) --constraint constraints.txt --editable
 RUN = $(VENV)/bin/dcase2018 run
 PIPELINE = data features train submission report export serve
 .PHONY: help venv $(PIPELINE) test test-slow test-browser bench docs lint format clean
@@ -37,11 +38,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	  "$$python" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	    && echo "$$python -m venv $(VENV)" && exec "$$python" -m venv $(VENV); \
 	done; echo "no Python from 3.11 to 3.13 with venv among: $(PYTHON); install one (Debian: python3-venv)" >&2; exit 2
-	@echo "installing dcase2018 with TensorFlow and its other dependencies in $(VENV): about 3 GB, some minutes"
-	$(INSTALL) .
+	@echo "The first make installs dcase2018, TensorFlow, Keras, librosa and what they need in $(VENV)."
+	@echo "These are about 70 packages that take 3 GB of disk space, mostly TensorFlow. It takes some minutes."
+	@$(INSTALL) .
 	@touch $@
 $(VENV)/.installed-%: $(VENV)/.installed
-	$(INSTALL) '.[$*]'
+	@echo "This target also needs the packages of the extra '$*' in pyproject.toml, which are installed once."
+	@$(INSTALL) '.[$*]'
 	@touch $@
 
 test: $(VENV)/.installed-dev ## run the tests (5 minutes)

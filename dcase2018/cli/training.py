@@ -342,4 +342,5 @@ def tune(
     criteria = StoppingCriteria(max_minutes=max_minutes)
     workers = open_workers(n_trials, keras_initializer(quiet=True), dask_address)
     score, best = tune(study, space, settings.hparams, make_experiment, n_trials, criteria, seed, workers)
-    print_line(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")
+    print_line(f"{study}: best validation MAP@3 {score:.4f}, with")
+    print_line(f"--hparams {best}")
