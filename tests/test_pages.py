@@ -115,7 +115,7 @@ def test_readme_lists_all_commands() -> None:
 FASTER = {
     r"--preset compact --epochs \d+ --search-space": "--preset quick --epochs 1 --trials 2 --search-space",
     r"--preset compact --epochs \d+": "--preset quick --epochs 2",
-    r"--preset compact": "--preset quick --epochs 2",
+    r"(?<!info )--preset compact": "--preset quick --epochs 2",
     r"--features logmel96": "--features baseline",
     r"--folds 5": "--folds 2",
     r"(?m)^(make .*)$": r"\1 PRESET=quick FIT_FLAGS='--epochs 2'",
