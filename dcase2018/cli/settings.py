@@ -110,6 +110,15 @@ class BaseSettings:
         classes = self.run.classes if self.run else []
         return classes if set(classes) == set(class_names(labels)) else None
 
+    def open_store(self, path: Path, model: str, any_features: bool) -> "Store":
+        """Open a store, and check its features unless any are accepted."""
+        from dcase2018.features.store import Store
+
+        store = Store(path)
+        if not any_features:
+            self.check_features(store, model)
+        return store
+
     def check_features(self, store: "Store", model: str) -> None:
         """Check that a store has the features that the settings are made for.
 
@@ -145,7 +154,7 @@ class BaseSettings:
 def log_repeated_run(run: "Run", repeated: "Run") -> None:
     """Log the command of the run that is repeated, and what differs from it."""
     command = repeated.provenance.get("command", "an unknown command")
-    log.info("repeats the settings of %s, which was trained by: %s", repeated.path, command)
+    log.info("repeats the settings of %s, which was trained by:\n  %s", repeated.path, command)
     differences = run.differences(repeated)
     if differences:
         log.warning("what differs from %s: %s", repeated.path, "; ".join(differences))

@@ -191,11 +191,8 @@ def fit(context: click.Context, /, store: Path, labels_csv: Path, run: Path, **v
         options = dataclasses.replace(options, seed=base.run.seed)
     preset = base.apply_options(options.model, options.hparams, options.epochs)
     from dcase2018.data.labels import read_labels
-    from dcase2018.features.store import Store
 
-    features = Store(store)
-    if not options.any_features:
-        base.check_features(features, preset.model)
+    features = base.open_store(store, preset.model, options.any_features)
     classes = options.classes()
     labels = read_labels(labels_csv, classes, allow_duplicates=not options.in_folds)
     classes = classes or base.classes_of(labels)
@@ -316,16 +313,13 @@ def tune(
     others is pruned. The same command resumes an interrupted study, and a higher --trials extends it.
     """
     from dcase2018.data.labels import class_names, read_labels
-    from dcase2018.features.store import Store
     from dcase2018.runs.training_state import StoppingCriteria
     from dcase2018.training.experiment import Experiment
     from dcase2018.utils.parallel import open_workers
 
     base = BaseSettings.find(preset)
     settings = base.apply_options(**changes)
-    features = Store(store)
-    if not any_features:
-        base.check_features(features, settings.model)
+    features = base.open_store(store, settings.model, any_features)
     labels = read_labels(labels_csv)
     validation_labels = read_labels(validation, class_names(labels))
 

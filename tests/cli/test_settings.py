@@ -109,7 +109,7 @@ def test_config_repeats_a_run_exactly_and_options_override_it(
     differences = "--seed 7, not 0; --validation is missing; --hparams lr=0.5, not 0.001"
     assert f"what differs from {toy_pipeline.run}: {differences}\n" in message
     assert f"holds another run ({differences})" in message
-    assert "was trained by: " in message
+    assert "was trained by:\n  " in message
     assert "--config and --preset exclude each other" in run_fails(2, *again, *config, "--preset", "quick")
     wrong = ("--config", toy_pipeline.labels)
     assert "train.csv is not the run.json of a run" in run_fails(2, *again, *wrong)
