@@ -277,7 +277,12 @@ def _check_writable(folder: Path, output: Path) -> None:
 
 def hparams_help(config: type[Any]) -> str:
     """Format the hyperparameters of a config class as a table for a command's help."""
+    import textwrap
+
     from dcase2018.utils.config import help_rows
 
-    rows = [f"  {name:<30}{meaning}" for name, meaning in help_rows(config)]
+    rows = [
+        textwrap.fill(meaning, 80, initial_indent=f"  {name:<30} ", subsequent_indent=" " * 33)
+        for name, meaning in help_rows(config)
+    ]
     return "Hyperparameters (--hparams name=value,name=value):\n" + "\n".join(rows)

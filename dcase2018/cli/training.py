@@ -152,7 +152,7 @@ class FitOptions:
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 fit features/train.h5 data/train.csv runs/first --hparams batch_size=32\n\n"
+    epilog="Example:\n  dcase2018 fit features/train.h5 data/train.csv runs/first --hparams lr=1e-3\n\n"
     + hparams_help(HParams),
 )
 @data_arguments

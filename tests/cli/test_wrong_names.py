@@ -1,10 +1,14 @@
 """Unknown options and values: the message names the nearest one."""
 
+import dataclasses
+
 import click
 import pytest
 
 from dcase2018.cli.common import Choice
 from dcase2018.cli.main import COMMANDS, main
+from dcase2018.features.config import FeatureConfig
+from dcase2018.models.hparams import HParams
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
@@ -64,6 +68,16 @@ def test_an_unknown_word_is_answered_by_the_nearest(
     for name in ("s.h5", "l.csv"):
         (folder / name).touch()
     assert hint in usage_error(*args.split())
+
+
+@pytest.mark.parametrize("name", ["fit", "extract"])
+def test_the_table_of_hyperparameters_fits_80_columns(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([name, "-h"], standalone_mode=False)
+    lines = capsys.readouterr().out.split("Hyperparameters (--hparams ")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    names = [line.split("=")[0].strip() for line in lines[1:] if line.startswith("  ") and line[2] != " "]
+    config = {"fit": HParams, "extract": FeatureConfig}[name]
+    assert names == [field.name for field in dataclasses.fields(config)]
 
 
 @pytest.mark.parametrize("name", NAMES)
