@@ -361,7 +361,7 @@ def test_contributing_examples_work_in_a_copy_of_the_package(
         run(*fit, name, "--max-steps", 3, *settings)
     description = run("info", "reversed")
     assert "reversed: tiny, " in description
-    assert re.search(r"time_reversal = 0\.5\n", description)
+    assert re.search(r"time_reversal = 0\.5  <- tiny: 0\.0\n", description)
     assert re.search(r"mel_bands = 32\n", description)
     models = [
         keras.saving.load_model(package.parent / name / "model.keras") for name in ("plain", "reversed")
