@@ -1,6 +1,7 @@
 """`dcase2018 run`, and `make`, which calls it: from class folders to a tagger, without needless work."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from conftest import ROOT, dcase, noise, write_wav
 
 from dcase2018.cli.build import has_newer_entry, run_child
-from dcase2018.cli.pipeline import read_overall, slug
+from dcase2018.cli.datasets import Dataset
+from dcase2018.cli.pipeline import Pipeline, read_overall, slug
 
 QUICK = ("--preset", "quick", "--fit-flags", "--epochs 2")
 
@@ -241,6 +243,73 @@ def test_make_looks_for_a_supported_python(project: Path) -> None:
     (project / ".venv" / ".installed").unlink()
     output = make(project, "venv", "PYTHON=python0.1 no-such-python", code=2)
     assert "no Python from 3.11 to 3.13 with venv among: python0.1 no-such-python; install one" in output
+
+
+FAKE_PIP = '#!/bin/sh\necho "pip $@"\n'
+
+
+def test_installation_is_announced_and_shows_progress_on_a_terminal_only(project: Path) -> None:
+    pip = project / ".venv" / "bin" / "pip"
+    pip.write_text(FAKE_PIP)
+    pip.chmod(0o755)
+    (project / ".venv" / ".installed").unlink()
+    output = make(project, "venv", "PYTHON=true")
+    assert (
+        "The first make installs dcase2018, TensorFlow, Keras, librosa and what they need in .venv" in output
+    )
+    assert "3 GB of disk space, mostly TensorFlow. It takes some minutes" in output
+    assert output.endswith("pip install --quiet --constraint constraints.txt --editable .\n")
+    target = ".venv/.installed-serve"
+    command = ["script", "--quiet", "--return", "--command", f"make {target}", "/dev/null"]
+    on_terminal = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout
+    assert "the packages of the extra 'serve' in pyproject.toml" in on_terminal
+    assert "pip install --constraint constraints.txt --editable .[serve]" in on_terminal
+
+
+def test_validation_holds_out_clips_in_folders_of_their_own(project: Path, kaggle_dataset: Path) -> None:
+    dataset = ("--dataset", "my clips", "--preset", "quick")
+    plain = run(project, "train", *dataset, "-n")
+    assert "--validation" not in plain
+    lines = run(project, "train", *dataset, "-n", "--validation", "0.50", "--seed", "3").splitlines()
+    folder = "features/my clips/split-seed-3-validation-0.5"
+    split, fit = (shlex.split(line) for line in lines[-2:])
+    assert split[1:] == ["split", f"{kaggle_dataset}/train.csv", folder, "--fraction", "0.5", "--seed", "3"]
+    assert fit[3:5] == [f"{folder}/train.csv", "runs/my clips/quick-seed-3-validation-0.5"]
+    assert fit[-2:] == ["--validation", f"{folder}/validation.csv"]
+    for flags in ("--folds 3", "--fold-column x", "--validation v.csv", "--validation=v.csv"):
+        message = run(project, "train", *dataset, "--validation", "0.1", "--fit-flags", flags, code=2)
+        assert "--validation 0.1 holds out training clips, and --fit-flags has" in message
+    assert "invalid" in make(project, "train", "VALIDATION=some", code=2).lower()
+
+
+def test_label_correction_does_not_train_on_held_out_clips() -> None:
+    dataset = Dataset(Path("d"), Path("d/a"), Path("d/b"), Path("d/train.csv"), None)
+    pipeline = Pipeline("d", "d", "compact-clean", 0, 0.1, "onnx", (), ())
+    commands = [command for rule in pipeline.rules(dataset) for command in rule.commands]
+    reads_all = [command[0] for command in commands if "d/train.csv" in command]
+    assert reads_all == ["split"]
+    fits = [command for command in commands if command[0] == "fit"]
+    assert ["--validation" in command for command in fits] == [False, True]
+
+
+@pytest.mark.slow
+def test_held_out_clips_give_a_best_model_and_a_calibration(project: Path, kaggle_dataset: Path) -> None:
+    rows = (kaggle_dataset / "train.csv").read_text().replace(",0\n", ",1\n")
+    (kaggle_dataset / "train.csv").write_text(rows)
+    arguments = ("train", "--dataset", "my clips", *QUICK, "--validation", "0.5")
+    run(project, *arguments)
+    folder = project / "runs" / "my clips" / "quick-validation-0.5-epochs-2"
+    assert {"best.keras", "calibration.json"} <= {path.name for path in folder.iterdir()}
+    assert "map3" in (folder / "history.csv").read_text().splitlines()[0]
+    assert pending(project, *arguments) == []
+    (kaggle_dataset / "train.csv").touch()
+    assert pending(project, *arguments) == ["split", "fit"]
+
+
+def test_features_that_are_chosen_by_a_flag_are_accepted(project: Path, kaggle_dataset: Path) -> None:
+    flags = ("--extract-flags", "--features logmel96", "--preset", "quick", "-n")
+    fit = run(project, "train", "--dataset", "my clips", *flags).splitlines()[-1]
+    assert " --any-features" in fit
 
 
 def test_flags_name_folders() -> None:

@@ -91,8 +91,21 @@ class Checkpoint(click.ParamType):
         return value if value == "best" else click.INT.convert(value, param, ctx)
 
 
+class Choice(click.Choice):
+    """One of several words. An error names the nearest first."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        from dcase2018.utils.suggestions import did_you_mean
+
+        hint = did_you_mean(str(value), self.choices)
+        return f"{value!r} is unknown; {hint}allowed: {', '.join(self.choices)}"
+
+
 class Command(click.Command):
-    """A command with `-q` and `-v`, and an epilog that is printed without rewrapping."""
+    """A command with `-q` and `-v`, and an epilog that is printed without rewrapping.
+
+    Errors suggest the nearest option, and the right order of swapped arguments.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"no_args_is_help": True} | settings)
@@ -108,6 +121,22 @@ class Command(click.Command):
                 help=meaning,
             )
             self.params.append(option)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from dcase2018.cli.argument_order import check_order
+
+        typed = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from dcase2018.cli.unknown_options import explain
+
+            raise explain(error, self, typed) from None
+        except click.UsageError:
+            check_order(self, ctx, typed)
+            raise
+        check_order(self, ctx, typed)
+        return rest
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"\n{self.epilog}\n")
@@ -350,7 +379,12 @@ def _check_writable(folder: Path, output: Path) -> None:
 
 def hparams_help(config: type[Any]) -> str:
     """Format the hyperparameters of a config class as a table for a command's help."""
+    import textwrap
+
     from dcase2018.utils.config import help_rows
 
-    rows = [f"  {name:<30}{meaning}" for name, meaning in help_rows(config)]
+    rows = [
+        textwrap.fill(meaning, 80, initial_indent=f"  {name:<30} ", subsequent_indent=" " * 33)
+        for name, meaning in help_rows(config)
+    ]
     return "Hyperparameters (--hparams name=value,name=value):\n" + "\n".join(rows)

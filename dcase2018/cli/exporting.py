@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import FOLDER, REPLACED_FOLDER, Checkpoint, Command, print_line
+from dcase2018.cli.common import FOLDER, REPLACED_FOLDER, Checkpoint, Choice, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
 
 
@@ -13,7 +13,7 @@ from dcase2018.cli.keras_setup import load_keras
 @click.argument("output", metavar="OUT", type=REPLACED_FOLDER)
 @click.option(
     "--format",
-    type=click.Choice(["onnx", "litert", "saved-model"]),
+    type=Choice(["onnx", "litert", "saved-model"]),
     default="onnx",
     show_default=True,
     help="ONNX Runtime, LiteRT (TensorFlow Lite), or TensorFlow.",

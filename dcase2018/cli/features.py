@@ -10,6 +10,7 @@ from dcase2018.cli.common import (
     FILE,
     FOLDER,
     INPUT,
+    Choice,
     Command,
     exit_if_skipped,
     hparams_help,
@@ -34,7 +35,7 @@ MAX_WARNINGS = 10  # that are printed; all are in a file beside the store
 @click.option(
     "--features",
     "features",
-    type=click.Choice(list(FEATURE_CONFIGS)),
+    type=Choice(list(FEATURE_CONFIGS)),
     default="baseline",
     show_default=True,
     help="Feature config to start from.",

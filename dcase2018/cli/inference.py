@@ -10,6 +10,7 @@ from dcase2018.cli.common import (
     EXIT_SKIPPED,
     FILE,
     FOLDER,
+    Choice,
     Command,
     FiniteFloat,
     OutputPath,
@@ -74,7 +75,7 @@ output_options = combine_options(
     click.option(
         "--format",
         "format_",
-        type=click.Choice(list(FORMAT_OF_SUFFIX.values())),
+        type=Choice(list(FORMAT_OF_SUFFIX.values())),
         help="Format of --output.  [default: by its suffix; csv in a folder]",
     ),
 )
@@ -216,7 +217,7 @@ def _print_result(result: "TaggingResult") -> None:
 @click.option("-o", "--output", type=FILE, required=True, help="An .h5, .hdf5 or .csv file.")
 @click.option(
     "--level",
-    type=click.Choice(["window", "clip"]),
+    type=Choice(["window", "clip"]),
     default="window",
     show_default=True,
     help="One row per window, or one row per clip: the mean of its windows.",

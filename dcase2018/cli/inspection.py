@@ -1,13 +1,18 @@
 """Commands that describe a store or a run."""
 
 import dataclasses
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcase2018.cli.common import EXISTING, FOLDER, Command, print_line
+from dcase2018.cli.common import EXISTING, FOLDER, Choice, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
+from dcase2018.cli.settings import changed_settings, nearest_preset
+from dcase2018.features.config import FEATURE_CONFIGS
+from dcase2018.models.hparams import PRESETS
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,61 +20,100 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    cls=Command, epilog="Example:\n  dcase2018 info features/train.h5\n  dcase2018 info runs/first"
+    cls=Command,
+    epilog="Examples:\n  dcase2018 info features/train.h5\n  dcase2018 info runs/first\n"
+    "  dcase2018 info --preset compact",
 )
-@click.argument("store_or_run", type=EXISTING)
+@click.argument("store_or_run", type=EXISTING, required=False)
+@click.option(
+    "--preset",
+    type=Choice(list(PRESETS)),
+    help="Describe this preset, or compare the run with it.  [default: the preset nearest to the run]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--verify", is_flag=True, help="Read the whole store and compare its checksums.")
-def info(store_or_run: Path, verify: bool) -> None:
-    """Describe STORE_OR_RUN.
+def info(store_or_run: Path | None, preset: str | None, as_json: bool, verify: bool) -> None:
+    """Describe STORE_OR_RUN, or a preset.
 
-    For a store: its clips and feature config. For a run: its model, size, work, progress and settings.
+    For a store: its clips and feature config. For a run: its model, size, work, progress and settings; those
+    that differ from the preset are marked. For a preset: all its settings.
     """
-    if not store_or_run.is_dir():
-        _describe_store(store_or_run, verify)
-    elif verify:
-        raise InputError(f"--verify checks a store, and {store_or_run} is a folder; name a store")
-    else:
-        _describe_run(store_or_run)
+    is_store = bool(store_or_run and not store_or_run.is_dir())
+    if verify and not is_store:
+        raise InputError(f"--verify checks a store, and {store_or_run or 'a preset'} is none; name a store")
+    if preset and is_store:
+        raise InputError(f"--preset is compared with a run, and {store_or_run} is a store; name a run")
+    if not store_or_run and not preset:
+        raise InputError("name a store or a run, or give --preset")
+    values = _describe(store_or_run, preset)
+    if verify and store_or_run:
+        from dcase2018.features.store import Store
+
+        Store(store_or_run).verify()
+        values["verified"] = "all checksums match"
+    print_line(json.dumps(values, indent=2) if as_json else "\n".join(format_description(values)))
 
 
-def _describe_store(path: Path, verify: bool) -> None:
+def _describe(store_or_run: Path | None, preset: str | None) -> dict[str, Any]:
+    if not store_or_run:
+        return describe_preset(preset or "")
+    return describe_run(store_or_run, preset) if store_or_run.is_dir() else describe_store(store_or_run)
+
+
+def describe_store(path: Path) -> dict[str, Any]:
+    """Return the content of a store, as JSON values."""
     from dcase2018.features.store import Store
 
     store = Store(path)
-    n_frames = store.lengths.sum()
-    hours = n_frames * store.feature_config.stft_hop_seconds / 3600
-    print_line(f"{path}: written by {store.created_by}, {path.stat().st_size / 1e6:.1f} MB")
-    print_line(f"clips    {len(store)} with {n_frames} frames ({hours:.2f} h)")
-    _print_fields("features", store.feature_config)
-    for fname, error, length in zip(store.fnames, store.errors, store.lengths, strict=True):
-        if error:
-            print_line(f"{'warning ' if length else 'failed  '} {fname}: {error}")
-    if verify:
-        store.verify()
-        print_line("verified all checksums match")
+    clips = list(zip(store.fnames, store.errors, store.lengths.tolist(), strict=True))
+    return {
+        "store": str(path),
+        "created_by": store.created_by,
+        "bytes": path.stat().st_size,
+        "n_clips": len(store),
+        "n_frames": int(store.lengths.sum()),
+        "feature_config": dataclasses.asdict(store.feature_config),
+        "failed": {fname: error for fname, error, length in clips if error and not length},
+        "warnings": {fname: error for fname, error, length in clips if error and length},
+    }
 
 
-def _describe_run(path: Path) -> None:
+def describe_preset(name: str) -> dict[str, Any]:
+    """Return the settings of a preset, as JSON values."""
+    preset = PRESETS[name]
+    return {
+        "preset": name,
+        "model": preset.model,
+        "epochs": preset.epochs,
+        "features": preset.features,
+        "corrects_labels": preset.corrects_labels,
+        "hparams": dataclasses.asdict(preset.hparams),
+        "feature_config": dataclasses.asdict(FEATURE_CONFIGS[preset.features]),
+    }
+
+
+def describe_run(path: Path, preset: str | None = None) -> dict[str, Any]:
+    """Return size, progress and settings of a run, and what the preset has instead, as JSON values."""
     from dcase2018.runs.run import Run
 
     run = Run.load(path)
     state = run.state()
-    print_line(
-        f"{path}: {run.model}, {len(state.history)} of {run.epochs} epochs,"
-        f" {state.step} steps in {state.seconds:.0f} s"
-    )
-    if state.best:
-        print_line(f"best     validation MAP@3 {state.best['map3']:.4f} in epoch {state.best['epoch']}")
-    _print_size(run)
-    print_line(f"classes  {len(run.classes)} with {sum(run.class_counts)} labels of training clips")
-    if run.background_classes:
-        print_line(f"         not reported: {', '.join(run.background_classes)}")
-    _print_fields("hparams", run.hparams)
-    _print_fields("features", run.feature_config)
+    preset = preset or nearest_preset(run)
+    values = dataclasses.asdict(run) | {"run": str(path)}
+    del values["path"]
+    return values | {
+        "n_epochs_done": len(state.history),
+        "n_steps_done": state.step,
+        "seconds": state.seconds,
+        "best": state.best,
+        **_size(run),
+        "preset": preset,
+        "preset_has": {name: other for name, (_, other) in changed_settings(run, PRESETS[preset]).items()},
+    }
 
 
-def _print_size(run: "Run") -> None:
-    """Print the number of weights and of multiply-accumulates (MACs) of a run's model."""
+def _size(run: "Run") -> dict[str, float]:
+    """Return the number of weights and of multiply-accumulates (MACs) of a run's model."""
     model_file = run.model_file(run.checkpoints[-1] if run.checkpoints else None)
     load_keras()
     from dcase2018.models.architectures import count_kernel_weights, count_macs
@@ -77,13 +121,67 @@ def _print_size(run: "Run") -> None:
     model = run.load_checkpoint(model_file)
     hop_seconds = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.stft_hop_seconds
     macs = count_macs(model)
-    print_line(f"weights  {model.count_params():,}, of which {count_kernel_weights(model):,} in kernels")
-    print_line(f"MACs     {macs / 1e6:.1f}M per example, {macs / hop_seconds / 1e6:.1f}M per second of audio")
+    return {
+        "n_weights": model.count_params(),
+        "n_kernel_weights": count_kernel_weights(model),
+        "macs_per_example": macs,
+        "macs_per_second": macs / hop_seconds,
+    }
 
 
-def _print_fields(title: str, config: object) -> None:
-    for name, value in dataclasses.asdict(config).items():  # type: ignore[call-overload]
-        print_line(f"{title:8} {name} = {value}")
+def format_description(values: dict[str, Any]) -> Iterator[str]:
+    """Format a description for the terminal."""
+    if "store" in values:
+        yield from _store_lines(values)
+    elif "run" in values:
+        yield from _run_lines(values)
+    else:
+        correction = ", on corrected labels" * values["corrects_labels"]
+        yield (
+            f"preset {values['preset']}: {values['model']}, {values['epochs']} epochs"
+            f" on {values['features']} features{correction}"
+        )
+    for title, name in (("hparams", "hparams"), ("features", "feature_config")):
+        for field, value in values.get(name, {}).items():
+            yield f"{title:8} {field} = {value}{_mark(values, field)}"
+    yield from (f"failed   {fname}: {error}" for fname, error in values.get("failed", {}).items())
+    yield from (f"warning  {fname}: {warning}" for fname, warning in values.get("warnings", {}).items())
+    if "verified" in values:
+        yield f"verified {values['verified']}"
+
+
+def _store_lines(values: dict[str, Any]) -> Iterator[str]:
+    hours = values["n_frames"] * values["feature_config"]["stft_hop_seconds"] / 3600
+    yield f"{values['store']}: written by {values['created_by']}, {values['bytes'] / 1e6:.1f} MB"
+    yield f"clips    {values['n_clips']} with {values['n_frames']} frames ({hours:.2f} h)"
+
+
+def _run_lines(values: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"{values['run']}: {values['model']}, {values['n_epochs_done']} of {values['epochs']} epochs,"
+        f" {values['n_steps_done']} steps in {values['seconds']:.0f} s"
+    )
+    if values["best"]:
+        yield f"best     validation MAP@3 {values['best']['map3']:.4f} in epoch {values['best']['epoch']}"
+    yield f"weights  {values['n_weights']:,}, of which {values['n_kernel_weights']:,} in kernels"
+    per_example, per_second = values["macs_per_example"] / 1e6, values["macs_per_second"] / 1e6
+    yield f"MACs     {per_example:.1f}M per example, {per_second:.1f}M per second of audio"
+    yield f"classes  {len(values['classes'])} with {sum(values['class_counts'])} labels of training clips"
+    if values["background_classes"]:
+        yield f"         not reported: {', '.join(values['background_classes'])}"
+    n_changed = len(values["preset_has"])
+    yield f"preset   {values['preset']}, with {n_changed or 'no'} other settings"
+    yield from (
+        f"setting  {name} = {values[name]}{_mark(values, name)}"
+        for name in ("model", "epochs")
+        if name in values["preset_has"]
+    )
+
+
+def _mark(values: dict[str, Any], name: str) -> str:
+    """Return the mark of a setting that differs from the preset."""
+    other = values.get("preset_has", {})
+    return f"  <- {values['preset']}: {other[name]}" if name in other else ""
 
 
 @click.command(cls=Command, epilog="Example:\n  dcase2018 plot runs/first")

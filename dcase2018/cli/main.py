@@ -30,7 +30,7 @@ COMMANDS = {
         "run": ("pipeline:run", "Run the pipeline up to a target, as make does."),
         "extract": ("features:extract", "Extract the features of a folder of clips."),
         "fit": ("training:fit", "Train a model."),
-        "tune": ("training:tune", "Search hyperparameters."),
+        "tune": ("tuning:tune", "Search hyperparameters."),
         "info": ("inspection:info", "Describe a feature store or a run."),
         "plot": ("inspection:plot", "Plot the training history of a run."),
     },
@@ -68,10 +68,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, names = args[0], self.list_commands(ctx)
         if name not in names and not name.startswith("-"):
-            from difflib import get_close_matches
+            from dcase2018.utils.suggestions import nearest
 
-            nearest = "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, names, 1))
-            ctx.fail(f"No such command {name!r}.{nearest}")
+            found = nearest(name, names)
+            ctx.fail(f"No such command {name!r}" + (f"; did you mean {found}?" if found else "."))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

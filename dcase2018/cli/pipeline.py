@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dcase2018.cli.build import Builder, Rule
-from dcase2018.cli.common import Command, print_line, seed_option
+from dcase2018.cli.common import Choice, Command, FiniteFloat, print_line, seed_option
 from dcase2018.cli.datasets import CREATED, Dataset, absolute
 from dcase2018.models.hparams import PRESETS
 from dcase2018.utils.atomic import open_atomic, open_text
@@ -26,7 +26,7 @@ FOLD_FLAGS = ("--folds", "5", "--epochs", "50", "--hparams", "label_refinement_e
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The rules of one dataset, preset, seed and set of flags, and the paths that they write.
+    """The rules of one dataset, preset, seed, validation fraction and set of flags, and what they write.
 
     Paths are named by settings: what differs from the preset is appended to a folder's name.
     """
@@ -35,6 +35,7 @@ class Pipeline:
     name: str
     preset: str
     seed: int
+    validation: float
     export_format: str
     extract_flags: Sequence[str]
     fit_flags: Sequence[str]
@@ -59,18 +60,45 @@ class Pipeline:
 
     @property
     def run(self) -> Path:
-        seed = ["seed", str(self.seed)] if self.seed else []
-        flags = [*self.extract_flags, *seed, *self.fit_flags, *self.group_flags]
+        flags = [*self.extract_flags, *self._seed_and_validation, *self.fit_flags, *self.group_flags]
         return Path("runs", self.name, self.preset + slug(flags))
 
     @property
     def in_folds(self) -> bool:
-        return any(flag.startswith(("--folds", "--fold-column")) for flag in self.fit_flags)
+        return self.has_flag("--folds", "--fold-column")
+
+    @property
+    def _seed_and_validation(self) -> list[str]:
+        seed = ["seed", str(self.seed)] if self.seed else []
+        return [*seed, "validation", str(self.validation)] if self.validation else seed
+
+    @property
+    def validation_dir(self) -> Path:
+        """Folder of the training clips without those held out for validation, and of the latter."""
+        return self.labels_dir / f"split{slug([*self._seed_and_validation, *self.group_flags])}"
 
     @property
     def trained(self) -> Path:
         """What training writes last: the model, or the scores of cross-validation."""
         return self.run / ("out_of_fold.csv" if self.in_folds else "model.keras")
+
+    def has_flag(self, *names: str) -> bool:
+        """Return whether the flags of `fit` contain one of these options."""
+        return any(flag.partition("=")[0] in names for flag in self.fit_flags)
+
+    def validate(self, data: Dataset) -> None:
+        """Raise if `--validation` contradicts the flags of `fit`, or `--groups-from` has no effect."""
+        if self.validation and self.has_flag("--folds", "--fold-column", "--validation"):
+            raise InputError(
+                f"--validation {self.validation} holds out training clips, and --fit-flags has --folds,"
+                " --fold-column or --validation; omit one of them"
+            )
+        uses_groups = self.validation or self.in_folds or PRESETS[self.preset].corrects_labels
+        if self.groups_from and not (data.all_csv or uses_groups):
+            raise InputError(
+                f"--groups-from has no effect: {data.root} has its own test clips, and the training makes no"
+                " folds; omit it, or add --folds to --fit-flags"
+            )
 
     @property
     def exported(self) -> Path:
@@ -98,8 +126,7 @@ class Pipeline:
             return [Rule(outputs, (), ((command, str(data.root)),))]
         if not data.all_csv or not data.test_csv:
             return []
-        options = ("--fraction", "0.2", "--content", str(data.root), *self.group_flags)
-        split = ("split", str(data.all_csv), str(self.split_dir), *options)
+        split = self._split(data, data.all_csv, self.split_dir, "0.2")
         note = f"held out to test: {data.test_csv}"
         return [
             Rule(
@@ -107,6 +134,13 @@ class Pipeline:
             ),
             Rule((data.train_csv, data.test_csv), (data.all_csv,), (split,), note=note),
         ]
+
+    def _split(
+        self, data: Dataset, labels: Path, folder: Path, fraction: str, *flags: str
+    ) -> tuple[str, ...]:
+        content = data.root if data.all_csv else data.train_audio
+        options = ("--fraction", fraction, "--content", str(content), *self.group_flags, *flags)
+        return ("split", str(labels), str(folder), *options)
 
     def _extract_rules(self, data: Dataset) -> list[Rule]:
         train_store, test_store = self.stores(data)
@@ -125,42 +159,45 @@ class Pipeline:
 
     def _train_rules(self, data: Dataset) -> list[Rule]:
         store, _ = self.stores(data)
+        if not self.validation:
+            return self._fit_rules(store, data.train_csv)
+        train, held_out = (self.validation_dir / f"{name}.csv" for name in ("train", "validation"))
+        seed = ("--seed", str(self.seed))
+        split = self._split(data, data.train_csv, self.validation_dir, str(self.validation), *seed)
+        rule = Rule((train, held_out), (data.train_csv,), (split,))
+        return [rule, *self._fit_rules(store, train, held_out)]
+
+    def _fit_rules(self, store: Path, train_csv: Path, *held_out: Path) -> list[Rule]:
+        """Return the rules that train on `train_csv`, with validation on `held_out` if it is given."""
+        validation = [word for path in held_out for word in ("--validation", str(path))]
+        group_flags = self.group_flags if self.in_folds or held_out else ()
+        flags = (*self.fit_flags, *validation, *group_flags)
         if not PRESETS[self.preset].corrects_labels:
-            command = self._fit(store, data.train_csv, self.run, *self._fit_options)
-            return [Rule((self.trained,), (store, data.train_csv), (command,))]
+            command = self._fit(store, train_csv, self.run, *flags)
+            return [Rule((self.trained,), (store, train_csv, *held_out), (command,))]
         folds, corrected, issues = (
             self.run.with_name(self.run.name + suffix)
             for suffix in ("-folds", "-labels.csv", "-label-issues.csv")
         )
         out_of_fold = folds / "out_of_fold.csv"
-        labels = (str(data.train_csv), str(out_of_fold))
+        labels = (str(train_csv), str(out_of_fold))
         correct = (
             ("find-label-issues", *labels, "-o", str(issues)),
             ("correct-labels", *labels, "-o", str(corrected)),
         )
-        fit_folds = self._fit(store, data.train_csv, folds, *FOLD_FLAGS, *self.group_flags)
-        fit = self._fit(store, corrected, self.run, *self._fit_options)
+        fit_folds = self._fit(store, train_csv, folds, *FOLD_FLAGS, *self.group_flags)
+        fit = self._fit(store, corrected, self.run, *flags)
         return [
-            Rule((out_of_fold,), (store, data.train_csv), (fit_folds,)),
-            Rule((corrected,), (data.train_csv, out_of_fold), correct),
-            Rule((self.trained,), (store, corrected), (fit,)),
+            Rule((out_of_fold,), (store, train_csv), (fit_folds,)),
+            Rule((corrected,), (train_csv, out_of_fold), correct),
+            Rule((self.trained,), (store, corrected, *held_out), (fit,)),
         ]
-
-    @property
-    def _fit_options(self) -> tuple[str, ...]:
-        return (*self.fit_flags, *(self.group_flags if self.in_folds else ()))
-
-    def check_groups(self, data: Dataset) -> None:
-        """Refuse groups that have no effect, because this program makes neither a split nor folds."""
-        if self.groups_from and not (data.all_csv or self.in_folds or PRESETS[self.preset].corrects_labels):
-            raise InputError(
-                f"--groups-from has no effect: {data.root} has its own test clips, and the training makes no"
-                " folds; omit it, or add --folds to --fit-flags"
-            )
 
     def _fit(self, store: Path, labels: Path, run: Path, *flags: str) -> tuple[str, ...]:
         is_compact_demo = self.dataset == "demo" and PRESETS[self.preset].model == "compact"
-        options = ("--preset", self.preset, "--seed", str(self.seed), "--overwrite")
+        options = ["--preset", self.preset, "--seed", str(self.seed), "--overwrite"]
+        if any(flag.startswith("--features") for flag in self.extract_flags):
+            options.append("--any-features")  # they were chosen on purpose
         return ("fit", str(store), str(labels), str(run), *options, *DEMO_EPOCHS * is_compact_demo, *flags)
 
     def _result_rules(self, data: Dataset) -> list[Rule]:
@@ -288,19 +325,25 @@ class Flags(click.ParamType):
     "  dcase2018 run submission --dataset sounds           sounds/dog/1.wav, sounds/cat/1.wav, ...\n"
     '  dcase2018 run train --preset quick --fit-flags "--epochs 5"',
 )
-@click.argument("target", type=click.Choice(TARGETS), metavar="TARGET")
+@click.argument("target", type=Choice(TARGETS), metavar="TARGET")
 @click.option("--dataset", default="demo", show_default=True, help="demo, fsdkaggle2018, or a folder.")
-@click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="compact", show_default=True, help="Preset."
-)
+@click.option("--preset", type=Choice(list(PRESETS)), default="compact", show_default=True, help="Preset.")
 @seed_option
+@click.option(
+    "--validation",
+    default=0.0,
+    type=FiniteFloat(0, 1, max_open=True),
+    metavar="FRACTION",
+    help="Hold out this fraction of the training clips: for validation MAP@3, best.keras and calibration."
+    "  [default: 0, train on all clips]",
+)
 @click.option(
     "--name", default="", help="Name of the output folders.  [default: name of the dataset's folder]"
 )
 @click.option(
     "--format",
     "export_format",
-    type=click.Choice(["onnx", "litert", "saved-model"]),
+    type=Choice(["onnx", "litert", "saved-model"]),
     default="onnx",
     show_default=True,
     help="Format of the target export.",
@@ -331,7 +374,7 @@ def run(target: str, dataset: str, name: str, serve_flags: list[str], dry_run: b
         raise InputError(f"--name {name!r} is not the name of a folder; choose one without slashes")
     pipeline = Pipeline(dataset=dataset, name=name, **settings)
     data = Dataset.find(dataset, pipeline.labels_dir, pipeline.split_dir)
-    pipeline.check_groups(data)
+    pipeline.validate(data)
     check_owner(name, data.root)
     builder = Builder(pipeline.rules(data), dry_run)
     outputs = pipeline.outputs(target, data)

@@ -1,4 +1,4 @@
-"""Commands that train: fit and tune."""
+"""The command that trains: fit."""
 
 import dataclasses
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dcase2018.cli.common import (
     EXISTING,
@@ -26,9 +27,8 @@ from dcase2018.cli.common import (
     select_available,
 )
 from dcase2018.cli.keras_setup import load_keras
-from dcase2018.features.config import FeatureConfig
-from dcase2018.models.hparams import MAX_EPOCHS, MODEL_NAMES, PRESETS, HParams, Preset
-from dcase2018.utils.config import apply_overrides
+from dcase2018.cli.settings import BaseSettings, log_repeated_run, preset_options
+from dcase2018.models.hparams import HParams, Preset
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,20 +41,6 @@ if TYPE_CHECKING:
 
 data_arguments = combine_options(
     click.argument("store", type=INPUT), click.argument("labels_csv", type=INPUT)
-)
-preset_options = combine_options(
-    click.option(
-        "--preset",
-        type=click.Choice(list(PRESETS)),
-        default="baseline",
-        show_default=True,
-        help="Architecture, hyperparameters and epochs.",
-    ),
-    click.option("--model", type=click.Choice(MODEL_NAMES), help="Architecture.  [default: the preset's]"),
-    click.option("--hparams", default="", metavar="LIST", help="Changes to the preset; see below."),
-    click.option(
-        "--epochs", type=click.IntRange(1, MAX_EPOCHS), help="Number of epochs.  [default: the preset's]"
-    ),
 )
 initial_options = combine_options(
     click.option(
@@ -118,29 +104,16 @@ def dask_option(unit: str) -> Any:
     return click.option("--dask", "dask_address", metavar="ADDRESS", help=meaning)
 
 
-def _apply_options(preset: str, model: str | None, hparams: str, epochs: int | None) -> Preset:
-    """Apply the options to a preset."""
-    misplaced = {
-        field.name: f"it is fixed in the store; run dcase2018 extract --hparams {field.name}=..."
-        for field in dataclasses.fields(FeatureConfig)
-    }
-    base = PRESETS[preset]
-    return dataclasses.replace(
-        base,
-        model=model or base.model,
-        hparams=apply_overrides(base.hparams, hparams, misplaced),
-        epochs=epochs or base.epochs,
-    )
-
-
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
     """Options of `dcase2018 fit`."""
 
-    preset: str
+    preset: str | None
+    config: Path | None
     model: str | None
     hparams: str
     epochs: int | None
+    any_features: bool
     validation: Path | None
     pretrained: Path | None
     pretrained_checkpoint: int | str | None
@@ -166,13 +139,15 @@ class FitOptions:
     def in_folds(self) -> bool:
         return bool(self.folds or self.fold_column)
 
-    def apply_to_preset(self) -> Preset:
-        return _apply_options(self.preset, self.model, self.hparams, self.epochs)
-
     def criteria(self) -> "StoppingCriteria":
         from dcase2018.runs.training_state import StoppingCriteria
 
         return StoppingCriteria(self.max_steps, self.max_minutes, self.patience)
+
+    def classes(self) -> Sequence[str] | None:
+        from dcase2018.data.labels import read_class_map
+
+        return read_class_map(self.class_map) if self.class_map else None
 
     def validate(self) -> None:
         """Raise if options contradict each other."""
@@ -194,12 +169,18 @@ class FitOptions:
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 fit features/train.h5 data/train.csv runs/first --hparams batch_size=32\n\n"
+    epilog="Example:\n  dcase2018 fit features/train.h5 data/train.csv runs/first --hparams lr=1e-3\n\n"
     + hparams_help(HParams),
 )
 @data_arguments
 @click.argument("run", type=OUTPUT_FOLDER)
 @preset_options
+@click.option(
+    "--config",
+    type=EXISTING,
+    metavar="RUN/run.json",
+    help="Repeat the settings of this run; other options change them.",
+)
 @click.option("--validation", type=INPUT, help="Compute MAP@3 on this label file after each epoch.")
 @initial_options
 @fold_options
@@ -227,23 +208,31 @@ def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **value
 
     With --folds or --fold-column, RUN gets one run per fold and out_of_fold.csv. The scores of each fold, and
     their mean and standard deviation, are printed at the end.
+
+    --config repeats model, hyperparameters, epochs and seed. STORE, LABELS_CSV, --validation, --pretrained
+    and options that stop training are given again; what differs from the earlier run is logged.
     """
     options = FitOptions(**values)
     options.validate()
-    preset = options.apply_to_preset()
-    from dcase2018.data.labels import read_class_map, read_labels
+    base = BaseSettings.find(options.preset, options.config)
+    if base.run and ctx.get_parameter_source("seed") is ParameterSource.DEFAULT:
+        options = dataclasses.replace(options, seed=base.run.seed)
+    preset = base.apply_options(options.model, options.hparams, options.epochs)
+    from dcase2018.data.labels import read_labels
 
-    classes = read_class_map(options.class_map) if options.class_map else None
+    features = base.open_store(store, preset.model, options.any_features)
+    classes = options.classes()
     skipped: dict[str, str] = {}
     labels = read_labels(labels_csv, classes, allow_duplicates=not options.in_folds)
     if options.skip_missing:
-        from dcase2018.features.store import Store
-
-        labels = select_available(labels, Store(store).rows, store, skipped)
+        labels = select_available(labels, features.rows, store, skipped)
+    classes = classes or base.classes_of(labels)
     if options.in_folds:
-        print_line(_fit_folds(_plan_folds(store, labels, classes, run, preset, options), run, options))
+        print_line(_fit_folds(_plan_folds(features, labels, classes, run, preset, options), run, options))
     else:
-        experiment = _create_experiment(store, labels, classes, run, preset, options, skipped)
+        experiment = _create_experiment(features, labels, classes, run, preset, options, skipped)
+        if base.run:
+            log_repeated_run(experiment.run, base.run)
         print_line(_fit_run(experiment, options))
     exit_if_skipped(ctx, skipped)
 
@@ -266,7 +255,7 @@ def _fit_run(experiment: "Experiment", options: FitOptions) -> str:
 
 
 def _create_experiment(
-    store: Path,
+    store: "Store",
     labels: "pd.DataFrame",
     classes: Sequence[str] | None,
     run: Path,
@@ -275,24 +264,22 @@ def _create_experiment(
     skipped: dict[str, str],
 ) -> "Experiment":
     from dcase2018.data.labels import class_names, read_labels
-    from dcase2018.features.store import Store
     from dcase2018.training.experiment import Experiment, InitialWeights
 
     path = options.validation
     validation = read_labels(path, classes or class_names(labels)) if path else None
-    features = Store(store)
     if validation is not None and options.skip_missing:
-        validation = select_available(validation, features.rows, store, skipped)
+        validation = select_available(validation, store.rows, store.path, skipped)
     if validation is not None:
-        _check_validation(labels, validation, features, options.group_column, options.group_pattern)
+        check_validation(labels, validation, store, options.group_column, options.group_pattern)
     pretrained = options.pretrained
     initial = InitialWeights.find(pretrained, options.pretrained_checkpoint) if pretrained else None
     return Experiment.create(
-        run, preset, features, labels, validation, classes, options.seed, initial, options.background
+        run, preset, store, labels, validation, classes, options.seed, initial, options.background
     )
 
 
-def _check_validation(
+def check_validation(
     labels: "pd.DataFrame",
     validation: "pd.DataFrame",
     store: "Store",
@@ -309,7 +296,7 @@ def _check_validation(
 
 
 def _plan_folds(
-    store: Path,
+    store: "Store",
     labels: "pd.DataFrame",
     classes: Sequence[str] | None,
     run: Path,
@@ -318,22 +305,20 @@ def _plan_folds(
 ) -> "list[Fold]":
     from dcase2018.data.groups import read_groups
     from dcase2018.data.splits import folds_from_column
-    from dcase2018.features.store import Store
     from dcase2018.training.shared_clips import assign_folds, warn_of_shared_folds
 
-    features = Store(store)
     groups = read_groups(labels, options.group_column, options.group_pattern)
     if options.fold_column:
         fold_of_clip = folds_from_column(labels, options.fold_column)
-        warn_of_shared_folds(labels, features, fold_of_clip, groups)
+        warn_of_shared_folds(labels, store, fold_of_clip, groups)
     else:
-        fold_of_clip = assign_folds(labels, features, options.folds or 0, options.seed, groups)
+        fold_of_clip = assign_folds(labels, store, options.folds or 0, options.seed, groups)
     n_folds = fold_of_clip.max() + 1
     if options.fold and options.fold > n_folds:
         raise InputError(f"--fold {options.fold} does not exist; there are {n_folds} folds")
     from dcase2018.training.cross_validation import plan_folds
 
-    return plan_folds(run, fold_of_clip, preset, features, labels, classes, options.seed, options.background)
+    return plan_folds(run, fold_of_clip, preset, store, labels, classes, options.seed, options.background)
 
 
 def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
@@ -352,73 +337,3 @@ def _fit_folds(folds: "Sequence[Fold]", run: Path, options: FitOptions) -> str:
         if options.fold:
             return f"{run}: trained fold {options.fold} of {len(folds)}"
         return f"{run}: {len(folds)} folds\n{format_folds(save_out_of_fold(run, folds, workers))}"
-
-
-@click.command(
-    cls=Command,
-    epilog="Example:\n  dcase2018 tune train.h5 splits/train.csv studies/first --validation"
-    " splits/validation.csv \\\n      --preset compact --epochs 20"
-    ' --search-space "lr=1e-4:1e-2,mixup_alpha=0:0.5"',
-)
-@data_arguments
-@click.argument("study", type=OUTPUT_FOLDER)
-@click.option("--validation", type=INPUT, required=True, help="Compute MAP@3 on this label file.")
-@group_options
-@click.option(
-    "--search-space",
-    required=True,
-    metavar="LIST",
-    help="Ranges and choices: name=low:high or name=this|that, separated by commas.",
-)
-@click.option(
-    "--trials", "n_trials", default=20, show_default=True, type=click.IntRange(1), help="Number of trials."
-)
-@preset_options
-@max_minutes_option
-@dask_option("trial")
-@seed_option
-def tune(
-    store: Path,
-    labels_csv: Path,
-    study: Path,
-    validation: Path,
-    group_column: str | None,
-    group_pattern: str | None,
-    search_space: str,
-    n_trials: int,
-    max_minutes: float | None,
-    dask_address: str | None,
-    seed: int,
-    **preset_values: Any,
-) -> None:
-    """Search hyperparameters by validation MAP@3; the folder STUDY gets one run per trial.
-
-    Trials train on the clips of LABELS_CSV, whose features are in STORE. A trial below the median of the
-    others is pruned. The same command resumes an interrupted study, and a higher --trials extends it.
-    """
-    from dcase2018.data.labels import class_names, read_labels
-    from dcase2018.features.store import Store
-    from dcase2018.runs.training_state import StoppingCriteria
-    from dcase2018.training.experiment import Experiment
-    from dcase2018.utils.parallel import open_workers
-
-    preset = _apply_options(**preset_values)
-    labels = read_labels(labels_csv)
-    validation_labels = read_labels(validation, class_names(labels))
-    features = Store(store)
-    _check_validation(labels, validation_labels, features, group_column, group_pattern)
-
-    def make_experiment(run: Path, hparams: HParams) -> Experiment:
-        trial = dataclasses.replace(preset, hparams=hparams)
-        return Experiment.create(run, trial, features, labels, validation_labels, seed=seed)
-
-    make_experiment(study / "trial", preset.hparams)  # reports invalid data before the import of Keras
-    try:
-        from dcase2018.training.tuning import parse_search_space, tune
-    except ImportError:
-        raise InputError("tune requires Optuna; pip install 'dcase2018[tune]'") from None
-    space = parse_search_space(search_space)
-    criteria = StoppingCriteria(max_minutes=max_minutes)
-    workers = open_workers(n_trials, keras_initializer(quiet=True), dask_address)
-    score, best = tune(study, space, preset.hparams, make_experiment, n_trials, criteria, seed, workers)
-    print_line(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

@@ -17,6 +17,14 @@ log = logging.getLogger(__name__)
 
 MAX_ERRORS = 20  # errors listed in one message
 
+# First bytes of files that are given instead of a CSV.
+OTHER_FORMATS = {
+    b"\x89HDF": "an HDF5 file, such as a store",
+    b"PK\x03\x04": "a workbook or a ZIP archive",
+    b"RIFF": "a WAV file",
+    b"fLaC": "a FLAC file",
+}
+
 BYTE_ORDER_MARK = "\ufeff"
 UTF16_OR_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
@@ -118,8 +126,11 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     if not path.is_file():
         raise InputError(f"{path} is not a regular file; give a CSV")
     with path.open("rb") as file:
-        if _is_utf16_or_32(file.read(64)):
-            raise InputError(f"{path} is UTF-16; save it as UTF-8")
+        start = file.read(64)
+    if _is_utf16_or_32(start):
+        raise InputError(f"{path} is UTF-16; save it as UTF-8")
+    if start[:4] in OTHER_FORMATS:
+        raise InputError(f"{path} is {OTHER_FORMATS[start[:4]]}; give a CSV")
     with open_text(path) as text:
         reader = csv.reader(_without_mark(iter_lines(text)), strict=True, skipinitialspace=True)
         try:
@@ -149,5 +160,6 @@ def raise_if_errors(path: Path, errors: Sequence[str]) -> None:
     shown = list(errors[:MAX_ERRORS])
     if len(errors) > len(shown):
         shown.append(f"and {len(errors) - len(shown)} more")
-    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    raise InputError(f"{path}: {count}: " + "\n  ".join(shown))
+    if len(shown) == 1:
+        raise InputError(f"{path}: 1 error: {shown[0]}")
+    raise InputError("\n  ".join([f"{path}: {len(errors)} errors:", *shown]))

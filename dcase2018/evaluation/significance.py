@@ -26,6 +26,7 @@ SeedRuns = Sequence[Evaluation]  # evaluations of one system, one per training s
 
 ALPHA = 0.05
 N_PRINTED = 5  # classes and clips printed per direction
+N_PER_LINE = 8  # scores of seeds
 
 
 def compare(a: SeedRuns, b: SeedRuns, seed: int = 0, resamples: int = 10_000) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def summarize(overall: dict[str, Any], seeds: dict[str, Any] | None) -> str:
     if by_clips and by_seeds and _excludes_zero(seeds["combined"]):
         return f"{better} is significantly better, over clips and seeds."
     if by_clips and by_seeds:
-        return f"{better} is significantly better over clips and over seeds, but not over both combined."
+        return f"{better} is significantly better over clips and over seeds, but not combined."
     if by_clips:
         return f"These runs of {better} are significantly better on these clips, but not over seeds."
     if by_seeds:
@@ -224,9 +225,13 @@ def _format_interval(interval: Sequence[float]) -> str:
 
 
 def _format_seeds(seeds: dict[str, Any]) -> list[str]:
-    runs = [f"{name.upper()}: {', '.join(f'{score:.4f}' for score in seeds[name])}" for name in ("a", "b")]
+    lines = []
+    for name in ("a", "b"):
+        scores = [f"{score:.4f}" for score in seeds[name]]
+        rows = [scores[start : start + N_PER_LINE] for start in range(0, len(scores), N_PER_LINE)]
+        lines += [f"{name.upper() if row is rows[0] else ' '} seeds  {', '.join(row)}" for row in rows]
     interval, combined = _format_interval(seeds["interval"]), _format_interval(seeds["combined"])
-    return [f"seeds    {'; '.join(runs)}", f"B - A    {interval} over seeds, {combined} over clips and seeds"]
+    return [*lines, f"B - A    {interval} over seeds", f"         {combined} over clips and seeds"]
 
 
 def _format_classes(classes: dict[str, dict[str, Any]]) -> list[str]:
@@ -248,8 +253,6 @@ def _format_clips(changed_clips: list[dict[str, Any]]) -> list[str]:
     worse = [clip for clip in changed_clips if clip["difference"] < 0]
     lines = [f"{len(better)} clips better, {len(worse)} worse; the largest changes:"]
     for clip in (*better[:N_PRINTED], *worse[:N_PRINTED]):
-        predictions = f"{clip['a_prediction']} -> {clip['b_prediction']}"
-        lines.append(
-            f"  {clip['difference']:+.2f}  {clip['fname']}: {clip['label']}; predicted {predictions}"
-        )
+        lines.append(f"  {clip['difference']:+.2f}  {clip['fname']}: {clip['label']}")
+        lines.append(f"         predicted {clip['a_prediction']} -> {clip['b_prediction']}")
     return [*lines, ""]

@@ -61,6 +61,12 @@ RUN_FILES = (
 OUT_OF_FOLD_CSV = "out_of_fold.csv"
 
 ClipKey = tuple[str, int]  # file name, and CRC-32 of the frames in the store
+# Fingerprints in run.json, and the inputs of `fit` that they are of.
+INPUTS = {
+    "training_fingerprint": "LABELS_CSV",
+    "validation_fingerprint": "--validation",
+    "pretrained_fingerprint": "--pretrained",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +189,7 @@ class Run:
         if not (self.path / "run.json").is_file():
             raise InputError(f"{self.path} exists and is not a run; name another folder")
         try:
-            differences = self._differences(Run.load(self.path))
+            differences = self.differences(Run.load(self.path))
         except InputError:
             if overwrite:
                 return False
@@ -195,24 +201,32 @@ class Run:
             )
         return not differences
 
-    def _differences(self, existing: "Run") -> list[str]:
-        """List the settings that differ from the run in the folder, as `name=new, not existing`."""
-        names = ["model", "seed", "training_fingerprint", "validation_fingerprint", "pretrained_fingerprint"]
+    def differences(self, existing: "Run") -> list[str]:
+        """List what differs from another run, in the words of the options of `fit`: `new, not existing`.
+
+        The number of epochs is listed only if the learning rate or the examples depend on it.
+        """
+        names = ["model", "seed"]
         if self.hparams.lr_schedule != "constant" or self.hparams.verified_finetune_fraction:
-            names.append("epochs")  # learning rate or examples depend on it
+            names.append("epochs")
         differences = [
-            f"{name}={getattr(self, name)}, not {getattr(existing, name)}"
+            f"--{name} {getattr(self, name)}, not {getattr(existing, name)}"
             for name in names
             if getattr(self, name) != getattr(existing, name)
         ]
+        for name in INPUTS:
+            differences += input_difference(name, getattr(self, name), getattr(existing, name))
         if list(self.classes) != list(existing.classes):
-            differences.append("the classes or their order")
+            differences.append("the classes of LABELS_CSV, or the order in --class-map")
         if sorted(self.background_classes) != sorted(existing.background_classes):
-            differences.append(
-                f"background_classes={list(self.background_classes)}, not {list(existing.background_classes)}"
+            hidden, before = (
+                [f"--background {name}" for name in sorted(run.background_classes)] or ["no --background"]
+                for run in (self, existing)
             )
-        differences += diff(self.hparams, existing.hparams)
-        return differences + diff(self.feature_config, existing.feature_config)
+            differences.append(f"{' '.join(hidden)}, not {' '.join(before)}")
+        differences += [f"--hparams {change}" for change in diff(self.hparams, existing.hparams)]
+        features = diff(self.feature_config, existing.feature_config)
+        return differences + [f"STORE has {change}" for change in features]
 
     @property
     def is_finished(self) -> bool:
@@ -375,6 +389,18 @@ def reported_classes(classes: Sequence[str], hidden: Collection[str], option: st
     if not reported:
         raise InputError(f"{option} hides all {len(classes)} classes; leave at least one")
     return reported
+
+
+def input_difference(name: str, fingerprint: str, existing: str) -> list[str]:
+    """Describe how an input of `fit` differs from that of another run, by their fingerprints; [] if equal."""
+    if fingerprint == existing:
+        return []
+    if name == "training_fingerprint":
+        return ["other training clips, labels or frames in LABELS_CSV and STORE"]
+    option = INPUTS[name]
+    if not fingerprint:
+        return [f"{option} is missing"]
+    return [f"{option} has another content" if existing else f"{option} is new"]
 
 
 def clear_run(path: Path) -> None:

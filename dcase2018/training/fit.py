@@ -259,7 +259,7 @@ def _log_size(experiment: Experiment, model: keras.Model) -> None:
     batch_size = experiment.batch_size
     _warn_memory(estimate_step_memory(model, batch_size), batch_size)
     log.info(
-        "%s: %d clips, %d examples, %d steps per epoch, %d weights",
+        "%s: %d clips, %d examples,\n  %d steps per epoch, %d weights",
         experiment.run.path, len(experiment.training), len(experiment.examples), experiment.steps_per_epoch,
         model.count_params(),
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import optuna
 import sqlalchemy
 
 from dcase2018.models.hparams import HParams
+from dcase2018.runs.run import input_difference
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.config import parse_value, setting_fields
@@ -22,10 +22,12 @@ from dcase2018.utils.locks import exclusive_lock
 from dcase2018.utils.parallel import INLINE, Submit, Workers, run_tasks
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import Interrupted
+from dcase2018.utils.suggestions import did_you_mean
 
 log = logging.getLogger(__name__)
 
 STUDY_DB = "study.db"
+STUDY_INPUTS = ("training_fingerprint", "validation_fingerprint")
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 RUNNING, FAIL = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
 
@@ -48,7 +50,9 @@ def parse_search_space(text: str) -> SearchSpace:
     for item in filter(None, (item.strip() for item in text.split(","))):
         name, equals, values = item.partition("=")
         if name not in HPARAM_FIELDS:
-            raise InputError(f"--search-space {name!r} is unknown; allowed are {', '.join(HPARAM_FIELDS)}")
+            hint = did_you_mean(name, HPARAM_FIELDS)
+            known = ", ".join(HPARAM_FIELDS)
+            raise InputError(f"--search-space {name!r} is unknown; {hint}allowed are {known}")
         if not equals:
             raise InputError(f"--search-space {item!r} is not name=low:high or name=this|that")
         is_range = ":" in values
@@ -206,19 +210,21 @@ def _check_same_study(study: optuna.Study, folder: Path, base: Experiment, space
     run = base.run
     fixed = {name: value for name, value in dataclasses.asdict(run.hparams).items() if name not in space}
     settings = {
-        "search": ", ".join(f"{name}={search_range}" for name, search_range in space.items()),
-        "model": run.model,
-        "hparams": json.dumps(fixed),
-        "epochs": run.epochs,
-        "seed": run.seed,
-        "data": f"{run.training_fingerprint} {run.validation_fingerprint}",
+        "--search-space": ",".join(f"{name}={_format_range(values)}" for name, values in space.items()),
+        "--model": run.model,
+        "--epochs": run.epochs,
+        "--seed": run.seed,
+        **{f"--hparams {name}": value for name, value in fixed.items()},
+        **{name: getattr(run, name) for name in STUDY_INPUTS},
     }
     stored = study.user_attrs or settings
     differences = [
-        f"{name} {value}, not {stored.get(name)}"
+        f"{name}={value}, not {stored[name]}"
         for name, value in settings.items()
-        if value != stored.get(name)
+        if name not in STUDY_INPUTS and value != stored.get(name, value)
     ]
+    for name in STUDY_INPUTS:
+        differences += input_difference(name, getattr(run, name), stored.get(name, ""))
     if differences:
         raise InputError(f"{folder} holds another study ({'; '.join(differences)}); name another folder")
     for name, value in settings.items():
@@ -287,6 +293,11 @@ def _pruning_trial(completed: Sequence[optuna.trial.FrozenTrial]) -> optuna.Tria
     )
     study.add_trials(completed)
     return study.ask()
+
+
+def _format_range(values: SearchRange) -> str:
+    """Format a range or choices as `parse_search_space` reads them."""
+    return "|".join(values) if isinstance(values, list) else ":".join(map(str, values))
 
 
 def _format(hparams: dict[str, object]) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NotRequired, TypeVar, get_args, get_origin, g
 
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.input_files import require_regular_file
+from dcase2018.utils.suggestions import did_you_mean, nearest
 
 ConfigT = TypeVar("ConfigT")
 RecordT = TypeVar("RecordT")
@@ -76,7 +77,8 @@ def validate(config: Any) -> None:
         value_type = hints[field.name]
         _expect(*SCALARS[value_type], value, field.name)
         if not constraint.is_valid(value):
-            raise InputError(f"{field.name}={value} is not allowed: it must be {constraint}")
+            hint = did_you_mean(str(value), constraint.choices)
+            raise InputError(f"{field.name}={value} is not allowed: {hint}it must be {constraint}")
         if type(value) not in SCALARS:
             object.__setattr__(config, field.name, value_type(value))
 
@@ -121,11 +123,20 @@ def apply_overrides(config: ConfigT, text: str, misplaced: Mapping[str, str] | N
         if misplaced and name in misplaced:
             raise InputError(f"--hparams {name} does not belong here: {misplaced[name]}")
         if name not in fields:
-            raise InputError(f"--hparams {name!r} is unknown; known here: {', '.join(fields)}")
+            raise InputError(_unknown_name(name, list(fields), misplaced or {}))
         if name in changes:
             raise InputError(f"--hparams {name} is given twice")
         changes[name] = parse_value(fields[name], value)
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+def _unknown_name(name: str, fields: Sequence[str], misplaced: Mapping[str, str]) -> str:
+    """Return the message about an unknown name: the nearest one first."""
+    elsewhere = nearest(name, [*fields, *misplaced])
+    if elsewhere in misplaced:
+        return f"--hparams {name!r} is unknown; did you mean {elsewhere}? {misplaced[elsewhere]}"
+    hint = did_you_mean(name, fields)
+    return f"--hparams {name!r} is unknown; {hint}known here: {', '.join(fields)}"
 
 
 def parse_value(field: dataclasses.Field[Any], text: str) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 import sys
 import time
 from types import TracebackType
@@ -9,6 +10,20 @@ from types import TracebackType
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
+
+BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit} [{remaining} left{postfix}]"
+DEFAULT_BAR_WIDTH, MIN_BAR_WIDTH = 10, 4  # characters; the first is that of tqdm without a known width
+
+
+def terminal_columns() -> int:
+    """Return the width of the terminal: COLUMNS, or that of standard error, or 80 if both are unknown."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):  # standard error is no terminal, or no file
+        return 80
 
 
 class Progress:
@@ -43,7 +58,9 @@ class Progress:
             desc=name,
             unit=f" {unit}",
             disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO) and is_main_process),
-            dynamic_ncols=True,
+            bar_format=BAR_FORMAT,
+            ncols=terminal_columns() - 1,
+            nrows=24,  # a terminal without a size has 0, in which tqdm shows nothing
             delay=delay,
         )
 
@@ -67,11 +84,23 @@ class Progress:
         """Count `n` more items, and show the figures of `postfix`."""
         self.done += n
         if not self.bar.disable:
-            self.bar.set_postfix(postfix, refresh=False)
+            self._fit_width(postfix)
             self.bar.update(n)
         elif time.monotonic() - self.last_logged >= self.interval:
             self.last_logged = time.monotonic()
             log.info("%s", self._format_line(postfix))
+
+    def _fit_width(self, postfix: dict[str, object]) -> None:
+        """Leave out the unit, and then the last figures, until the bar fits in a line of the terminal."""
+        self.bar.ncols = terminal_columns() - 1
+        figures = list(postfix.items())
+        choices = [(f" {self.unit}", len(figures)), *(("", n) for n in range(len(figures), -1, -1))]
+        for unit, n_figures in choices:
+            self.bar.unit = unit
+            self.bar.set_postfix(dict(figures[:n_figures]), refresh=False)
+            line = self.bar.format_meter(**(self.bar.format_dict | {"ncols": None}))
+            if len(line) - DEFAULT_BAR_WIDTH + MIN_BAR_WIDTH <= self.bar.ncols:
+                return
 
     def _format_line(self, postfix: dict[str, object]) -> str:
         seconds_left = self.elapsed / max(self.done - self.first, 1) * (self.total - self.done)

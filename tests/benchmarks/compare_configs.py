@@ -171,7 +171,9 @@ class ConfigComparison:
             )
         is_resumed = any(run.glob("**/run.json"))
         train, validation = (self.store(config.features, part) for part in ("train", "validation"))
-        used = self.run_command(run, "fit", train, config.labels, run, *config.options, "--seed", seed)
+        used = self.run_command(
+            run, "fit", train, config.labels, run, *config.options, "--any-features", "--seed", seed
+        )
         runs = open_runs([run])
         files = [member.path / name for member in runs for name in ("run.json", "model.keras")]
         digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -46,7 +46,7 @@ def test_summaries_fit_in_a_line() -> None:
 
 
 def test_unknown_command_suggests_the_nearest() -> None:
-    assert "No such command 'extrakt'. Did you mean 'extract'?" in run_fails(2, "extrakt")
+    assert "No such command 'extrakt'; did you mean extract?" in run_fails(2, "extrakt")
     assert run_fails(2, "zzz").endswith("No such command 'zzz'.\n")
 
 
@@ -92,8 +92,11 @@ def test_fit_overwrites_no_other_run_and_no_other_folder(toy_pipeline: ToyPipeli
     message = run_fails(
         2, "fit", toy_pipeline.train, toy_pipeline.labels, toy_pipeline.run, "--hparams", "batch_size=32"
     )
-    assert f"{toy_pipeline.run} holds another run (model=cnn, not mlp; training_fingerprint=" in message
-    assert "; batch_size=32, not 64; weights_init_stddev=0.001, not 0.05; lr=0.0001, not 0.001)" in message
+    assert f"{toy_pipeline.run} holds another run (--model cnn, not mlp; other training clips, " in message
+    assert (
+        " labels or frames in LABELS_CSV and STORE; --validation is missing; --hparams batch_size" in message
+    )
+    assert "; --hparams weights_init_stddev=0.001, not 0.05; --hparams lr=0.0001, not 0.001)" in message
     assert "name another folder, or replace it with --overwrite" in message
     (tmp_path / "thesis.tex").write_text("years of work")
     assert "exists and is not a run; name another folder" in run_fails(

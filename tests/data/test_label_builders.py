@@ -78,7 +78,8 @@ def test_invalid_folders_raise(tmp_path: Path) -> None:
     for seed, name in enumerate(("None/1.wav", "overall/1.wav", "dog/1.wav")):
         write_clip(tmp_path / "words" / name, seed)
     with pytest.raises(
-        InputError, match=r"2 errors: label 'None' looks like an empty field.*\n  label 'overall' is reserved"
+        InputError,
+        match=r"2 errors:\n  label 'None' looks like an empty field.*\n  label 'overall' is reserved",
     ):
         labels_from_folders(tmp_path / "words")
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from dcase2018.data.labels import (
     sample_weights,
     verified_mask,
 )
+from dcase2018.features.store import Store
 from dcase2018.utils.errors import InputError
 
 TRAIN = DATA / "train.csv"
@@ -54,7 +56,9 @@ def test_label_files_of_fsdkaggle2018(name: str, n_rows: int, first: tuple[str, 
 
 
 def test_sample_submission_is_not_a_label_file() -> None:
-    with pytest.raises(InputError, match=r"200 errors: line 2: label 'Laughter Hi-Hat Flute' is not among"):
+    with pytest.raises(
+        InputError, match=r"200 errors:\n  line 2: label 'Laughter Hi-Hat Flute' is not among"
+    ):
         read_labels(DATA / "sample_submission.csv", CLASSES)
     assert len(read_fnames(DATA / "sample_submission.csv")) == 200
 
@@ -90,7 +94,8 @@ def test_multi_label_file(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "l.csv", text), CLASSES)
     assert str(caught.value).split("\n  ") == [
-        f"{tmp_path / 'l.csv'}: 5 errors: line 2: label is empty",
+        f"{tmp_path / 'l.csv'}: 5 errors:",
+        "line 2: label is empty",
         "line 3: label 'Barks' is not among the 41 classes",
         "line 4: label is empty",
         "line 5: label 'None' looks like an empty field; fill it in, or rename the class",
@@ -103,7 +108,8 @@ def test_all_errors_are_listed_with_line_numbers(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "l.csv", text), CLASSES)
     assert str(caught.value).split("\n  ") == [
-        f"{tmp_path / 'l.csv'}: 7 errors: line 3: label 'Barks' is not among the 41 classes",
+        f"{tmp_path / 'l.csv'}: 7 errors:",
+        "line 3: label 'Barks' is not among the 41 classes",
         "line 4: 'a' is already listed in line 2",
         "line 5: fname is empty",
         "line 5: manually_verified is '2'; it must be 0 or 1",
@@ -252,7 +258,8 @@ def test_sample_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "l.csv", text))
     assert str(caught.value).split("\n  ") == [
-        f"{tmp_path / 'l.csv'}: 4 errors: line 2: weight is '1.5'; it must be a number from 0 to 1",
+        f"{tmp_path / 'l.csv'}: 4 errors:",
+        "line 2: weight is '1.5'; it must be a number from 0 to 1",
         "line 3: weight is ''; it must be a number from 0 to 1",
         "line 5: weight is 'nan'; it must be a number from 0 to 1",
         "line 6: weight is 'much'; it must be a number from 0 to 1",
@@ -261,7 +268,7 @@ def test_sample_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:
 
 def test_allow_duplicates_keeps_identical_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "l.csv", "fname,label\na,Bark\nb,Bus\na,Bark\na,Bark\n")
-    with pytest.raises(InputError, match=r"2 errors: line 4: 'a' is already listed in line 2\n"):
+    with pytest.raises(InputError, match=r"2 errors:\n  line 4: 'a' is already listed in line 2\n"):
         read_labels(path)
     assert read_labels(path, allow_duplicates=True)["fname"].tolist() == ["a", "b", "a", "a"]
     assert "l.csv: 2 rows are duplicates; every copy counts" in caplog.text
@@ -287,3 +294,13 @@ def test_invalid_label_file_writes_no_output(tmp_path: Path) -> None:
     for command in (("class-map", invalid, tmp_path / "map.csv"), ("split", invalid, tmp_path / "out")):
         assert "the header must have fname and label" in run_fails(2, *command)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_a_store_or_a_workbook_is_not_read_as_a_csv(store: Store) -> None:
+    with pytest.raises(InputError, match=r"clips.h5 is an HDF5 file, such as a store; give a CSV"):
+        read_labels(store.path)
+    workbook = store.path.with_name("labels.xlsx")
+    with zipfile.ZipFile(workbook, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(InputError, match=r"labels.xlsx is a workbook or a ZIP archive; give a CSV"):
+        read_labels(workbook)

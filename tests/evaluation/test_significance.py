@@ -155,7 +155,9 @@ def test_seeds_and_clips_have_separate_intervals() -> None:
     expected = "These runs of B are significantly better on these clips, but not over seeds."
     assert comparison["conclusion"] == expected
     printed = format_comparison(comparison)
-    assert "seeds    A: " in printed
+    assert "\nA seeds  " in printed
+    assert "\nB seeds  " in printed
+    assert max(map(len, printed.splitlines())) <= 80
     assert printed.endswith(expected)
 
 

@@ -102,7 +102,8 @@ def test_all_errors_are_reported_at_once(tmp_path: Path, labels: Path) -> None:
     with pytest.raises(InputError) as raised:
         evaluate_submission(path, labels)
     assert str(raised.value).splitlines() == [
-        f"{path}: 13 errors: line 2: 4 labels; at most 3 are allowed: 'Bark Bus Cello Bark'",
+        f"{path}: 13 errors:",
+        "  line 2: 4 labels; at most 3 are allowed: 'Bark Bus Cello Bark'",
         "  line 2: label 'Bark' is listed twice",
         "  line 3: 'a.wav' is already listed in line 2",
         f"  line 4: clip 'x.wav' is not in {labels}",
@@ -188,7 +189,7 @@ def test_class_map_allows_classes_without_clips(toy_pipeline: ToyPipeline, tmp_p
     [
         (
             "fname,Bark,Bus\na.wav,0.5,x\nb.wav,nan,1\na.wav,0,1\n",
-            "3 errors: line 2: score 'x' of Bus is not a finite number",
+            "3 errors:\n  line 2: score 'x' of Bus is not a finite number",
         ),
         (
             "fname,label\na.wav,Bark\n",

@@ -85,7 +85,8 @@ def test_invalid_scores_are_reported_with_their_lines(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         read_out_of_fold(path)
     assert str(raised.value).split(": ", 1)[1].splitlines() == [
-        "3 errors: line 2: score 'much' is not a number from 0 to 1",
+        "3 errors:",
+        "  line 2: score 'much' is not a number from 0 to 1",
         "  line 3: score 'nan' is not a number from 0 to 1",
         "  line 4: 3 fields, expected 5",
     ]

@@ -1,7 +1,9 @@
 """The page, rendered from numbers alone: few and many classes, one clip and many."""
 
+import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,10 +12,12 @@ from conftest import CLASSES, DATA
 
 from dcase2018.data.labels import read_labels
 from dcase2018.evaluation.evaluate import Evaluation
-from dcase2018.inference.ensemble import Ensemble
+from dcase2018.features.store import Store
+from dcase2018.inference.ensemble import Ensemble, EnsembleMember
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
 from dcase2018.reporting.html import render
 from dcase2018.reporting.summary import SystemResult, report_data
+from dcase2018.runs.run import Run
 
 
 def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:
@@ -27,10 +31,10 @@ def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype=object)
 
 
-def render_page(labels: pd.DataFrame, classes: list[str]) -> str:
+def render_page(labels: pd.DataFrame, classes: list[str], *members: EnsembleMember) -> str:
     """The page for random scores, without clip media."""
     scores = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(labels))
-    system = SystemResult("many", "", Ensemble([]), Evaluation(labels, scores, classes))
+    system = SystemResult("many", "", Ensemble(members), Evaluation(labels, scores, classes))
     data = json.loads(json.dumps(report_data([system], [[]], 15, False), allow_nan=False))
     reliability = reliability_diagram(system.reliability)
     return render(data, [{"reliability": reliability, "curves": learning_curves(system.histories)}])
@@ -65,3 +69,18 @@ def test_learning_curves_mark_the_best_epoch() -> None:
     assert 'aria-label="Learning curve: validation MAP@3 by epoch."' in map3
     assert "epoch 2: 0.6000" in map3
     assert "epoch 2" not in loss
+
+
+def test_a_run_without_held_out_clips_is_noted_with_the_remedy(
+    runs: dict[str, Path], stores: dict[str, Store]
+) -> None:
+    labels = draw_labels(2, 3)
+    run = Run.load(runs["baseline"])
+    validated = dataclasses.replace(run, validation_fingerprint="0" * 16)
+    pages = [
+        render_page(labels, ["class_000", "class_001"], EnsembleMember(member, stores["baseline"]))
+        for member in (run, validated)
+    ]
+    note = "No training clips were held out"
+    assert [note in page for page in pages] == [True, False]
+    assert "<code>make report VALIDATION=0.1</code>" in pages[0]

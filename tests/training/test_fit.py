@@ -155,7 +155,7 @@ def test_epochs_can_be_increased_if_nothing_depends_on_their_number(store: Store
         ("final phase", HParams(verified_finetune_fraction=0.5)),
     ):
         fit(make_experiment(store, name, Preset("mlp", hparams, epochs=1)))
-        with pytest.raises(InputError, match="holds another run \\(epochs=2, not 1\\)"):
+        with pytest.raises(InputError, match="holds another run \\(--epochs 2, not 1\\)"):
             fit(make_experiment(store, name, Preset("mlp", hparams, epochs=2)))
 
 
@@ -355,7 +355,7 @@ def test_pretrained_layers_of_another_run(store: Store) -> None:
     unfrozen = Preset("mlp", PRESET.hparams, 2)
     fresh = Experiment.create(store.path.with_name("second"), unfrozen, store, other)
     with pytest.raises(
-        InputError, match=r"holds another run \(pretrained_fingerprint=, not [0-9a-f]+; freeze=none, not"
+        InputError, match=r"holds another run \(--pretrained is missing; --hparams freeze=none, not"
     ):
         fit(fresh)
     with pytest.raises(InputError, match="freeze=backbone requires pretrained weights; add --pretrained RUN"):
