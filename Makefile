@@ -3,8 +3,7 @@ OPTIONS = DATASET DATASET_NAME PRESET SEED VALIDATION FORMAT EXTRACT_FLAGS FIT_F
 # `value` keeps a $ in a name, which make would expand.
 $(foreach name,$(OPTIONS),$(eval override $(name) := $$(value $(name))))
 export $(OPTIONS)
-# Python versions that TensorFlow supports, in the order to try.
-PYTHON ?= python3.13 python3.12 python3.11 python3
+PYTHON ?= python3.13 python3.12 python3.11 python3 # those that TensorFlow supports, in the order to try
 VENV = .venv
 # pip shows its progress on a terminal only.
 INSTALL = exec 3>&1; $(VENV)/bin/pip install $$(test -t 3 || echo --quiet) --constraint constraints.txt --editable
