@@ -1,10 +1,10 @@
-"""Where the clips and label files of a dataset are, for the four layouts that the pipeline supports."""
+"""Where the clips and label files of a dataset are, and which output folders belong to it."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.atomic import StrPath, open_atomic, open_text
 from dcase2018.utils.errors import InputError
 
 # The datasets that a command creates below data/, and the path that this command writes last.
@@ -119,3 +119,29 @@ def _class_folders(root: Path, labels_dir: Path, split_dir: Path) -> Dataset:
         sample_csv=test_csv,
         all_csv=labels_dir / "labels.csv",
     )
+
+
+def check_owner(name: str, root: Path) -> None:
+    """Refuse a name whose features or runs belong to another dataset."""
+    for owner in _owner_files(name):
+        if not owner.exists():
+            continue
+        with open_text(owner) as file:
+            path = file.read().removesuffix("\n")
+        if path != str(absolute(root)):
+            raise InputError(
+                f"{owner.parent} belongs to {path}, not to {absolute(root)};"
+                " choose another name: --name, or DATASET_NAME=... of make"
+            )
+
+
+def claim(name: str, root: Path) -> None:
+    """Record which dataset the features and runs of a name belong to."""
+    for owner in _owner_files(name):
+        if not owner.exists():
+            with open_atomic(owner) as file:
+                file.write(f"{absolute(root)}\n")
+
+
+def _owner_files(name: str) -> list[Path]:
+    return [Path(folder, name, ".dataset-path") for folder in ("features", "runs")]

@@ -12,9 +12,9 @@ import click
 
 from dcase2018.cli.build import Builder, Rule
 from dcase2018.cli.common import Choice, Command, FiniteFloat, print_line, seed_option
-from dcase2018.cli.datasets import CREATED, Dataset, absolute
+from dcase2018.cli.datasets import CREATED, Dataset, absolute, check_owner, claim
 from dcase2018.models.hparams import PRESETS
-from dcase2018.utils.atomic import open_atomic, open_text
+from dcase2018.utils.atomic import open_text
 from dcase2018.utils.errors import InputError
 
 TARGETS = ("data", "features", "train", "submission", "report", "export", "serve")
@@ -256,32 +256,6 @@ def slug(flags: Sequence[str]) -> str:
     """Name flags for a folder: `["--hparams", "lr=1e-3"]` becomes `-lr-1e-3`."""
     words = [word for flag in flags for word in re.split(r"[\s,/=]+", flag) if word and word != "--hparams"]
     return "".join("-" + re.sub(r"^-+(?=[a-zA-Z])", "", word) for word in words)
-
-
-def check_owner(name: str, root: Path) -> None:
-    """Refuse a name whose features or runs belong to another dataset."""
-    for owner in _owner_files(name):
-        if not owner.exists():
-            continue
-        with open_text(owner) as file:
-            path = file.read().removesuffix("\n")
-        if path != str(absolute(root)):
-            raise InputError(
-                f"{owner.parent} belongs to {path}, not to {absolute(root)};"
-                " choose another name: --name, or DATASET_NAME=... of make"
-            )
-
-
-def claim(name: str, root: Path) -> None:
-    """Record which dataset the features and runs of a name belong to."""
-    for owner in _owner_files(name):
-        if not owner.exists():
-            with open_atomic(owner) as file:
-                file.write(f"{absolute(root)}\n")
-
-
-def _owner_files(name: str) -> list[Path]:
-    return [Path(folder, name, ".dataset-path") for folder in ("features", "runs")]
 
 
 def check_correctable(preset: str, train_csv: Path) -> None:

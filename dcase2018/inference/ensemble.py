@@ -11,7 +11,8 @@ import numpy as np
 
 from dcase2018.features.store import Store
 from dcase2018.inference.pooling import describe_pooling
-from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, ClipKey, Run, reported_classes
+from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, Run, reported_classes
+from dcase2018.runs.training_clips import ClipKey
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError, shorten_list
 from dcase2018.utils.input_files import require_paths

@@ -11,7 +11,6 @@ label_refinement/  step-NNNNNNNN.csv: predictions on the training clips, from wh
 events/            TensorBoard summaries
 """
 
-import csv
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +22,11 @@ import numpy as np
 from dcase2018.features.config import FeatureConfig
 from dcase2018.models.hparams import MAX_EPOCHS, HParams
 from dcase2018.runs.model_io import is_complete, load_model, shapes
+from dcase2018.runs.training_clips import ClipKey, read_training_clips, write_training_clips
 from dcase2018.runs.training_state import EpochLog, TrainingState, read_history
 from dcase2018.utils.atomic import (
     StrPath,
     ensure_writable,
-    open_atomic,
-    open_text,
     remove,
     remove_leftovers,
     temporary_path,
@@ -60,7 +58,6 @@ RUN_FILES = (
 )  # fmt: skip
 OUT_OF_FOLD_CSV = "out_of_fold.csv"
 
-ClipKey = tuple[str, int]  # file name, and CRC-32 of the frames in the store
 # Fingerprints in run.json, and the inputs of `fit` that they are of.
 INPUTS = {
     "training_fingerprint": "LABELS_CSV",
@@ -294,33 +291,17 @@ class Run:
 
     def save_training_clips(self, clips: Iterable[ClipKey]) -> None:
         """Write training_clips.csv."""
-        rows = [(fname, f"{crc32:08x}") for fname, crc32 in sorted(clips)]
-        with open_atomic(self.path / TRAINING_CLIPS_CSV) as file:
-            csv.writer(file, lineterminator="\n").writerows([("fname", "crc32"), *rows])
+        write_training_clips(self.path / TRAINING_CLIPS_CSV, clips)
 
     def training_clips(self) -> set[ClipKey]:
-        """Read the file name and the CRC-32 of the frames of each clip that the model was trained on.
-
-        Clips that the pretrained weights were trained on are included.
+        """Read the clips that the model or its pretrained weights were trained on.
 
         Raises
         ------
         InputError
             If training_clips.csv is missing or damaged.
         """
-        path = self.path / TRAINING_CLIPS_CSV
-        try:
-            with open_text(path) as file:
-                header, *rows = csv.reader(file, strict=True)
-            if header != ["fname", "crc32"]:
-                raise ValueError("the header is not fname,crc32")
-            return {(fname, int(crc32, 16)) for fname, crc32 in rows}
-        except (FileNotFoundError, ValueError, csv.Error) as error:
-            reason = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged: {error}"
-            raise InputError(
-                f"{path} {reason}; it lists the training clips, which must not be scored;"
-                " train again with fit --overwrite"
-            ) from None
+        return read_training_clips(self.path / TRAINING_CLIPS_CSV)
 
     def model_file(self, checkpoint: int | str | None = None) -> Path:
         """Return the path of the trained model, of a checkpoint's (a step), or of the best epoch's ("best").

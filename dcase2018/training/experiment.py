@@ -18,7 +18,8 @@ from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import MAX_EPOCHS, REQUIRED_FEATURE, HParams, Preset
 from dcase2018.runs.provenance import collect_provenance
-from dcase2018.runs.run import ClipKey, Run, reported_classes
+from dcase2018.runs.run import Run, reported_classes
+from dcase2018.runs.training_clips import ClipKey
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.config import check_number, diff
