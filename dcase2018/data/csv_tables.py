@@ -144,7 +144,7 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _is_utf16_or_32(start: bytes) -> bool:
     """Return whether a file has the byte order mark of another encoding, or every other byte is 0."""
-    is_every_other_0 = len(start) > 3 and (not any(start[1::2]) or not any(start[::2]))
+    is_every_other_0 = len(start) > 3 and any(start[::2]) != any(start[1::2])
     return start.startswith(UTF16_OR_32_MARKS) or is_every_other_0
 
 

@@ -193,7 +193,7 @@ def test_labels_and_weights_that_are_no_text_or_number_are_refused() -> None:
     labels = pd.DataFrame({"fname": ["a", "b"], "label": ["Bark", np.nan], "weight": [0.5, np.nan]})
     with pytest.raises(InputError, match=r"label nan of row 1 is not text; use dcase2018.read_labels"):
         class_names(labels)
-    with pytest.raises(InputError, match=r"weight is .*nan.*; it must be a number from 0 to 1"):
+    with pytest.raises(InputError, match=r"the weight of clip 'b' is nan; it must be a number from 0 to 1"):
         sample_weights(labels)
 
 
@@ -205,7 +205,8 @@ def test_usage_is_read_in_any_case_and_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(tmp_path / "l.csv")
     assert str(caught.value).split("\n  ") == [
-        f"{tmp_path / 'l.csv'}: 2 errors: line 2: usage is 'Ignore'; it must be Public, Private or Ignored",
+        f"{tmp_path / 'l.csv'}: 2 errors:",
+        "line 2: usage is 'Ignore'; it must be Public, Private or Ignored",
         "line 3: usage is ''; it must be Public, Private or Ignored",
     ]
 
@@ -215,9 +216,9 @@ def test_a_clip_by_two_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(write(tmp_path / "l.csv", text))
     assert str(caught.value).split("\n  ")[1:] == [
-        "line 6: 'Cafe\u0301' is already listed in line 5 as 'Caf\u00e9'"
+        "line 3: './cat/a.wav' is already listed in line 2 as 'cat/a.wav'",
+        "line 6: 'Cafe\u0301' is already listed in line 5 as 'Caf\u00e9'",
     ]
-    assert "2 errors: line 3: './cat/a.wav' is already listed in line 2 as 'cat/a.wav'" in str(caught.value)
     labels = read_labels(write(tmp_path / "l.csv", text.replace("./", "./x/").replace("Cafe\u0301", "d")))
     assert labels["fname"].tolist() == ["cat/a.wav", "x/cat/a.wav", "cat/b.wav", "Caf\u00e9", "d"]
 

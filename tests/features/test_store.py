@@ -95,7 +95,7 @@ def test_rows_of_names_missing_clips(tmp_path: Path) -> None:
     sample_store(tmp_path / "s.h5")
     store = Store(tmp_path / "s.h5")
     assert store.rows_of(store.fnames[::-1]).tolist() == [2, 1, 0]
-    with pytest.raises(InputError, match=r"2 of 2 clips are not in .*: 'x.wav', .*run dcase2018 extract"):
+    with pytest.raises(InputError, match=r"2 of 3 clips are not in .*: 'x.wav', .*run dcase2018 extract"):
         store.rows_of(["x.wav", store.fnames[0], "y.wav"])
 
 
