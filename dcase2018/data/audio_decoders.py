@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BLOCK_SAMPLES = 1 << 20  # samples of all channels per block; bounds the memory of long files
 
 MAX_CHANNELS = 1024
+MIN_UNSAFE_PLANES = 8  # PyAV looks for planes behind the last one, and reads other memory as samples
 
 # FFmpeg opens files of these formats only; playlists and scripts, which name other files, are not among them.
 DEMUXERS = (
@@ -297,14 +298,24 @@ def _find_loss(n_seconds: float, promised: float, check: HeaderCheck) -> str:
 
 def _to_float(frame: "av.AudioFrame") -> np.ndarray:
     """Return the samples of a frame in [-1, 1]: float32, (n_samples, n_channels)."""
-    samples = frame.to_ndarray()
     n_channels = frame.layout.nb_channels
+    if frame.format.is_planar and n_channels >= MIN_UNSAFE_PLANES:
+        frame = _interleave(frame)
+    samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, n_channels)
     if samples.dtype.kind == "f":
         return samples.astype(np.float32, copy=False)
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128) / 128
     return samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
+
+
+def _interleave(frame: "av.AudioFrame") -> "av.AudioFrame":
+    """Copy a frame with a plane per channel to one with a single plane."""
+    import av
+
+    (interleaved,) = av.AudioResampler(frame.format.packed).resample(frame)
+    return interleaved
 
 
 def _merge(frames: Iterator[Block]) -> Iterator[Block]:

@@ -300,3 +300,17 @@ def test_samples_do_not_depend_on_block_size(
     expected = read(path)
     monkeypatch.setattr("dcase2018.data.audio_decoders.BLOCK_SAMPLES", 1000)
     np.testing.assert_allclose(read(path), expected, rtol=0, atol=1e-6)
+
+
+def test_channels_of_planar_frames_are_averaged(tmp_path: Path) -> None:
+    tone = np.float32(0.3) * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000, dtype=np.float32)
+    signal = np.repeat(tone[:, None], 8, axis=1).reshape(1, -1)
+    with av.open(str(tmp_path / "a.webm"), "w") as container:
+        stream = container.add_stream("libopus", rate=48000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray(signal, format="flt", layout="7.1")
+        frame.sample_rate = 48000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    samples = read(tmp_path / "a.webm")
+    assert len(samples) == pytest.approx(SR, abs=2400)
+    assert np.abs(np.fft.rfft(samples, SR)).argmax() == pytest.approx(440, abs=1)
+    assert samples.std() == pytest.approx(tone.std(), rel=0.05)
