@@ -135,7 +135,10 @@ def test_demo_is_synthesized_and_compact_presets_train_it_for_50_epochs(project:
 def test_data_is_downloaded_if_it_is_missing(project: Path) -> None:
     data = project / "data" / "fsdkaggle2018"
     assert pending(project, "data", "--dataset", "fsdkaggle2018") == ["download"]
-    (data / "FSDKaggle2018.audio_train").mkdir(parents=True)  # which the download writes last
+    for folder in ("audio_train", "audio_test", "meta"):
+        (data / f"FSDKaggle2018.{folder}").mkdir(parents=True)
+    for name in ("train_post_competition.csv", "test_post_competition_scoring_clips.csv"):
+        (data / "FSDKaggle2018.meta" / name).touch()
     assert pending(project, "data", "--dataset", "fsdkaggle2018") == []
 
 
@@ -179,7 +182,7 @@ def test_a_failed_command_ends_the_pipeline_with_its_exit_code(project: Path, ka
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--preset", "fast"), "'fast' is not one of 'baseline', 'quick', 'compact', 'compact-clean',"),
+        (("--preset", "fast"), "'fast' is unknown; allowed: baseline, quick, compact, compact-clean,"),
         (("--dataset", "none"), "'none' is not a folder; allowed are demo, fsdkaggle2018 and a folder"),
         (("--dataset", "kaggle"), "kaggle lacks audio_test, train.csv"),
         (("--dataset", "zenodo"), "zenodo lacks FSDKaggle2018.audio_train, FSDKaggle2018.audio_test"),
@@ -212,7 +215,7 @@ def test_make_passes_a_dollar_sign_unchanged(project: Path) -> None:
 def test_an_interrupted_split_is_repeated(project: Path, missing: tuple[str, ...]) -> None:
     for label in "ab":
         for clip in range(5):
-            write_wav(project / "sounds" / label / f"{clip}.wav", noise(400, clip))
+            write_wav(project / "sounds" / label / f"{clip}.wav", noise(400, clip + 5 * (label == "b")))
     run(project, "data", "--dataset", "sounds")
     folder = project / "features" / "sounds"
     for name in missing:
@@ -271,7 +274,9 @@ def test_validation_holds_out_clips_in_folders_of_their_own(project: Path, kaggl
     lines = run(project, "train", *dataset, "-n", "--validation", "0.50", "--seed", "3").splitlines()
     folder = "features/my clips/split-seed-3-validation-0.5"
     split, fit = (shlex.split(line) for line in lines[-2:])
-    assert split[1:] == ["split", f"{kaggle_dataset}/train.csv", folder, "--fraction", "0.5", "--seed", "3"]
+    content = f"{kaggle_dataset}/audio_train"
+    options = ["--fraction", "0.5", "--content", content, "--seed", "3"]
+    assert split[1:] == ["split", f"{kaggle_dataset}/train.csv", folder, *options]
     assert fit[3:5] == [f"{folder}/train.csv", "runs/my clips/quick-seed-3-validation-0.5"]
     assert fit[-2:] == ["--validation", f"{folder}/validation.csv"]
     for flags in ("--folds 3", "--fold-column x", "--validation v.csv", "--validation=v.csv"):
@@ -282,7 +287,7 @@ def test_validation_holds_out_clips_in_folders_of_their_own(project: Path, kaggl
 
 def test_label_correction_does_not_train_on_held_out_clips() -> None:
     dataset = Dataset(Path("d"), Path("d/a"), Path("d/b"), Path("d/train.csv"), None)
-    pipeline = Pipeline("d", "d", "compact-clean", 0, 0.1, "onnx", (), ())
+    pipeline = Pipeline("d", "d", "compact-clean", 0, 0.1, "onnx", (), (), "")
     commands = [command for rule in pipeline.rules(dataset) for command in rule.commands]
     reads_all = [command[0] for command in commands if "d/train.csv" in command]
     assert reads_all == ["split"]

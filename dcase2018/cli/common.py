@@ -268,7 +268,7 @@ hop_option = click.option(
 pooling_option = click.option(
     "--pooling",
     "clip_pooling",
-    type=click.Choice(["mean", "geometric_mean"]),
+    type=Choice(["mean", "geometric_mean"]),
     help="Mean over the windows of a clip, and over several runs.  [default: the run's clip_pooling]",
 )
 extra_store_option = click.option(
@@ -311,7 +311,7 @@ def missing_option(meaning: str) -> Callable[[Callable], Callable]:
     return click.option(
         "--missing",
         "skip_missing",
-        type=click.Choice(["stop", "skip"]),
+        type=Choice(["stop", "skip"]),
         default="stop",
         show_default=True,
         callback=lambda ctx, param, value: value == "skip",

@@ -234,7 +234,7 @@ class AudioTagger:
                 frames = front_end.iter_frames(reader)
                 (clip_scores,) = iter_clip_scores(predictors, audio_windows(frames, config), 1)
             if frames.is_silent:
-                clip_scores = np.stack([predictor.run.prior for predictor in predictors])
+                clip_scores = np.stack([predictor.run.prior for predictor in predictors]).astype(float)
             is_silent = is_silent and frames.is_silent
             scores.extend(clip_scores)
         _report_warning(path, reader.warning, on_warning)

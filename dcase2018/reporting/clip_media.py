@@ -279,12 +279,15 @@ def _plan_media(folder: Path, system: SystemResult, sources: Mapping[str, Path])
     member_of_clip = system.member_of_clip and [system.member_of_clip[clip] for clip in shown.index]
     window_scores = iter_window_scores(system.ensemble, list(shown["fname"]), member_of_clip)
     n_digits = len(str(len(system.clips)))
-    for (clip, row), (seconds, scores) in zip(shown.iterrows(), window_scores, strict=True):
+    store_rows = store.rows_of(list(shown["fname"]))
+    for (clip, row), store_row, (seconds, scores) in zip(
+        shown.iterrows(), store_rows, window_scores, strict=True
+    ):
         yield ClipMediaTask(
             row["clip_number"],
             folder / f"{system.prefix}{row['clip_number']:0{n_digits}}",
             store.feature_config,
-            store.frames_of(store.rows[row["fname"]])[:max_frames],
+            store.frames_of(store_row)[:max_frames],
             _score_strip(system, clip, seconds, scores),
             sources.get(row["fname"]),
         )
@@ -305,7 +308,7 @@ def _score_strip(system: SystemResult, clip: int, seconds: np.ndarray, scores: n
 def _store_entry(system: SystemResult, clip_number: int) -> dict[str, Any]:
     """Duration of a clip in the store, in s, the error of its extraction, and whether it is silent."""
     store = system.ensemble.members[0].store
-    row = store.rows[system.clips["fname"].iloc[clip_number - 1]]
+    (row,) = store.rows_of([system.clips["fname"].iloc[clip_number - 1]])
     return {
         "seconds": float(store.lengths[row] * store.feature_config.stft_hop_seconds),
         "error": store.errors[row],

@@ -21,8 +21,8 @@ import pandas as pd
 from compare_configs import ConfigComparison, format_markdown, make_table, parse_config
 
 from dcase2018.data.labels import class_names, read_labels, verified_mask, write_table
+from dcase2018.evaluation.out_of_fold import read_out_of_fold
 from dcase2018.label_quality.label_issues import find_label_issues
-from dcase2018.label_quality.noise_model import read_out_of_fold
 from dcase2018.label_quality.review_decisions import ACCEPT, KEEP, NO_CLASS, Decision, apply_decisions
 from dcase2018.runs.run import OUT_OF_FOLD_CSV
 from dcase2018.server.decision_log import DecisionLog

@@ -47,7 +47,7 @@ def exported(toy_pipeline: ToyPipeline, tmp_path_factory: pytest.TempPathFactory
         if not (root / format).exists():
             make_dummy_export(root / format)
             stdout = run_ok("export", toy_pipeline.run, root / format, "--format", format, "--overwrite")
-            assert re.fullmatch(rf"{root / format}: within \S+ of predict on 8 clips\n", stdout)
+            assert re.fullmatch(rf"{root / format}: within \S+ of predict on 10 clips\n", stdout)
         return root / format
 
     return make

@@ -118,7 +118,8 @@ def test_invalid_rows_are_reported_with_their_lines(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         read_decisions(write_decisions(tmp_path / "decisions.csv", rows))
     assert str(raised.value).split(": ", 1)[1].splitlines() == [
-        "3 errors: line 3: decision 'maybe' is not one of keep, accept, other, none, skip, undo",
+        "3 errors:",
+        "  line 3: decision 'maybe' is not one of keep, accept, other, none, skip, undo",
         "  line 4: label is empty",
         "  line 5: label 'Bark' is not empty, but the decision is none",
     ]

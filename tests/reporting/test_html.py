@@ -31,19 +31,24 @@ def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype=object)
 
 
-def render_page(labels: pd.DataFrame, classes: list[str], *members: EnsembleMember) -> str:
+@pytest.fixture
+def member(runs: dict[str, Path], stores: dict[str, Store]) -> EnsembleMember:
+    return EnsembleMember(Run.load(runs["baseline"]), stores["baseline"])
+
+
+def render_page(labels: pd.DataFrame, classes: list[str], member: EnsembleMember) -> str:
     """The page for random scores, without clip media."""
     scores = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(labels))
-    system = SystemResult("many", "", Ensemble(members), Evaluation(labels, scores, classes))
+    system = SystemResult("many", "", Ensemble([member]), Evaluation(labels, scores, classes))
     data = json.loads(json.dumps(report_data([system], [[]], 15, False), allow_nan=False))
     reliability = reliability_diagram(system.reliability)
     return render(data, [{"reliability": reliability, "curves": learning_curves(system.histories)}])
 
 
 @pytest.mark.parametrize(("n_classes", "n_clips"), [(2, 1), (41, 300), (521, 2000)])
-def test_few_and_many_classes(n_classes: int, n_clips: int) -> None:
+def test_few_and_many_classes(n_classes: int, n_clips: int, member: EnsembleMember) -> None:
     labels = draw_labels(n_classes, n_clips)
-    text = render_page(labels, [f"class_{index:03d}" for index in range(n_classes)])
+    text = render_page(labels, [f"class_{index:03d}" for index in range(n_classes)], member)
     assert len(re.findall(r'<th scope="row">class_', text)) == n_classes
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
@@ -52,14 +57,14 @@ def test_few_and_many_classes(n_classes: int, n_clips: int) -> None:
     assert len(text) < 3_000_000
 
 
-def test_published_scores_are_shown_for_the_real_test_set_only() -> None:
+def test_published_scores_are_shown_for_the_real_test_set_only(member: EnsembleMember) -> None:
     labels = read_labels(DATA / "test_post_competition_scoring_clips.csv", CLASSES)
     baseline = "baseline, as published on the real test set: "
-    text = render_page(labels, CLASSES)
+    text = render_page(labels, CLASSES, member)
     assert text.count(baseline) == 2
     assert text.index("Private 1299 clips") < text.index(f"{baseline}0.6943") < text.index("Public 301 clips")
     assert text.index("Public 301 clips") < text.index(f"{baseline}0.7049")
-    assert baseline not in render_page(labels[:-1], CLASSES)
+    assert baseline not in render_page(labels[:-1], CLASSES, member)
 
 
 def test_learning_curves_mark_the_best_epoch() -> None:
@@ -71,15 +76,12 @@ def test_learning_curves_mark_the_best_epoch() -> None:
     assert "epoch 2" not in loss
 
 
-def test_a_run_without_held_out_clips_is_noted_with_the_remedy(
-    runs: dict[str, Path], stores: dict[str, Store]
-) -> None:
+def test_a_run_without_held_out_clips_is_noted_with_the_remedy(member: EnsembleMember) -> None:
     labels = draw_labels(2, 3)
-    run = Run.load(runs["baseline"])
-    validated = dataclasses.replace(run, validation_fingerprint="0" * 16)
+    validated = dataclasses.replace(member.run, validation_fingerprint="0" * 16)
     pages = [
-        render_page(labels, ["class_000", "class_001"], EnsembleMember(member, stores["baseline"]))
-        for member in (run, validated)
+        render_page(labels, ["class_000", "class_001"], EnsembleMember(run, member.store))
+        for run in (member.run, validated)
     ]
     note = "No training clips were held out"
     assert [note in page for page in pages] == [True, False]

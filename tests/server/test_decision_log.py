@@ -39,7 +39,7 @@ def append(path: Path, *rows: Decision) -> list[Decision]:
 
 @reused_folder
 @given(st.lists(NAMES.map("".join).filter(lambda name: name and "\0" not in name), max_size=5))
-@example(["a\r\nb.wav", "a\rb.wav", ' "quoted", ü.wav', "\udcff.wav"])
+@example(["a\r\nb.wav", "a\rb.wav", '"quoted", ü.wav', "\udcff.wav"])
 def test_any_file_name_survives(tmp_path: Path, names: list[str]) -> None:
     path = tmp_path / "names.csv"
     path.unlink(missing_ok=True)

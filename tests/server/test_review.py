@@ -223,7 +223,7 @@ def test_only_listed_clips_and_examples_have_addresses(
         ),
         (None, [], "lists no clip; nothing is to be reviewed"),
         ([["clip-0.wav", "Bark"]], None, r"has no class Bark, which .*train.csv uses"),
-        ([["../train.csv", "c0"]], [["../train.csv", "c0"]], "clip '../train.csv' is outside"),
+        ([["../train.csv", "c0"]], [["../train.csv", "c0"]], "with '..', such as '../train.csv'"),
         ([["gone.wav", "c0"]], [["gone.wav", "c0"]], "1 of 1 clips are not in"),
     ],
 )

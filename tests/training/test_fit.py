@@ -192,7 +192,8 @@ def test_early_stopping_keeps_the_best_model(store: Store, monkeypatch: pytest.M
     experiment = make_experiment(
         store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(30, 36))
     )
-    assert fit(experiment, StoppingCriteria(patience=2)) == "validation MAP@3 has not increased for 2 epochs"
+    reason = fit(experiment, StoppingCriteria(patience=2), keep_checkpoints=30)
+    assert reason == "validation MAP@3 has not increased for 2 epochs"
     run = experiment.run
     assert history(run)["map3"].tolist() == [0.5, 0.7, 0.6, 0.7]
     best = keras.saving.load_model(run.checkpoint_dir(30) / "model.keras")
