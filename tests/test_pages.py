@@ -122,6 +122,7 @@ FASTER = {
 }
 NOT_TESTED = (
     "make venv",
+    "docker",
     "pip install",
     "DATASET=fsdkaggle2018",
     "PRESET=compact-clean",
