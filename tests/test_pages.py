@@ -34,6 +34,7 @@ MAX_MEAN_SENTENCE_WORDS = 20
 
 # Options in the pages that belong to no command: of TensorBoard, curl, a benchmark, and dcase2018 itself.
 OTHER_OPTIONS = {"--logdir", "--data-binary", "--train", "--version"}
+OTHER_OPTIONS |= {"--tag", "--rm", "--init", "--user", "--volume", "--publish"}  # of docker
 
 
 def read(page: str) -> str:

@@ -78,7 +78,8 @@ def _front_matter(run: Run, metadata: Mapping[str, Any], map3: float | None) -> 
     if dataset:
         values["datasets"] = [dataset]
     if map3 is not None:
-        clips = {"type": "validation", "name": f"{dataset or 'validation'} (held-out clips)"}
+        name = f"{dataset}, held-out clips" if dataset else "held-out clips"
+        clips = {"type": "validation", "name": name}
         metric = {"type": "map_at_3", "name": "MAP@3", "value": round(map3, 4)}
         result = {"task": {"type": "audio-classification"}, "dataset": clips, "metrics": [metric]}
         values["model-index"] = [{"name": run.model, "results": [result]}]
