@@ -34,6 +34,7 @@ MAX_MEAN_SENTENCE_WORDS = 20
 
 # Options in the pages that belong to no command: of TensorBoard, curl, a benchmark, and dcase2018 itself.
 OTHER_OPTIONS = {"--logdir", "--data-binary", "--train", "--version"}
+OTHER_OPTIONS |= {"--tag", "--rm", "--init", "--user", "--volume", "--publish"}  # of docker
 
 
 def read(page: str) -> str:
@@ -122,6 +123,7 @@ FASTER = {
 }
 NOT_TESTED = (
     "make venv",
+    "docker",
     "pip install",
     "DATASET=fsdkaggle2018",
     "PRESET=compact-clean",

@@ -1,4 +1,4 @@
-"""Download FSDKaggle2018 from Zenodo (record 10.5281/zenodo.2552860).
+"""Download FSDKaggle2018 from Zenodo (record 10.5281/zenodo.2552860), and recognize its clips.
 
 Each archive is checked by its MD5 sum and unpacked atomically into a folder with Zenodo's name. Existing
 folders are skipped, so that an interrupted download continues with the archive at which it stopped.
@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import pooch
@@ -31,6 +31,19 @@ ARCHIVES = {
     "FSDKaggle2018.audio_test": "f85c8665c3fc39311ea1b748e194a81d",
     "FSDKaggle2018.audio_train": "a8b47ff4b52022c178f88fa5c6f080d0",
 }
+
+LICENSES = ("CC0", "CC BY", "CC BY-NC")  # of clips; each clip has one
+
+# The first training clips in order of name. Names are random hexadecimal numbers, so other corpora have none
+# of these, and a large part of FSDKaggle2018 has at least one.
+FIRST_CLIPS = frozenset(
+    f"{name}.wav"
+    for name in (
+        "00044347", "001ca53d", "002d256b", "0033e230", "00353774", "003b91e8", "003da8e5", "0048fd00",
+        "004ad66f", "0063ab88", "006f2f32", "0075d39c", "00780200", "0079d310", "0091fc7f", "0097160c",
+        "00ad7068", "00c5808a", "00c82919", "00c934d7", "00c9e799", "00cb787c", "00ce569f", "00d1fe46",
+    )
+)  # fmt: skip
 
 TIMEOUT = 60  # seconds without a response, and over which the rate is measured
 MIN_BYTES_PER_SECOND = 1000
@@ -75,6 +88,11 @@ def download(data: Path, base_url: str = ZENODO, archives: Mapping[str, str] = A
             archive = _fetch(f"{base_url}/{name}.zip", archives[name], folder / f"{name}.zip")
             _unpack(archive, data / name)
     return missing
+
+
+def has_fsdkaggle2018_clips(fnames: Iterable[str]) -> bool:
+    """Return whether training clips are from FSDKaggle2018, by their file names, in any folder."""
+    return not FIRST_CLIPS.isdisjoint(PurePosixPath(fname).name for fname in fnames)
 
 
 def _content_length(url: str) -> int:

@@ -1,23 +1,21 @@
-"""The files of an export beside the model: metadata, labels, an example program, a README.
+"""The files of an export beside the model: metadata, labels and an example program.
 
-model.json   sample rate, preprocessing, classes, origin of the network, versions
+model.json   sample rate, preprocessing, classes, training data, origin of the network, versions
 labels.txt   one class per line
 example.py   tags clips with the runtime, NumPy and soundfile alone
-README.md    the same for readers
 """
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import pandas as pd
-
-from dcase2018.features.levels import SILENCE_DBFS
+from dcase2018.data.fsdkaggle2018 import LICENSES, has_fsdkaggle2018_clips
 from dcase2018.runs.run import Run, reported_classes
 
 
@@ -31,15 +29,21 @@ class ExportFormat:
         Name of the model file or folder.
     package
         Package that runs the model.
+    library
+        Name of the format on model hubs.
     modules
         Modules that the export needs, to convert and to check the model.
+    embedded
+        Where the model file has a copy of labels.txt and model.json.
     imports, load, call
         Code of `example.py`; `call` is an expression of `samples` that returns the scores.
     """
 
     file: str
     package: str
+    library: str
     modules: tuple[str, ...]
+    embedded: str
     imports: str
     load: str
     call: str
@@ -49,7 +53,9 @@ EXPORT_FORMATS = {
     "onnx": ExportFormat(
         file="model.onnx",
         package="onnxruntime",
+        library="onnx",
         modules=("onnx", "onnxruntime", "tf2onnx"),
+        embedded="`session.get_modelmeta().custom_metadata_map` has the keys of `model.json`",
         imports="import onnxruntime\nimport soundfile",
         load='session = onnxruntime.InferenceSession(FOLDER / "model.onnx")',
         call='session.run(["scores"], {"samples": samples})[0]',
@@ -57,7 +63,9 @@ EXPORT_FORMATS = {
     "litert": ExportFormat(
         file="model.tflite",
         package="ai-edge-litert",
+        library="litert",
         modules=("ai_edge_litert",),
+        embedded="it has TFLite metadata, and `unzip model.tflite` unpacks both files",
         imports="import soundfile\nfrom ai_edge_litert.interpreter import Interpreter",
         load='interpreter = Interpreter(str(FOLDER / "model.tflite"))',
         call='interpreter.get_signature_runner()(samples=samples)["scores"]',
@@ -65,43 +73,33 @@ EXPORT_FORMATS = {
     "saved-model": ExportFormat(
         file="saved_model",
         package="tensorflow",
+        library="tensorflow",
         modules=(),
+        embedded="both files are in `saved_model/assets.extra`",
         imports="import soundfile\nimport tensorflow as tf",
         load='model = tf.saved_model.load(str(FOLDER / "saved_model")).signatures["serving_default"]',
         call='model(samples=tf.constant(samples))["scores"].numpy()',
     ),
 }
 
-SCORE_SEMANTICS = {
-    "softmax": "The scores add up to 1. The class with the highest score is the most likely one.",
-    "logistic": "Each score is the probability of its class, independent of the other classes.",
-}
 
-
-def write_metadata(run: Run, checkpoint: int | str | None, format: str, folder: Path) -> None:
+def write_metadata(metadata: Mapping[str, Any], folder: Path) -> None:
     """Write model.json, labels.txt and example.py."""
-    metadata = _metadata(run, checkpoint, format)
     (folder / "model.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in metadata["classes"]), "utf-8")
-    example = _template("example.py").substitute(dataclasses.asdict(EXPORT_FORMATS[format]))
+    template = Template(files(__package__).joinpath("templates", "example.py.txt").read_text("utf-8"))
+    example = template.substitute(dataclasses.asdict(EXPORT_FORMATS[metadata["format"]]))
     (folder / "example.py").write_text(example, "utf-8")
 
 
-def write_readme(run: Run, format: str, differences: pd.Series, folder: Path) -> None:
-    """Write README.md, with the largest difference from the scores of `predict`."""
-    readme = _template("README.md").substitute(
-        dataclasses.asdict(EXPORT_FORMATS[format]),
-        model=run.model,
-        n_classes=len(_reported(run)),
-        sample_rate=run.feature_config.sample_rate,
-        score_semantics=SCORE_SEMANTICS[run.hparams.classifier],
-        steps="".join(f"- {step}\n" for step in _preprocessing_steps(run)).strip(),
-        difference=f"{differences.max():.1g}",
-    )
-    (folder / "README.md").write_text(readme, "utf-8")
+def make_metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, Any]:
+    """Return the content of model.json.
 
-
-def _metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, Any]:
+    Raises
+    ------
+    InputError
+        If the run's list of training clips is missing or damaged.
+    """
     packages = ("dcase2018", "keras", "tensorflow", EXPORT_FORMATS[format].package)
     return {
         "format": format,
@@ -111,6 +109,7 @@ def _metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, 
         "output": {"name": "scores", "dtype": "float32", "shape": [len(_reported(run))]},
         "preprocessing": _preprocessing(run),
         "classes": _reported(run),
+        "training_data": _training_data(run),
         "run": {
             "model": run.model,
             "background_classes": list(run.background_classes),
@@ -122,6 +121,17 @@ def _metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, 
             "seed": run.seed,
         },
         "versions": {package: version(package) for package in packages},
+    }
+
+
+def _training_data(run: Run) -> dict[str, Any]:
+    fnames = [fname for fname, _ in run.training_clips()]
+    is_known = has_fsdkaggle2018_clips(fnames)
+    return {
+        "dataset": "FSDKaggle2018" if is_known else "",
+        "clip_licenses": list(LICENSES) if is_known else [],
+        "n_clips": len(fnames),
+        "clips_per_class": dict(zip(run.classes, run.class_counts, strict=True)),
     }
 
 
@@ -140,37 +150,3 @@ def _preprocessing(run: Run) -> dict[str, object]:
         "classifier": hparams.classifier,
         "clip_pooling": hparams.clip_pooling,
     }
-
-
-def _preprocessing_steps(run: Run) -> list[str]:
-    """Return sentences that describe the model's steps from samples to scores."""
-    config, hparams = run.feature_config, run.hparams
-    steps = []
-    if config.depends_on_levels:
-        steps.append("The constant offset is removed: the median over the means of all hops.")
-    if config.trim_db:
-        steps.append(f"Ends more than {config.trim_db:g} dB below the peak are trimmed.")
-    if config.normalize == "peak":
-        steps.append("The clip is scaled to a peak of 1.")
-    if config.feature == "waveform":
-        steps.append(f"A frame is {config.n_features} samples.")
-    else:
-        bands = f"{config.mel_bands} log mel bands from {config.mel_min_hz:g} to {config.mel_max_hz:g} Hz"
-        steps.append(f"A frame is {bands}, every {1000 * config.stft_hop_seconds:g} ms.")
-    window, hop = (
-        frames * config.stft_hop_seconds
-        for frames in (run.example_shape[0], hparams.inference_hop_frames(config))
-    )
-    padded = {"constant": "padded with silence", "wrap": "repeated"}[hparams.pad_mode]
-    steps.append(f"The network scores windows of {window:g} s, every {hop:g} s. A shorter clip is {padded}.")
-    pooling = hparams.clip_pooling.replace("_", " ")
-    steps.append(f"The scores of a clip are the {pooling} over its windows.")
-    steps.append(
-        f"A silent clip gets the class frequencies of the training set. In all its hops of"
-        f" {1000 * config.stft_hop_seconds:g} ms the standard deviation is below {SILENCE_DBFS:g} dBFS."
-    )
-    return steps
-
-
-def _template(name: str) -> Template:
-    return Template(files(__package__).joinpath("templates", f"{name}.txt").read_text("utf-8"))

@@ -1,16 +1,21 @@
 """Export a run as a folder with a model for another runtime, checked against `predict`."""
 
 import importlib.util
+import logging
 from pathlib import Path
 
 import pandas as pd
 
-from dcase2018.exporting.bundle import EXPORT_FORMATS, write_metadata, write_readme
+from dcase2018.exporting.bundle import EXPORT_FORMATS, make_metadata, write_metadata
 from dcase2018.exporting.conversion import convert
+from dcase2018.exporting.embedding import embed_metadata
+from dcase2018.exporting.model_card import FSDKAGGLE2018_NOTE, render_model_card
 from dcase2018.exporting.parity_check import max_differences
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
 from dcase2018.utils.errors import Dcase2018Error, InputError
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # of a score
 
@@ -52,13 +57,19 @@ def export(
     """
     source, target = Run.load(run), Path(folder).resolve()  # a link to a folder is kept
     check_export(source, target, format, checkpoint, overwrite)
+    metadata = make_metadata(source, checkpoint, format)
     ensure_writable(target.parent)
     with atomic_directory(target, overwrite=True) as partial:
-        convert(source, checkpoint, format, partial / EXPORT_FORMATS[format].file)
-        write_metadata(source, checkpoint, format, partial)
+        model = partial / EXPORT_FORMATS[format].file
+        convert(source, checkpoint, format, model)
+        write_metadata(metadata, partial)
+        embed_metadata(model, metadata)
         differences = max_differences(partial, source, checkpoint)
         _check_differences(differences, source)
-        write_readme(source, format, differences, partial)
+        card = render_model_card(source, checkpoint, metadata, differences)
+        (partial / "README.md").write_text(card, "utf-8")
+    if metadata["training_data"]["dataset"]:
+        log.warning("%s", FSDKAGGLE2018_NOTE)
     return differences
 
 

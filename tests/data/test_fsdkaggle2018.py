@@ -10,11 +10,13 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from conftest import run_fails
+from conftest import DATA, run_fails
 
 from dcase2018.data import fsdkaggle2018 as module
-from dcase2018.data.fsdkaggle2018 import ARCHIVES, download
+from dcase2018.data.fsdkaggle2018 import ARCHIVES, download, has_fsdkaggle2018_clips
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.locks import exclusive_lock
 
@@ -206,3 +208,17 @@ def test_slow_server_is_aborted(
         download(tmp_path / "data", server.url, archives)
     server.delay = 0
     assert download(tmp_path / "data", server.url, archives) == ["A", "B"]
+
+
+def test_clips_of_fsdkaggle2018_are_recognized_by_name() -> None:
+    train = pd.read_csv(DATA / "train.csv")
+    parts = [
+        train[train.manually_verified == 1],
+        train[train.manually_verified == 0],
+        train[::2],
+        train[1::2],
+    ]
+    assert all(has_fsdkaggle2018_clips(part.fname) for part in parts)
+    assert has_fsdkaggle2018_clips(f"audio_train/{fname}" for fname in train.fname)
+    others = np.random.default_rng(0).choice(2**32, 10_000, replace=False)
+    assert not has_fsdkaggle2018_clips(f"{number:08x}.wav" for number in others)

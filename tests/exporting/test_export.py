@@ -62,7 +62,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_wav(folder / "a name, with more.wav", noise(44100))
     write_wav(folder / "floats.wav", noise(20000, 3), subtype="FLOAT")
     soundfile.write(folder / "other rate.flac", noise(48000, 4), 48000)
+    for name in ("clip.ogg", "clip.mp3", "clip.aiff"):
+        soundfile.write(folder / name, noise(30000, 6), 44100)
     write_wav(folder / "short.wav", noise(500, 5))
+    write_wav(folder / "silence.wav", noise(30000, level=0))
     write_wav(folder / "empty.wav", noise(0))
     return folder
 
@@ -114,6 +117,11 @@ def test_the_folder_has_metadata(exported: Callable[[str], Path], toy_pipeline: 
     assert metadata["run"]["training_fingerprint"] == run.training_fingerprint
     assert len((folder / "example.py").read_text().splitlines()) <= 60
     assert "$" not in (folder / "README.md").read_text()
+    embedded = {prop.key: prop.value for prop in onnx.load(folder / "model.onnx").metadata_props}
+    assert embedded.pop("format") == "onnx"
+    assert embedded.pop("file") == "model.onnx"
+    texts = {name: json.loads(value) for name, value in embedded.items()}
+    assert texts | {"format": "onnx", "file": "model.onnx"} == metadata
 
 
 def test_onnx_input_and_output_are_named_and_of_any_length(exported: Callable[[str], Path]) -> None:
@@ -135,14 +143,14 @@ def test_code_of_the_exported_readme_runs(
 
 
 def test_code_of_the_export_guide_runs(exported: Callable[[str], Path], tmp_path: Path) -> None:
-    code = next(
-        block for block in python_blocks(ROOT / "docs" / "export-and-serve.md") if "onnxruntime" in block
-    )
+    blocks = python_blocks(ROOT / "docs" / "export-and-serve.md")
+    code, metadata_code = (block for block in blocks if "onnxruntime" in block)
     assert len(list(filter(None, code.splitlines()))) == 5
     shutil.copytree(exported("onnx"), tmp_path / "tagger")
     write_wav(tmp_path / "clip.wav", noise(44100))
     scores = run_example(tmp_path / "tagger", tmp_path / "clip.wav").iloc[0]
     assert run_code(code, tmp_path).strip() == scores.idxmax()
+    assert run_code(metadata_code, tmp_path) == "44100 ['Acoustic_guitar', 'Applause', 'Bark']\n"
 
 
 def test_example_reports_invalid_clips_in_one_line(exported: Callable[[str], Path], tmp_path: Path) -> None:
@@ -150,7 +158,8 @@ def test_example_reports_invalid_clips_in_one_line(exported: Callable[[str], Pat
     write_wav(tmp_path / "nan.wav", np.array([0.1, np.nan], np.float32), subtype="FLOAT")
     write_wav(tmp_path / "absurd.wav", np.array([0.1, 17600], np.float32), subtype="FLOAT")
     write_wav(tmp_path / "huge.wav", np.full(4000, 1e30, np.float32), subtype="FLOAT")
-    for name in ("text.wav", "nan.wav", "absurd.wav", "huge.wav", "missing.wav"):
+    write_wav(tmp_path / "antiphase.wav", np.stack([noise(4000), -noise(4000)], axis=1))
+    for name in ("text.wav", "nan.wav", "absurd.wav", "huge.wav", "antiphase.wav", "missing.wav"):
         command = [sys.executable, exported("onnx") / "example.py", tmp_path / name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (1, "")
@@ -239,6 +248,14 @@ def test_export_checks_its_arguments_before_the_work(
     with pytest.raises(InputError, match=message):
         export(toy_pipeline.run, out, "litert")
     assert list_dir(tmp_path) == ["half"]
+
+
+@pytest.mark.slow
+def test_saved_models_have_the_metadata_as_extra_assets(exported: Callable[[str], Path]) -> None:
+    folder = exported("saved-model")
+    for name in ("labels.txt", "model.json"):
+        copy = folder / "saved_model" / "assets.extra" / name
+        assert copy.read_bytes() == (folder / name).read_bytes()
 
 
 @pytest.mark.slow
