@@ -56,7 +56,8 @@ def make_application(pool: WorkerPool, receiver: UploadReceiver, names: Sequence
 
     def runs(request: Request) -> Response:
         values = [
-            {"name": name, "classes": classes} for name, classes in zip(names, pool.classes, strict=True)
+            {"name": name, "classes": classes, "score_meaning": meaning}
+            for name, classes, meaning in zip(names, pool.classes, pool.score_meanings, strict=True)
         ]
         limits = {"bytes": receiver.limits.upload_bytes, "seconds": MAX_HOURS * 3600}
         return JSONResponse({"runs": values, "limits": limits})
