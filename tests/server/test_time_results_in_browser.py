@@ -59,7 +59,9 @@ def upload_with_response(
     def upload_with_response(response: str, **settings: Any) -> "Page":
         def runs(route: "Route") -> None:
             names = [{"name": name, "classes": CLASSES, "score_meaning": "Scores."} for name in ("a", "b")]
-            route.fulfill(json={"runs": names, "limits": {"bytes": 4_000_000, "seconds": 14400}})
+            route.fulfill(
+                json={"runs": names, "limits": {"bytes": 4_000_000, "seconds": 14400}, "examples": []}
+            )
 
         page = open_page("about:blank", **{"viewport": DESKTOP} | settings).page
         page.route("**/api/runs", runs)

@@ -9,6 +9,8 @@ import "./zoom.js";
 
 const byId = (id) => document.getElementById(id);
 
+const MSG_NO_SERVER = "The server does not respond. Is dcase2018 serve still running?";
+
 let runs = [];
 let limits = {};
 let controller = null; // an AbortController during a request
@@ -17,7 +19,8 @@ let recorder = null;
 // ---- The runs
 
 async function init() {
-  ({ runs, limits } = await (await fetch("/api/runs")).json());
+  let examples;
+  ({ runs, limits, examples } = await (await fetch("/api/runs")).json());
   const names = runs.map((run) => run.name);
   document.title = `${names.join(" and ")}: dcase2018`;
   byId("title").textContent = names.join(" and ");
@@ -26,8 +29,26 @@ async function init() {
   byId("classes").querySelector("summary").textContent = `${classes.length} classes`;
   byId("classes").querySelector("ul").replaceChildren(...classes.map((label) => createElement("li", { text: label })));
   byId("limits").textContent = `WAV, FLAC, Ogg, MP3, M4A, WebM and others, up to ${formatSize(limits.bytes)} and ${limits.seconds / 3600} hours`;
+  document.querySelector(".examples").hidden = !examples.length;
+  document.querySelector(".examples").append(...examples.map(exampleButton));
   byId("score-meaning").replaceChildren(...scoreMeanings().map((text) => createElement("p", { class: "note", text })));
   byId("api").textContent = `curl --data-binary @sound.wav ${location.origin}/api/tag`;
+}
+
+function exampleButton(name, number) {
+  const button = createElement("button", { class: "link-button", type: "button", text: name });
+  button.addEventListener("click", () => loadExample(name, number));
+  return button;
+}
+
+async function loadExample(name, number) {
+  try {
+    const response = await fetch(`/api/examples/${number}`);
+    if (!response.ok) return showError(`${name}: ${(await response.json()).error}`);
+    await loadFile(new File([await response.blob()], name));
+  } catch {
+    showError(MSG_NO_SERVER);
+  }
 }
 
 // One sentence if the scores of all runs mean the same, else one for each run.
@@ -193,4 +214,4 @@ addEventListener("drop", (event) => {
 });
 
 const initialized = init();
-initialized.catch(() => showError("The server does not respond. Is dcase2018 serve still running?"));
+initialized.catch(() => showError(MSG_NO_SERVER));
