@@ -361,7 +361,8 @@ def run(target: str, dataset: str, name: str, serve_flags: list[str], dry_run: b
     for path in outputs:
         builder.update(path)
     if target == "serve":
-        builder.run(("serve", str(pipeline.run), *serve_flags))
+        examples = ("--examples", str(data.test_audio)) if data.test_audio.is_dir() else ()
+        builder.run(("serve", str(pipeline.run), *examples, *serve_flags))
     if not dry_run:
         _print_result(target, outputs)
 

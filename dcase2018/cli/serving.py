@@ -41,7 +41,12 @@ address_options = combine_options(
     show_default=True,
     help="Recordings processed at a time.",
 )
-def serve(runs: tuple[Path, ...], port: int, host: str, jobs: int) -> None:
+@click.option(
+    "--examples",
+    type=FOLDER,
+    help="Folder of clips. The page offers three of them that RUNS were not trained on.",
+)
+def serve(runs: tuple[Path, ...], port: int, host: str, jobs: int, examples: Path | None) -> None:
     """Serve a page to try RUNS in a browser, and a JSON API.
 
     The page accepts dropped, chosen and recorded audio, and shows the results of all RUNS side by side. A
@@ -53,7 +58,7 @@ def serve(runs: tuple[Path, ...], port: int, host: str, jobs: int) -> None:
     except ImportError as error:
         raise _missing_extra("serve", error) from None
     check_temporary_folder()  # for uploads
-    serve(runs, host, port, jobs, on_ready=print_line)
+    serve(runs, host, port, jobs, on_ready=print_line, examples=examples)
 
 
 @click.command(

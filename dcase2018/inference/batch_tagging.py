@@ -201,19 +201,18 @@ def _tag_files(
     cache: ResultCache | None,
     jobs: int,
 ) -> Iterator[TaggingResult | FailedFile]:
-    low, high = _freq_range([run.feature_config for run in tagger.runs])
     level_config = detection.levels if detection else None
     for file, (scores, warning) in _score_files(tagger, files, level_config, cache, jobs):
         if isinstance(scores, FailedFile):
             yield scores
             continue
         events: Sequence[Event] = ()
-        freq_range = (low, high)
+        reported_range = (0.0, 0.0)
         if detection and isinstance(scores, WindowScores):
             events = detect_events(scores, tagger.classes, detection.events)
-            nyquist = scores.file_sample_rate / 2
-            freq_range = (min(low, nyquist), min(high, nyquist))
-        yield TaggingResult(file, tagger.classes, scores, events, freq_range, warning)
+            configs = [run.feature_config for run in tagger.runs]
+            reported_range = freq_range(configs, scores.file_sample_rate)
+        yield TaggingResult(file, tagger.classes, scores, events, reported_range, warning)
 
 
 def _score_files(
@@ -332,10 +331,11 @@ class TableWriter:
             self.seconds += result.scores.seconds
 
 
-def _freq_range(configs: Sequence[FeatureConfig]) -> tuple[float, float]:
-    """Return the lowest and the highest frequency that feature configs use, in Hz."""
+def freq_range(configs: Sequence[FeatureConfig], file_sample_rate: float) -> tuple[float, float]:
+    """Return the lowest and the highest frequency of a file that feature configs use, in Hz."""
     lowest = [0.0 if config.feature == "waveform" else config.mel_min_hz for config in configs]
     highest = [
         config.sample_rate / 2 if config.feature == "waveform" else config.mel_max_hz for config in configs
     ]
-    return min(lowest), max(highest)
+    nyquist = file_sample_rate / 2
+    return min(*lowest, nyquist), min(max(highest), nyquist)

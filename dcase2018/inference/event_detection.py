@@ -102,11 +102,13 @@ def _event_windows(
     is_above = np.concatenate([[False], scores >= config.effective_low_threshold, [False]])
     starts = np.flatnonzero(is_above[1:] & ~is_above[:-1])
     stops = np.flatnonzero(is_above[:-1] & ~is_above[1:])
-    spans = zip(starts, stops, strict=True)
-    passes_threshold = np.array([scores[a:b].max() >= config.threshold for a, b in spans], bool)
-    starts, stops = starts[passes_threshold], stops[passes_threshold]
     if not len(starts):
         return
+    # Scores between two spans are below the low threshold, so they do not change which maxima pass.
+    passes_threshold = np.maximum.reduceat(scores, starts) >= config.threshold
+    if not passes_threshold.any():
+        return
+    starts, stops = starts[passes_threshold], stops[passes_threshold]
     is_separate = boundaries[starts[1:]] - boundaries[stops[:-1]] > config.merge_gap
     starts, stops = starts[np.append(True, is_separate)], stops[np.append(is_separate, True)]
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):

@@ -1,7 +1,9 @@
 """The web application of `serve`, and what it shares with that of `review`.
 
     GET /              the page and its static files
-    GET /api/runs      the runs with their classes, and the limits
+    GET /api/runs      the runs with their classes, the names of the examples, and the limits
+    GET /api/examples/NUMBER
+                       the file of an example
     POST /api/tag      JSON: the scores of the audio file in the body; `?run=NAME` selects a run, by default
                        the first
     POST /api/stream   lines of JSON: the results for the page, sent as they become available
@@ -12,7 +14,7 @@ An error is `{"error": reason}`, with a status of 4xx or 5xx, or as a line after
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -39,7 +41,13 @@ Result = TypeVar("Result")
 Messages = AsyncIterator[tuple[bytes, bytes]]
 
 
-def make_application(pool: WorkerPool, receiver: UploadReceiver, names: Sequence[str], host: str) -> ASGIApp:
+def make_application(
+    pool: WorkerPool,
+    receiver: UploadReceiver,
+    names: Sequence[str],
+    host: str,
+    examples: Mapping[str, Path],
+) -> ASGIApp:
     """Build the ASGI application.
 
     Parameters
@@ -52,17 +60,27 @@ def make_application(pool: WorkerPool, receiver: UploadReceiver, names: Sequence
         Names of the runs, in the order of the pool.
     host
         Address to which the server is bound.
+    examples
+        Names and paths of recordings to try.
     """
+
+    def example(request: Request) -> Response:
+        number = request.path_params["number"]
+        if number >= len(examples) or not (path := list(examples.values())[number]).is_file():
+            raise HTTPException(404, "the example does not exist")
+        return FileResponse(path, media_type="application/octet-stream")
 
     def runs(request: Request) -> Response:
         values = [
-            {"name": name, "classes": classes} for name, classes in zip(names, pool.classes, strict=True)
+            {"name": name, "classes": classes, "score_meaning": meaning}
+            for name, classes, meaning in zip(names, pool.classes, pool.score_meanings, strict=True)
         ]
         limits = {"bytes": receiver.limits.upload_bytes, "seconds": MAX_HOURS * 3600}
-        return JSONResponse({"runs": values, "limits": limits})
+        return JSONResponse({"runs": values, "limits": limits, "examples": list(examples)})
 
     routes = [
         Route("/runs", runs),
+        Route("/examples/{number:int}", example),
         Route("/tag", TagEndpoint(pool, receiver, names)),
         Route("/stream", StreamEndpoint(pool, receiver)),
     ]

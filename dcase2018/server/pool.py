@@ -57,6 +57,7 @@ class WorkerProcess:
         self.process: Process | None = None
         self.classes: list[list[str]] = []
         self.pooling: list[str] = []
+        self.score_meanings: list[str] = []
         self.is_busy = False
 
     @property
@@ -84,6 +85,7 @@ class WorkerProcess:
         taggers = [json.loads(message) async for _, message in self.request({"runs": self.runs})]
         self.classes = [tagger["classes"] for tagger in taggers]
         self.pooling = [tagger["pooling"] for tagger in taggers]
+        self.score_meanings = [tagger["score_meaning"] for tagger in taggers]
 
     async def request(self, values: dict[str, Any]) -> AsyncIterator[tuple[bytes, bytes]]:
         """Send a request and yield the messages of the response: RESULT or PROGRESS, and JSON.
@@ -184,6 +186,11 @@ class WorkerPool:
     def pooling(self) -> list[str]:
         """How each tagger averages its runs (see `describe_pooling`)."""
         return self.workers[0].pooling
+
+    @property
+    def score_meanings(self) -> list[str]:
+        """What the scores of each tagger mean (see `describe_scores`)."""
+        return self.workers[0].score_meanings
 
     async def start(self) -> None:
         """Start all processes.

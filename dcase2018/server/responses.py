@@ -11,17 +11,32 @@ import numpy as np
 from dcase2018.data.audio import AudioReader
 from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback
+from dcase2018.inference.batch_tagging import freq_range
 from dcase2018.inference.event_detection import TIME_DECIMALS, Event, EventConfig, detect_events
 from dcase2018.inference.window_scores import ClipScores, WindowScores
 from dcase2018.server.waveform_preview import make_preview
 
-MAX_COLUMNS = 1200  # of scores over time on the page
-TOP_CLASSES = 8  # classes with scores over time on the page
-MAX_EVENTS = 2000  # on the page
+MAX_COLUMNS = 12000  # of scores over time on the page
+MAX_VALUES = 500_000  # of scores over time of all classes on the page
+MAX_EVENTS = 5000  # at each threshold on the page
+THRESHOLDS = tuple(percent / 100 for percent in range(10, 91, 5))  # of the events on the page
 MAX_PLAYED_SECONDS = 600  # of a clip on the page of review
 PLAYED_RATE = 44100  # Hz
 
 EVENT_CONFIG = EventConfig()  # the defaults of `tag --detect-events`
+
+
+def describe_scores(tagger: AudioTagger) -> str:
+    """Return what the scores of a tagger mean, in a sentence for the page."""
+    if any(run.hparams.classifier != "softmax" for run in tagger.runs):
+        range_of_scores = "Each class has its own score from 0 to 1, so several classes or none can be high"
+    else:
+        hidden = " and of the background" if len(tagger.classes) < len(tagger.runs[0].classes) else ""
+        range_of_scores = (
+            f"The scores of all {len(tagger.classes)} classes{hidden} sum to 1, so one of them is at the top"
+            " even if none of them occurs"
+        )
+    return f"{range_of_scores}; a score of 0.8 does not mean that the class is right in 80 % of the cases."
 
 
 def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback) -> dict[str, Any]:
@@ -69,8 +84,9 @@ def stream_response(
     dict
         First the `preview` (see `make_preview`). Then for each tagger, by its index `run`, the `scores` of
         the whole recording, and whether it `is_silent`. At last for each `run` the scores over time:
-        `boundaries` in seconds; `top_classes`, each with a score for each interval between two boundaries;
-        `events`, the number `n_more_events` of omitted ones, and the `threshold`.
+        `boundaries` in seconds; `class_scores`, for each class a score for each interval between two
+        boundaries; `detections`, one for each of `THRESHOLDS`, with its `events` and the number `n_more` of
+        omitted ones; and the `freq_range` of the tagger in Hz.
 
     Raises
     ------
@@ -86,7 +102,9 @@ def stream_response(
         yield {"run": run} | _clip_response(tagger, tagger.clip_scores(path, report, _ignore_warning))
     for run, tagger in enumerate(taggers):
         windows = tagger.window_scores(path, None, report, _ignore_warning)
-        yield {"run": run} | _scores_over_time(tagger.classes, windows)
+        low, high = freq_range([run.feature_config for run in tagger.runs], windows.file_sample_rate)
+        scores_over_time = _scores_over_time(tagger.classes, windows, report)
+        yield {"run": run} | scores_over_time | {"freq_range": [low, high]}
 
 
 def _ignore_warning(warning: str) -> None:
@@ -143,28 +161,40 @@ def audio_response(path: Path) -> dict[str, str]:
     return {"flac": base64.b64encode(encoded.getbuffer()).decode()}
 
 
-def _scores_over_time(classes: Sequence[str], windows: WindowScores) -> dict[str, Any]:
-    """Return the scores of the top classes, max-pooled to at most `MAX_COLUMNS` columns, and the events."""
-    events = detect_events(windows, classes, EVENT_CONFIG)
+def _scores_over_time(
+    classes: Sequence[str], windows: WindowScores, on_progress: ProgressCallback
+) -> dict[str, Any]:
+    """Return the scores, max-pooled to at most `MAX_COLUMNS` columns, and the events at each threshold."""
+    detections = []
+    for threshold in THRESHOLDS:
+        detections.append(_detection(windows, classes, threshold))
+        on_progress(0.0)  # stops the work, too
     scores = np.where(windows.is_silent[:, None], 0, windows.scores)
-    n_columns = min(len(windows), MAX_COLUMNS)
+    n_columns = min(len(windows), MAX_COLUMNS, max(1, MAX_VALUES // len(classes)))
     column_starts = np.unique(np.linspace(0, len(windows), n_columns, endpoint=False).astype(int))
     pooled = np.maximum.reduceat(scores, column_starts) if len(windows) else scores
-    top = np.argsort(-scores.max(axis=0, initial=0), kind="stable")[:TOP_CLASSES]
     return {
         "boundaries": _round(windows.boundaries[[*column_starts, len(windows)]], 3),
-        "top_classes": [{"label": classes[i], "scores": _round(pooled[:, i], 3)} for i in top],
-        "events": _events(events[:MAX_EVENTS]),
-        "n_more_events": max(0, len(events) - MAX_EVENTS),
-        "threshold": EVENT_CONFIG.threshold,
+        "class_scores": {label: _round(column, 3) for label, column in zip(classes, pooled.T, strict=True)},
+        "detections": detections,
     }
 
 
-def _events(events: Sequence[Event]) -> list[dict[str, Any]]:
+def _detection(windows: WindowScores, classes: Sequence[str], threshold: float) -> dict[str, Any]:
+    """Detect events as `tag --detect-events` does. The page writes them to files with six decimals."""
+    events = detect_events(windows, classes, EventConfig(threshold=threshold))
+    return {
+        "threshold": threshold,
+        "events": _events(events[:MAX_EVENTS], 6),
+        "n_more": max(0, len(events) - MAX_EVENTS),
+    }
+
+
+def _events(events: Sequence[Event], decimals: int = TIME_DECIMALS) -> list[dict[str, Any]]:
     return [
         {
-            "onset": round(event.onset, TIME_DECIMALS),
-            "offset": round(event.offset, TIME_DECIMALS),
+            "onset": round(event.onset, decimals),
+            "offset": round(event.offset, decimals),
             "label": event.label,
             "score": round(event.score, 6),
         }

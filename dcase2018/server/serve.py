@@ -36,6 +36,7 @@ def serve(
     jobs: int = 1,
     limits: UploadLimits | None = None,
     on_ready: Callable[[str], object] = print,
+    examples: StrPath | None = None,
 ) -> None:
     """Serve a page and an API to try runs, until a signal arrives.
 
@@ -51,6 +52,8 @@ def serve(
         Limits of the uploads.
     on_ready
         Called with the address of the page.
+    examples
+        Folder of clips; the page offers three that the runs were not trained on.
 
     Raises
     ------
@@ -65,8 +68,16 @@ def serve(
     check_number("jobs", jobs, int, ge=1)
     pool = WorkerPool([[str(run)] for run in runs], jobs)
     receiver = UploadReceiver(limits or UploadLimits())
-    app = make_application(pool, receiver, display_names(runs), host)
+    app = make_application(pool, receiver, display_names(runs), host, _choose_examples(examples, runs))
     run_server(app, pool, host, port, on_ready)
+
+
+def _choose_examples(folder: StrPath | None, runs: Sequence[StrPath]) -> dict[str, Path]:
+    if folder is None:
+        return {}
+    from dcase2018.server.examples import choose_examples  # imports NumPy
+
+    return choose_examples(folder, runs)
 
 
 def run_server(

@@ -15,7 +15,7 @@ from dcase2018.data.audio import AudioReader
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
 
-MAX_COLUMNS = 1200
+MAX_COLUMNS = 12000  # WebP images have at most 16383
 FEATURE_CONFIG = FeatureConfig(mel_bands=96, mel_min_hz=40, mel_max_hz=16000, mel_log_offset=1e-5)
 DYNAMIC_RANGE = np.log(10 ** (70 / 20))  # 70 dB below the maximum is black
 TICKS_HZ = (250, 1000, 2000, 4000, 8000)
@@ -28,9 +28,9 @@ def make_preview(path: Path) -> dict[str, Any]:
     -------
     dict
         `seconds`, the duration; `warning`, what is wrong with the file, or ""; `peaks`, the peak magnitude of
-        each of up to 1200 columns of equal duration; `spectrogram`, the log mels as a data URL of an image
-        with low frequencies at the bottom; `freq_ticks`, pairs of a frequency in Hz and its height in the
-        image, from 0 to 1.
+        each of up to `MAX_COLUMNS` columns of equal duration; `spectrogram`, the log mels as a data URL of an
+        image with low frequencies at the bottom; `freq_ticks`, pairs of a frequency in Hz and its height in
+        the image, from 0 to 1.
 
     Raises
     ------

@@ -13,7 +13,13 @@ from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback, ProgressReader
 from dcase2018.inference.pooling import describe_pooling
 from dcase2018.server.protocol import CLIP, END, ERROR, MAX_HOURS, PROGRESS, RESULT, STREAM, TAG, encode
-from dcase2018.server.responses import audio_response, clip_response, stream_response, tag_response
+from dcase2018.server.responses import (
+    audio_response,
+    clip_response,
+    describe_scores,
+    stream_response,
+    tag_response,
+)
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.parallel import exit_when_parent_dies
 
@@ -66,7 +72,11 @@ class Worker:
         self.taggers = [AudioTagger.open(paths) for paths in runs]  # validates all before importing Keras
         for tagger in self.taggers:
             tagger.load()
-            yield {"classes": list(tagger.classes), "pooling": describe_pooling(tagger.runs)}
+            yield {
+                "classes": list(tagger.classes),
+                "pooling": describe_pooling(tagger.runs),
+                "score_meaning": describe_scores(tagger),
+            }
 
     def _process(self, path: str, response: str, run: int) -> Iterator[dict[str, Any]]:
         self.fraction_done = self.last_progress = 0.0
@@ -109,9 +119,21 @@ def check_duration(path: Path, on_progress: ProgressCallback) -> None:
             raise Rejected(413, f"the recording lasts more than {MAX_HOURS} hours, the limit; split it")
 
 
+REASONS = {
+    "not audio": "the file is not audio of a known format",
+    "damaged": "the file is damaged",
+    "not finite": "the file is damaged",
+}  # by the first words of an `AudioReadError`
+
+
+def _explain(error: AudioReadError) -> str:
+    kind, _, reason = str(error).partition(": ")
+    return f"{REASONS[kind]}: {reason}" if kind in REASONS else f"the file cannot be read: {error}"
+
+
 def _error_response(error: Exception) -> dict[str, Any]:
     if isinstance(error, AudioReadError):
-        return {"status": 422, "error": f"the file cannot be read: {error}"}
+        return {"status": 422, "error": _explain(error)}
     if isinstance(error, Rejected):
         return {"status": error.status, "error": str(error)}
     if isinstance(error, Dcase2018Error):

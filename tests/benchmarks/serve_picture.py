@@ -33,8 +33,8 @@ def write_recording(path: Path) -> Path:
 
 
 def screenshot(page: Page) -> Image.Image:
-    """Take a screenshot from the name of the recording to the start of the event table."""
-    top, bottom = (page.locator(selector).bounding_box() for selector in ("#name", "#taggers .scroll"))
+    """Take a screenshot from the name of the recording to the end of the scores over time."""
+    top, bottom = (page.locator(selector).bounding_box() for selector in ("#name", "#events"))
     assert top
     assert bottom
     y = top["y"] - MARGIN
@@ -56,7 +56,7 @@ def main() -> None:
         page.goto(url)
         page.locator("#classes").wait_for()
         page.set_input_files("#file", write_recording(Path(folder) / "a walk.wav"))
-        page.locator("#taggers .events tbody tr").first.wait_for(timeout=60_000)
+        page.locator("#event-lists tbody tr").first.wait_for(timeout=60_000)
         page.locator("#position").click(position={"x": 330, "y": 40})
         page.wait_for_timeout(500)
         image = screenshot(page)

@@ -113,6 +113,7 @@ def test_runs_response_lists_classes_and_limits(server: Server, runs: dict[str, 
     response = requests.get(f"{server.address}/api/runs", timeout=10).json()
     assert [run["name"] for run in response["runs"]] == list(runs)
     assert all(run["classes"] == ["c0", "c1", "c2"] for run in response["runs"])
+    assert all(run["score_meaning"].startswith("The scores of all 3 classes") for run in response["runs"])
     assert response["limits"] == {"bytes": 4_000_000, "seconds": 4 * 3600}
 
 
@@ -127,16 +128,16 @@ def test_stream_response_has_the_scores_of_all_runs(
     progress = [line["progress"] for line in lines if "progress" in line]
     assert progress == sorted(progress)
     scores = [line["scores"] for line in lines if "scores" in line]
-    over_time = [line for line in lines if "top_classes" in line]
+    over_time = [line for line in lines if "class_scores" in line]
     for i, run in enumerate(runs):
         tagger = AudioTagger.open([runs[run]])
         np.testing.assert_allclose(list(scores[i].values()), tagger.scores(path), atol=1e-6)
         windows = tagger.window_scores(path)
         assert over_time[i]["run"] == i
         np.testing.assert_allclose(over_time[i]["boundaries"], windows.boundaries, atol=1e-3)
-        for top_class in over_time[i]["top_classes"]:
-            column = windows.scores[:, tagger.classes.index(top_class["label"])]
-            np.testing.assert_allclose(top_class["scores"], column, atol=1e-3)
+        assert list(over_time[i]["class_scores"]) == tagger.classes
+        for column, sent in zip(windows.scores.T, over_time[i]["class_scores"].values(), strict=True):
+            np.testing.assert_allclose(sent, column, atol=1e-3)
 
 
 def test_invalid_recordings(server: Server, recordings: Path, tmp_path: Path) -> None:
@@ -144,12 +145,12 @@ def test_invalid_recordings(server: Server, recordings: Path, tmp_path: Path) ->
     too_long = write_wav(tmp_path / "hours.flac", np.zeros(5 * 3600 * 1000), rate=1000)
     infinite = write_wav(tmp_path / "infinite.wav", np.full(4410, np.inf), subtype="FLOAT")
     for body, status, reason in (
-        (b"\0" * 5000, 422, "the file cannot be read: not audio: "),
-        (b"<html>no sound</html>", 422, "the file cannot be read: not audio: "),
+        (b"\0" * 5000, 422, "the file is not audio of a known format: "),
+        (b"<html>no sound</html>", 422, "the file is not audio of a known format: "),
         (
             infinite.read_bytes(),
             422,
-            "the file cannot be read: not finite: the samples contain NaN or infinity",
+            "the file is damaged: the samples contain NaN or infinity",
         ),
         (b"", 400, "the body is empty; send an audio file as the body"),
     ):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 import pytest
 import requests
@@ -42,7 +43,7 @@ def upload(page: "Page", path: Path) -> None:
 
 
 def shown_scores(page: "Page", run: int) -> dict[str, float]:
-    rows = page.locator("article").nth(run).locator(".top-classes li").all()
+    rows = page.locator("#taggers article").nth(run).locator(".top-classes li").all()
     return {
         row.locator(".label").inner_text(): float(str(row.locator("data").get_attribute("value")))
         for row in rows
@@ -63,23 +64,33 @@ def test_results_of_each_run_are_shown(
     assert [failure for failure in browser_page.failures if not failure.startswith(blob)] == []
     assert all(url.startswith((f"{server.address}/", "data:", blob)) for url in browser_page.requests)
     assert page.locator("#name").inner_text() == "long.wav"
-    assert page.locator("#spectrogram").evaluate("(image) => image.naturalWidth") == 1200
-    assert page.locator("article h3").all_inner_texts() == list(runs)
+    assert page.locator("#spectrogram").evaluate("(image) => image.naturalWidth") == 2000
+    assert page.locator("#taggers h3").all_inner_texts() == list(runs)
     for i, run in enumerate(runs.values()):
         tagger = AudioTagger.open([run])
         scores = tagger.scores(recordings / "long.wav")
         shown = shown_scores(page, i)
         assert list(shown) == [tagger.classes[label] for label in np.argsort(-scores)[:3]]
         np.testing.assert_allclose(list(shown.values()), np.sort(scores)[::-1][:3], atol=1e-6)
-        assert page.locator("article").nth(i).locator(".class-track").count() == 3
+        assert page.locator("#class-tracks article").nth(i).locator(".class-track").count() == 3
+    meaning = (
+        "The scores of all 3 classes sum to 1, so one of them is at the top even if none of them occurs;"
+    )
+    assert page.locator("#score-meaning").inner_text().startswith(meaning)
 
 
-def test_silence_has_no_events(open_server_page: Callable[..., BrowserPage], recordings: Path) -> None:
+@pytest.mark.parametrize("name", ["silence.wav", "empty.wav"])
+def test_silent_recording_has_no_classes(
+    name: str, open_server_page: Callable[..., BrowserPage], recordings: Path
+) -> None:
     page = open_server_page().page
-    upload(page, recordings / "silence.wav")
-    note = page.locator("article").first.locator(".no-events")
-    assert note.inner_text() == "No class reaches a score of 0.5."
-    assert not page.locator("table.events").first.is_visible()
+    upload(page, recordings / name)
+    assert page.locator(".top-classes").all_inner_texts() == ["silent", "silent"]
+    for part in ("#score-meaning", "#over-time", "#events"):
+        assert not page.locator(part).is_visible()
+    assert page.locator("#warning").is_visible() == (name == "empty.wav")
+    if name == "empty.wav":
+        assert page.locator("#warning").inner_text() == "Warning: the recording has no samples."
 
 
 def test_click_seeks_and_space_plays(open_server_page: Callable[..., BrowserPage], recordings: Path) -> None:
@@ -134,12 +145,16 @@ def test_error_of_an_invalid_file_is_shown(
     (tmp_path / name).write_bytes(b"not an audio file " * 100)
     page.set_input_files("#file", tmp_path / name)
     alert = page.get_by_role("alert")
-    alert.filter(has_text="cannot be read").wait_for()
-    assert alert.inner_text().startswith(f"{name}: the file cannot be read: not audio")
+    alert.filter(has_text="not audio").wait_for()
+    assert alert.inner_text() == f"{name}: the file is not audio of a known format: no decoder accepts it"
     assert page.locator("main img[src='x']").count() == 0
     page.set_input_files("#file", write_wav(tmp_path / "large.wav", np.zeros(2_500_000)))
     alert.filter(has_text="too large").wait_for()
     assert alert.inner_text() == "large.wav is too large: 5 MB; the limit is 4 MB"
+    (tmp_path / "nothing.wav").touch()
+    page.set_input_files("#file", tmp_path / "nothing.wav")
+    alert.filter(has_text="empty").wait_for()
+    assert alert.inner_text() == "nothing.wav: the file is empty"
     upload(page, recordings / "one.wav")
     assert alert.inner_text() == ""
 
@@ -159,6 +174,47 @@ def test_request_can_be_cancelled(
             break
         page.wait_for_timeout(100)
     assert not server.open_uploads()
+
+
+def test_incomplete_file_is_reported(
+    open_server_page: Callable[..., BrowserPage], recordings: Path, tmp_path: Path
+) -> None:
+    content = (recordings / "long.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[: len(content) // 2])
+    page = open_server_page().page
+    upload(page, tmp_path / "cut.wav")
+    expected = "Warning: the file is incomplete: header promises 20.0 s, 10.0 s are there."
+    assert page.locator("#warning").inner_text() == expected
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("m4a", "aac"), ("webm", "libopus")])
+def test_compressed_formats_are_accepted(
+    suffix: str, codec: str, open_server_page: Callable[..., BrowserPage], tmp_path: Path
+) -> None:
+    path = tmp_path / f"noise.{suffix}"
+    with av.open(str(path), "w", format={"m4a": "ipod"}.get(suffix, suffix)) as container:
+        stream = container.add_stream(codec, rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise(96000).astype(np.float32)[None], "fltp", "mono")
+        frame.sample_rate = 48000
+        container.mux([*stream.encode(frame), *stream.encode()])
+    page = open_server_page().page
+    assert f".{suffix}" in str(page.locator("#file").get_attribute("accept"))
+    upload(page, path)
+    assert page.locator("#length").inner_text().startswith("0:02.0")
+    assert len(shown_scores(page, 0)) == 3
+
+
+def test_only_one_file_can_be_dropped(open_server_page: Callable[..., BrowserPage]) -> None:
+    page = open_server_page().page
+    dropped = page.evaluate_handle(
+        """() => {
+            const data = new DataTransfer();
+            for (const name of ["a.wav", "b.wav"]) data.items.add(new File(["x"], name));
+            return data;
+        }"""
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": dropped})
+    assert page.get_by_role("alert").inner_text() == "2 files were dropped; drop one at a time"
 
 
 def test_file_can_be_dropped(open_server_page: Callable[..., BrowserPage], recordings: Path) -> None:

@@ -160,7 +160,7 @@ def test_clip_has_its_audio_scores_and_examples(
     )
     assert page.locator("#spectrogram").evaluate("(image) => image.naturalWidth") > 10
     assert page.locator("#freq-axis span").all_inner_texts()[0] == "250 Hz"
-    assert page.locator("#time-axis span").count() == 5
+    assert page.locator("#time-axis span").all_inner_texts()[:3] == ["0:00.00", "0:00.02", "0:00.04"]
     assert (
         page.get_by_role("button", name="Play verified clip 1 of c0").get_attribute("aria-keyshortcuts")
         == "1"

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcase2018.data.audio_errors import AudioReadError
+from dcase2018.inference.audio_tagger import no_progress
+from dcase2018.inference.event_detection import EventConfig, detect_events
 from dcase2018.inference.window_scores import WindowScores
-from dcase2018.server.responses import MAX_COLUMNS, _scores_over_time
+from dcase2018.server.responses import THRESHOLDS, _scores_over_time
 from dcase2018.server.waveform_preview import _max_pool, make_preview
 
 
@@ -63,21 +65,35 @@ def test_preview_of_an_invalid_file_raises(tmp_path: Path) -> None:
         make_preview(tmp_path / "bad.wav")
 
 
-@pytest.mark.parametrize("n_windows", [0, 1, 7, MAX_COLUMNS, MAX_COLUMNS + 1, 5000])
-def test_scores_over_time_are_max_pooled(n_windows: int) -> None:
+@pytest.mark.parametrize("n_windows", [0, 1, 7, 50, 51, 333])
+def test_scores_over_time_are_max_pooled(n_windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcase2018.server.responses.MAX_VALUES", 50 * 12)
     scores = np.random.default_rng(0).dirichlet(np.full(12, 0.1), n_windows).astype(np.float32)
     starts, is_silent = np.arange(n_windows) * 0.5, np.zeros(n_windows, bool)
     windows = WindowScores(starts, scores, is_silent, 0.5, n_windows * 0.5, 44100)
-    response = _scores_over_time([f"c{i}" for i in range(12)], windows)
+    response = _scores_over_time([f"c{i}" for i in range(12)], windows, no_progress)
     boundaries = response["boundaries"]
-    assert len(boundaries) == min(n_windows, MAX_COLUMNS) + 1
+    assert len(boundaries) == min(n_windows, 50) + 1
     assert boundaries[-1] == n_windows * 0.5
-    maxima = scores.max(axis=0, initial=0)
-    top = [int(top_class["label"][1:]) for top_class in response["top_classes"]]
-    for i, top_class in zip(top, response["top_classes"], strict=True):
-        assert len(top_class["scores"]) == min(n_windows, MAX_COLUMNS)
-        for start, end, score in zip(boundaries, boundaries[1:], top_class["scores"], strict=False):
+    assert list(response["class_scores"]) == [f"c{i}" for i in range(12)]
+    for column, pooled in zip(scores.T, response["class_scores"].values(), strict=True):
+        assert len(pooled) == min(n_windows, 50)
+        for start, end, score in zip(boundaries, boundaries[1:], pooled, strict=False):
             in_column = (windows.starts >= start - 1e-6) & (windows.starts < end - 1e-6)
-            assert score == pytest.approx(scores[in_column, i].max(), abs=1e-3)
-    assert min((maxima[i] for i in top), default=1) >= np.sort(maxima)[-8]
-    assert response["n_more_events"] == max(0, len(response["events"]) + response["n_more_events"] - 2000)
+            assert score == pytest.approx(column[in_column].max(), abs=1e-3)
+
+
+def test_events_are_detected_at_each_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcase2018.server.responses.MAX_EVENTS", 20)
+    scores = np.random.default_rng(0).dirichlet(np.full(4, 0.2), 100).astype(np.float32)
+    windows = WindowScores(np.arange(100) * 0.5, scores, np.arange(100) < 10, 0.5, 50, 44100)
+    classes = [f"c{i}" for i in range(4)]
+    detections = _scores_over_time(classes, windows, no_progress)["detections"]
+    assert [detection["threshold"] for detection in detections] == list(THRESHOLDS)
+    assert any(detection["n_more"] for detection in detections)
+    for detection in detections:
+        events = detect_events(windows, classes, EventConfig(threshold=detection["threshold"]))
+        assert len(events) == len(detection["events"]) + detection["n_more"]
+        for event, sent in zip(events, detection["events"], strict=False):
+            assert (event.label, event.onset, event.offset) == (sent["label"], sent["onset"], sent["offset"])
+            assert sent["score"] == pytest.approx(event.score, abs=1e-6)

@@ -1,5 +1,7 @@
 // Elements that show the results of a recording. Names from outside are only ever inserted as text.
 
+import { getView, toFraction } from "./time-view.js";
+
 const WIDTH = 1000; // of the view boxes
 
 export function createElement(tag, { text, ...attributes } = {}, ...children) {
@@ -19,19 +21,48 @@ export function formatClock(seconds) {
   return parts.map((part, i) => (i ? String(part).padStart(2, "0") : part)).join(":");
 }
 
-// With tenths of a second.
-export const formatTime = (seconds) => `${formatClock(seconds)}.${Math.floor((seconds % 1) * 10)}`;
+// With up to three decimals, which are cut off after milliseconds are rounded.
+export function formatTime(seconds, decimals = 1) {
+  const millis = Math.round(seconds * 1000);
+  const fraction = String(millis % 1000).padStart(3, "0").slice(0, decimals);
+  return formatClock(millis / 1000) + (fraction && `.${fraction}`);
+}
 
-// With milliseconds, so that no event has the length 0.
-const formatMillis = (seconds) => `${formatClock(seconds)}.${String(Math.round((seconds % 1) * 1000)).padStart(3, "0")}`;
+const toX = (time) => (toFraction(time) * WIDTH).toFixed(2);
 
-// Path of a waveform from its peaks, 100 units high.
+// The maxima of the columns in view, at most WIDTH of them, with their ends on the x axis.
+function visibleColumns(values, boundaries) {
+  const { from, span } = getView();
+  const first = Math.max(0, boundaries.findIndex((time) => time > from) - 1);
+  const after = boundaries.findIndex((time) => time >= from + span);
+  const stop = after < 0 ? values.length : after;
+  const size = Math.max(1, Math.ceil((stop - first) / WIDTH));
+  const columns = [];
+  for (let start = first; start < stop; start += size) {
+    const end = Math.min(start + size, stop);
+    columns.push({ left: toX(boundaries[start]), right: toX(boundaries[end]), value: Math.max(...values.slice(start, end)) });
+  }
+  return columns;
+}
+
+// Path of the part of a waveform in view, 100 units high, from the peaks of columns of equal duration.
 export function waveformPath(peaks) {
-  const step = WIDTH / peaks.length;
-  const heights = peaks.map((peak) => Math.max(0.4, Math.min(1, peak) * 49));
-  const upper = heights.map((height, i) => `V${(50 - height).toFixed(1)}H${((i + 1) * step).toFixed(2)}`);
-  const lower = heights.map((height, i) => `V${(50 + height).toFixed(1)}H${(i * step).toFixed(2)}`).reverse();
-  return `M0,50${upper.join("")}${lower.join("")}Z`;
+  const { duration } = getView();
+  const columns = visibleColumns(peaks, Array.from({ length: peaks.length + 1 }, (_, i) => (i * duration) / peaks.length));
+  if (!columns.length) return "";
+  const height = ({ value }) => Math.max(0.4, Math.min(1, value) * 49);
+  const upper = columns.map((column) => `V${(50 - height(column)).toFixed(1)}H${column.right}`);
+  const lower = columns.map((column) => `V${(50 + height(column)).toFixed(1)}H${column.left}`).reverse();
+  return `M${columns[0].left},50${upper.join("")}${lower.join("")}Z`;
+}
+
+export function timeTickLabels({ times, decimals }) {
+  return times.map((time) => {
+    const tick = createElement("span", { text: formatTime(time, decimals) });
+    tick.style.left = `${toFraction(time) * 100}%`;
+    tick.classList.toggle("last", toFraction(time) > 0.95);
+    return tick;
+  });
 }
 
 export function freqTicks(ticks) {
@@ -59,30 +90,33 @@ export function topClassRows(scores, count) {
   });
 }
 
-// A class over time: its score as an area, and its events below.
-export function classTrack({ label, scores }, boundaries, events, seconds) {
-  const x = (time) => ((time / seconds) * WIDTH).toFixed(2);
-  const steps = scores.map((score, i) => `V${(28 - score * 24).toFixed(1)}H${x(boundaries[i + 1])}`);
-  const area = createElement("path", { d: `M0,28${steps.join("")}V28Z` });
-  const plot = createElement("svg", { viewBox: `0 0 ${WIDTH} 28`, preserveAspectRatio: "none", "aria-hidden": "true" }, area);
+// A class over time: its score as an area, the threshold as a line, and its events below.
+export function classTrack(label, scores, boundaries, { threshold, events }) {
+  const columns = visibleColumns(scores, boundaries);
+  const y = (score) => (28 - score * 26).toFixed(1);
+  const steps = columns.map(({ right, value }) => `V${y(value)}H${right}`);
+  const area = createElement("path", { class: "score", d: columns.length ? `M${columns[0].left},28${steps.join("")}V28Z` : "" });
+  const line = createElement("path", { class: "threshold", d: `M0,${y(threshold)}H${WIDTH}` });
+  const plot = createElement("svg", { viewBox: `0 0 ${WIDTH} 32`, preserveAspectRatio: "none", "aria-hidden": "true" }, area, line);
   for (const { onset, offset } of events.filter((event) => event.label === label)) {
-    plot.append(createElement("rect", { x: x(onset), width: Math.max(1, x(offset) - x(onset)), y: 25, height: 3 }));
+    plot.append(createElement("rect", { x: toX(onset), width: Math.max(1, toX(offset) - toX(onset)), y: 28, height: 4 }));
   }
-  const name = createElement("span", { class: "label", text: label, title: label });
+  const parts = label.split(/(?<=_)/).flatMap((part) => [part, document.createElement("wbr")]);
+  const name = createElement("span", { class: "label", title: label }, ...parts);
   return createElement("div", { class: "class-track" }, name, createElement("div", { class: "track" }, plot));
 }
 
 // `play` is called with the onset when the button of a row is pressed.
 export function eventRows(events, play) {
   return events.map(({ onset, offset, label, score }) => {
-    const button = createElement("button", { class: "link-button", type: "button", text: formatMillis(onset), "aria-label": `Play ${label} from ${formatMillis(onset)}` });
+    const button = createElement("button", { class: "link-button", type: "button", text: formatTime(onset, 3), "aria-label": `Play ${label} from ${formatTime(onset, 3)}` });
     button.addEventListener("click", () => play(onset));
     return createElement(
       "tr",
       {},
       createElement("td", { text: label }),
       createElement("td", {}, button),
-      createElement("td", { text: formatMillis(offset) }),
+      createElement("td", { text: formatTime(offset, 3) }),
       createElement("td", { class: "numeric", text: score.toFixed(3) }),
     );
   });

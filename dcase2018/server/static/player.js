@@ -1,11 +1,15 @@
 // The player of both pages: waveform, log mel spectrogram and position of a recording.
 
-import { createElement, formatClock, formatTime, freqTicks, waveformPath } from "./drawing.js";
+import { formatTime, freqTicks, timeTickLabels, waveformPath } from "./drawing.js";
+import { getView, onViewChange, resetView, scrollTo, setView, timeTicks, toFraction } from "./time-view.js";
 
 const byId = (id) => document.getElementById(id);
 const player = byId("player");
 
+const TICK_PIXELS = 80; // between two ticks of the time axis
+
 let duration = 0; // of the recording in seconds
+let peaks = [];
 
 // Play another file from now on. Returns its address.
 export function setSource(file) {
@@ -22,28 +26,44 @@ export function removeSource() {
   player.load();
 }
 
-export function showPreview({ seconds, warning, peaks, spectrogram, freq_ticks: ticks }) {
-  duration = seconds;
+export function showPreview(preview) {
+  ({ seconds: duration, peaks } = preview);
   byId("length").textContent = formatTime(duration);
-  byId("warning").hidden = !warning;
-  byId("warning").textContent = `Warning: ${warning}.`;
-  byId("waveform").firstElementChild.setAttribute("d", waveformPath(peaks));
-  byId("spectrogram").src = spectrogram;
-  byId("freq-axis").replaceChildren(...freqTicks(ticks));
-  const format = duration < 10 ? formatTime : formatClock;
-  byId("time-axis").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((fraction) => createElement("span", { text: format(fraction * duration) })));
+  byId("warning").hidden = duration > 0 && !preview.warning;
+  byId("warning").textContent = warningText(preview.warning);
+  byId("spectrogram").src = preview.spectrogram;
+  byId("freq-axis").replaceChildren(...freqTicks(preview.freq_ticks));
   byId("position").setAttribute("aria-valuemax", duration.toFixed(1));
+  resetView(duration);
   setPosition(0);
 }
 
+function warningText(warning) {
+  if (!duration) return "Warning: the recording has no samples.";
+  return `Warning: ${warning.replace(/^incomplete:/, "the file is incomplete:")}.`;
+}
+
+function drawView() {
+  const { span, from } = getView();
+  byId("waveform").firstElementChild.setAttribute("d", waveformPath(peaks));
+  byId("spectrogram").style.width = `${(span ? duration / span : 1) * 100}%`;
+  byId("spectrogram").style.marginLeft = `${(span ? -from / span : 0) * 100}%`;
+  const count = Math.max(2, byId("time-axis").clientWidth / TICK_PIXELS);
+  byId("time-axis").replaceChildren(...timeTickLabels(timeTicks(count)));
+  drawPosition();
+}
+
 const isPlayable = () => byId("unplayable").hidden;
-const currentTime = () => (isPlayable() ? player.currentTime : Number(byId("position").getAttribute("aria-valuenow")));
+export const currentTime = () => (isPlayable() ? player.currentTime : Number(byId("position").getAttribute("aria-valuenow")));
 const clampTime = (time) => Math.max(0, Math.min(duration, time));
+
+const drawPosition = () => document.documentElement.style.setProperty("--position", toFraction(byId("position").getAttribute("aria-valuenow")));
 
 function setPosition(time) {
   const now = clampTime(time);
-  document.documentElement.style.setProperty("--position", duration ? now / duration : 0);
   byId("position").setAttribute("aria-valuenow", now.toFixed(2));
+  scrollTo(now);
+  drawPosition();
   byId("position").setAttribute("aria-valuetext", `${formatTime(now)} of ${formatTime(duration)}`);
 }
 
@@ -73,10 +93,11 @@ function seekByPointer(event) {
   const track = event.target.closest(".track");
   if (!track || (event.type === "pointermove" && !event.buttons)) return;
   const { left, width } = track.getBoundingClientRect();
-  seek(((event.clientX - left) / width) * duration);
+  const { from, span } = getView();
+  seek(from + Math.max(0, Math.min(1, (event.clientX - left) / width)) * span);
 }
 
-const seekStep = () => Math.max(0.05, duration / 100);
+const seekStep = () => Math.max(0.01, getView().span / 100);
 const KEYS = {
   ArrowLeft: () => seek(currentTime() - seekStep()),
   ArrowDown: () => seek(currentTime() - seekStep()),
@@ -89,6 +110,8 @@ const KEYS = {
   " ": togglePlay,
 };
 
+onViewChange(drawView);
+addEventListener("resize", () => setView(getView().from, getView().span));
 player.addEventListener("play", updatePosition);
 player.addEventListener("timeupdate", () => setPosition(player.currentTime));
 player.addEventListener("error", () => (byId("unplayable").hidden = !player.getAttribute("src")));

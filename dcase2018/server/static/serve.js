@@ -1,22 +1,26 @@
 // The page of serve: loads a recording, and shows the results of each run.
 
-import { classTrack, createElement, eventRows, formatClock, silentRow, topClassRows } from "./drawing.js";
-import { playFrom, setSource, showPreview } from "./player.js";
+import { createElement, formatClock, silentRow, topClassRows } from "./drawing.js";
+import { setSource, showPreview } from "./player.js";
 import { MAX_SECONDS, Recorder } from "./recorder.js";
+import { addResult, resetTimeResults } from "./time-results.js";
 import { RequestError, uploadAndStream } from "./upload.js";
+import "./zoom.js";
 
 const byId = (id) => document.getElementById(id);
 
+const MSG_NO_SERVER = "The server does not respond. Is dcase2018 serve still running?";
+
 let runs = [];
 let limits = {};
-let duration = 0; // of the recording in seconds
 let controller = null; // an AbortController during a request
 let recorder = null;
 
 // ---- The runs
 
 async function init() {
-  ({ runs, limits } = await (await fetch("/api/runs")).json());
+  let examples;
+  ({ runs, limits, examples } = await (await fetch("/api/runs")).json());
   const names = runs.map((run) => run.name);
   document.title = `${names.join(" and ")}: dcase2018`;
   byId("title").textContent = names.join(" and ");
@@ -24,8 +28,33 @@ async function init() {
   byId("classes").hidden = false;
   byId("classes").querySelector("summary").textContent = `${classes.length} classes`;
   byId("classes").querySelector("ul").replaceChildren(...classes.map((label) => createElement("li", { text: label })));
-  byId("limits").textContent = `WAV, FLAC, Ogg, MP3, M4A and others, up to ${formatSize(limits.bytes)} and ${limits.seconds / 3600} hours`;
+  byId("limits").textContent = `WAV, FLAC, Ogg, MP3, M4A, WebM and others, up to ${formatSize(limits.bytes)} and ${limits.seconds / 3600} hours`;
+  document.querySelector(".examples").hidden = !examples.length;
+  document.querySelector(".examples").append(...examples.map(exampleButton));
+  byId("score-meaning").replaceChildren(...scoreMeanings().map((text) => createElement("p", { class: "note", text })));
   byId("api").textContent = `curl --data-binary @sound.wav ${location.origin}/api/tag`;
+}
+
+function exampleButton(name, number) {
+  const button = createElement("button", { class: "link-button", type: "button", text: name });
+  button.addEventListener("click", () => loadExample(name, number));
+  return button;
+}
+
+async function loadExample(name, number) {
+  try {
+    const response = await fetch(`/api/examples/${number}`);
+    if (!response.ok) return showError(`${name}: ${(await response.json()).error}`);
+    await loadFile(new File([await response.blob()], name));
+  } catch {
+    showError(MSG_NO_SERVER);
+  }
+}
+
+// One sentence if the scores of all runs mean the same, else one for each run.
+function scoreMeanings() {
+  const isSame = runs.every((run) => run.score_meaning === runs[0].score_meaning);
+  return isSame ? [runs[0].score_meaning] : runs.map((run) => `${run.name}: ${run.score_meaning}`);
 }
 
 const formatSize = (bytes) => (bytes >= 1e9 ? `${bytes / 1e9} GB` : `${Math.round(bytes / 1e6)} MB`);
@@ -36,6 +65,7 @@ async function loadFile(file, isRecorded = false) {
   await initialized;
   controller?.abort();
   showError("");
+  if (!file.size) return showError(`${file.name}: the file is empty`);
   if (file.size > limits.bytes) return showError(`${file.name} is too large: ${formatSize(file.size)}; the limit is ${formatSize(limits.bytes)}`);
   const current = (controller = new AbortController());
   const startTime = performance.now();
@@ -61,6 +91,8 @@ function resetResult(file, isRecorded) {
   byId("name").textContent = file.name;
   byId("result").hidden = true;
   byId("taggers").replaceChildren(...runs.map(createCard));
+  byId("score-meaning").hidden = true;
+  resetTimeResults(file.name, runs);
 }
 
 function createCard(run) {
@@ -74,27 +106,17 @@ function createCard(run) {
 function showMessage(message) {
   if (message.progress !== undefined) showProgress("Processing ...", message.progress);
   if (message.preview) {
-    duration = message.preview.seconds;
     byId("result").hidden = false;
     showPreview(message.preview);
   }
-  const card = byId("taggers").children[message.run];
+  if (message.run !== undefined) addResult(message);
   if (message.scores) {
+    const card = byId("taggers").children[message.run];
     card.classList.remove("pending");
     const rows = message.is_silent ? [silentRow()] : topClassRows(message.scores, 3);
     card.querySelector(".top-classes").replaceChildren(...rows);
+    if (!message.is_silent) byId("score-meaning").hidden = false;
   }
-  if (message.top_classes) showScoresOverTime(card, message);
-}
-
-function showScoresOverTime(card, { boundaries, top_classes: topClasses, events, n_more_events: nMoreEvents, threshold }) {
-  card.querySelector(".class-tracks").replaceChildren(...topClasses.map((scores) => classTrack(scores, boundaries, events, duration)));
-  card.querySelector("tbody").replaceChildren(...eventRows(events, playFrom));
-  card.querySelector("table").hidden = !events.length;
-  card.querySelector(".no-events").hidden = events.length > 0;
-  card.querySelector(".no-events").textContent = `No class reaches a score of ${threshold}.`;
-  card.querySelector(".more-events").hidden = !nMoreEvents;
-  card.querySelector(".more-events").textContent = `and ${nMoreEvents} more`;
 }
 
 const summary = () =>
@@ -129,6 +151,12 @@ function cancel() {
 
 // ---- Microphone
 
+const MICROPHONE_ERRORS = {
+  NotAllowedError: "the browser does not allow it; allow the microphone for this page",
+  NotFoundError: "no microphone is connected",
+  NotReadableError: "another program is using it",
+};
+
 async function record() {
   if (recorder) return stopRecording();
   cancel();
@@ -140,7 +168,7 @@ async function record() {
       if (seconds >= MAX_SECONDS) stopRecording();
     });
   } catch (error) {
-    return showError(`The microphone cannot be used: ${error.message}`);
+    return showError(`The microphone cannot be used: ${MICROPHONE_ERRORS[error.name] ?? error.message}`);
   }
   byId("record").textContent = "Stop (0:00)";
   document.body.classList.add("recording");
@@ -167,6 +195,13 @@ byId("file").addEventListener("change", ({ target }) => {
 byId("record").addEventListener("click", record);
 byId("cancel").addEventListener("click", cancel);
 
+function loadDropped({ items, files }) {
+  if (!files.length) return;
+  if (files.length > 1) return showError(`${files.length} files were dropped; drop one at a time`);
+  if (items[0]?.webkitGetAsEntry?.()?.isDirectory) return showError(`${files[0].name} is a folder; drop an audio file`);
+  loadFile(files[0]);
+}
+
 addEventListener("dragover", (event) => {
   event.preventDefault();
   document.body.classList.add("dragging");
@@ -175,8 +210,8 @@ addEventListener("dragleave", (event) => event.relatedTarget || document.body.cl
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  if (event.dataTransfer.files.length) loadFile(event.dataTransfer.files[0]);
+  loadDropped(event.dataTransfer);
 });
 
 const initialized = init();
-initialized.catch(() => showError("the connection to the server failed"));
+initialized.catch(() => showError(MSG_NO_SERVER));

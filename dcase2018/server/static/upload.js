@@ -29,10 +29,20 @@ export function uploadAndStream(file, { onUpload, onMessage, signal }) {
       else if (isComplete) resolve();
       else reject(new RequestError("the response is incomplete"));
     });
-    request.addEventListener("error", () => reject(new RequestError("the connection to the server failed")));
+    request.addEventListener("error", () => connectionError(file).then(reject));
     signal.addEventListener("abort", () => request.abort());
     request.send(file);
   });
+}
+
+// A browser also fails to send a file that was changed or removed after it was chosen.
+async function connectionError(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return new RequestError("the server does not respond; is dcase2018 serve still running?");
+  } catch {
+    return new RequestError("the browser cannot read the file; was it changed or removed?");
+  }
 }
 
 function errorText(request) {
