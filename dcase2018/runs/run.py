@@ -46,7 +46,7 @@ from dcase2018.utils.errors import InputError, check_classes_exist
 from dcase2018.utils.locks import exclusive_lock
 
 if TYPE_CHECKING:
-    import keras
+    from dcase2018.models.backend import keras
 
 FORMAT = 3
 CALIBRATION = "calibration.json"
