@@ -399,7 +399,7 @@ def tune(
     from dcase2018.data.labels import class_names, read_labels
     from dcase2018.features.store import Store
     from dcase2018.runs.training_state import StoppingCriteria
-    from dcase2018.training.experiment import Experiment
+    from dcase2018.training.tuning import tune
     from dcase2018.utils.parallel import open_workers
 
     preset = _apply_options(**preset_values)
@@ -408,17 +408,9 @@ def tune(
     features = Store(store)
     _check_validation(labels, validation_labels, features, group_column, group_pattern)
 
-    def make_experiment(run: Path, hparams: HParams) -> Experiment:
-        trial = dataclasses.replace(preset, hparams=hparams)
-        return Experiment.create(run, trial, features, labels, validation_labels, seed=seed)
-
-    make_experiment(study / "trial", preset.hparams)  # reports invalid data before the import of Keras
-    try:
-        from dcase2018.training.tuning import parse_search_space, tune
-    except ImportError:
-        raise InputError("tune requires Optuna; pip install 'dcase2018[tune]'") from None
-    space = parse_search_space(search_space)
     criteria = StoppingCriteria(max_minutes=max_minutes)
     workers = open_workers(n_trials, keras_initializer(quiet=True), dask_address)
-    score, best = tune(study, space, preset.hparams, make_experiment, n_trials, criteria, seed, workers)
+    score, best = tune(
+        study, search_space, preset, features, labels, validation_labels, n_trials, criteria, seed, workers
+    )
     print_line(f"{study}: best validation MAP@3 {score:.4f} with --hparams {best}")

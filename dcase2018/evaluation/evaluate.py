@@ -69,6 +69,8 @@ class Evaluation:
     >>> evaluation = dcase2018.evaluate(ensemble, labels)
     >>> evaluation.map3, evaluation.accuracy, evaluation.f1
     (0.7431, 0.6875, 0.6712)
+    >>> evaluation.intervals["map3"]
+    (0.7212, 0.7639)
     >>> evaluation.table.query("part == 'all' and label == 'Bark'")
     """
 
@@ -122,6 +124,13 @@ class Evaluation:
     def map(self) -> float:
         """Mean of `class_average_precision` over the classes that have clips (mAP)."""
         return float(np.nanmean(class_average_precision(self.scores, self.y_true)))
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % confidence intervals of `map3` and `accuracy` (see `confidence_intervals`)."""
+        from dcase2018.evaluation.confidence_intervals import confidence_intervals  # it imports this module
+
+        return confidence_intervals(self)
 
     @property
     def lwlrap(self) -> float:

@@ -7,16 +7,18 @@ does not grow with the length of a recording, except for one peak per hop and th
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from dcase2018.batching.windows import sliding_windows
-from dcase2018.data.audio import AudioReader
+from dcase2018.data.audio import AudioReader, temporary_audio_file
 from dcase2018.data.audio_decoders import Block
-from dcase2018.data.files import AudioFile
+from dcase2018.data.files import AudioFile, list_recordings
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.ensemble import hide_classes, open_runs
 from dcase2018.inference.pooling import Pooling
@@ -25,6 +27,7 @@ from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNorm
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import as_paths
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +130,8 @@ class AudioTagger:
     Examples
     --------
     >>> from dcase2018 import AudioTagger
-    >>> tagger = AudioTagger.open(["runs/first"])
-    >>> scores = tagger.scores("bark.wav")
-    >>> tagger.classes[scores.argmax()]
+    >>> tagger = AudioTagger.open("runs/first")
+    >>> tagger.predict("bark.wav").iloc[0].idxmax()
     'Bark'
     """
 
@@ -148,7 +150,7 @@ class AudioTagger:
     @classmethod
     def open(
         cls,
-        runs: Sequence[StrPath],
+        runs: StrPath | Sequence[StrPath],
         checkpoint: int | str | None = None,
         hide: Collection[str] = (),
         **hparams: Any,
@@ -163,7 +165,7 @@ class AudioTagger:
         Raises
         ------
         InputError
-            If `runs` is empty or not a list, a folder is not a run or lacks the checkpoint, the classes of
+            If `runs` is empty, a folder is not a run or lacks the checkpoint, the classes of
             the runs differ, or a hidden class does not exist.
         """
         return cls(open_runs(runs, checkpoint, **hparams), checkpoint, hide)
@@ -190,6 +192,53 @@ class AudioTagger:
                 groups[config] = FrontEndGroup(config, FrontEnd(config.feature_config), [])
             groups[config].predictors.append(predictor)
         return list(groups.values())
+
+    def predict(
+        self, audio: StrPath | Sequence[StrPath] | np.ndarray, sample_rate: int | None = None
+    ) -> pd.DataFrame:
+        """Score recordings as clips.
+
+        Parameters
+        ----------
+        audio
+            Audio files and folders of them, or one array of samples: floating point with full scale 1, int16
+            or int32, (n_samples,) or (n_samples, n_channels).
+        sample_rate
+            Sample rate of an array in Hz.
+
+        Returns
+        -------
+        DataFrame
+            float64, one row per recording, indexed by `fname`, and one column per class, as of `predict`.
+            The rows are sorted by name. The row of an array is named `array.wav`. Files that cannot be used
+            have no row, and are logged as warnings.
+
+        Raises
+        ------
+        InputError
+            If a path does not exist, an array or its sample rate is not allowed, or no recording can be used.
+        Dcase2018Error
+            If a network's scores are not finite.
+
+        Examples
+        --------
+        >>> tagger.predict("sounds").loc["bark.wav"].nlargest(3)
+        >>> tagger.predict(*soundfile.read("bark.wav")).iloc[0].idxmax()
+        'Bark'
+        """
+        from dcase2018.inference.batch_tagging import tag_files  # it imports this module
+
+        rows: dict[str, np.ndarray] = {}
+        with _audio_paths(audio, sample_rate) as paths:
+            for result in tag_files(self, list_recordings(paths)):
+                if isinstance(result, FailedFile):
+                    log.warning("failed: %s", result)
+                elif isinstance(result.scores, ClipScores):
+                    rows[result.file.fname] = result.scores.scores
+                    if result.warning:
+                        log.warning("%s: %s", result.file.fname, result.warning)
+        index = pd.Index(rows, name="fname", dtype=object)
+        return pd.DataFrame(np.stack([*rows.values()]), index=index, columns=self.classes)
 
     def scores(
         self,
@@ -234,7 +283,7 @@ class AudioTagger:
                 frames = front_end.iter_frames(reader)
                 (clip_scores,) = iter_clip_scores(predictors, audio_windows(frames, config), 1)
             if frames.is_silent:
-                clip_scores = np.stack([predictor.run.prior for predictor in predictors])
+                clip_scores = np.stack([predictor.run.prior.astype(float) for predictor in predictors])
             is_silent = is_silent and frames.is_silent
             scores.extend(clip_scores)
         _report_warning(path, reader.warning, on_warning)
@@ -242,27 +291,56 @@ class AudioTagger:
 
     def window_scores(
         self,
-        path: StrPath,
+        audio: StrPath | np.ndarray,
         level_config: LevelConfig | None = None,
         on_progress: ProgressCallback = no_progress,
         on_warning: WarningCallback | None = None,
+        sample_rate: int | None = None,
     ) -> WindowScores:
-        """Score the windows of a recording; parameters and errors are those of `scores`.
+        """Score the windows of a recording: a file, or an array (see `predict`).
+
+        The other parameters and the errors are those of `clip_scores`.
 
         Runs with other windows than the first contribute the scores of their window at the center of each
         window of the first.
         """
+        with _audio_paths(audio, sample_rate) as (path,):
+            return self._window_scores(path, level_config or LevelConfig(), on_progress, on_warning)
+
+    def _window_scores(
+        self,
+        path: Path,
+        level_config: LevelConfig,
+        on_progress: ProgressCallback,
+        on_warning: WarningCallback | None,
+    ) -> WindowScores:
         groups = self.load()
         results: list[tuple[int, WindowScores]] = []
         for group in groups:
             sample_rate = group.config.feature_config.sample_rate
             reader = ProgressReader(path, sample_rate, on_progress, 2 * len(groups))
             with reader:
-                scores = _recording_scores(reader, group, level_config or LevelConfig(), self.pooling)
+                scores = _recording_scores(reader, group, level_config, self.pooling)
             results.append((len(group.predictors), scores))
         _report_warning(path, reader.warning, on_warning)
         average = _average(results)
         return replace(average, scores=self.pooling.finish(average.scores)[:, self._reported])
+
+
+@contextmanager
+def _audio_paths(
+    audio: StrPath | Sequence[StrPath] | np.ndarray, sample_rate: int | None
+) -> Iterator[list[Path]]:
+    """Yield paths as a list, or the path of a temporary file with the samples of an array."""
+    if isinstance(audio, np.ndarray):
+        if sample_rate is None:
+            raise InputError("an array of samples needs its sample_rate")
+        with temporary_audio_file(audio, sample_rate) as path:
+            yield [path]
+        return
+    if sample_rate is not None:
+        raise InputError("sample_rate applies to an array of samples; files have their own")
+    yield as_paths(audio, "audio")
 
 
 def _report_warning(path: StrPath, warning: str, on_warning: WarningCallback | None) -> None:

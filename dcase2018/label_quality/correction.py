@@ -27,7 +27,7 @@ class CorrectedLabels:
     changes: pd.DataFrame
 
 
-def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> CorrectedLabels:
+def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float = 0.7) -> CorrectedLabels:
     """Replace the label of each unverified clip whose most probable class is another one.
 
     A verified clip keeps its label and has the weight 1.
