@@ -43,7 +43,8 @@ def temporary_audio_file(samples: np.ndarray, sample_rate: int) -> Iterator[Path
     import soundfile
 
     check_number("sample_rate", sample_rate, int, ge=VALID_SAMPLE_RATES[0], le=VALID_SAMPLE_RATES[-1])
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS):
+    n_samples, n_channels = (*samples.shape, 1)[:2] if samples.ndim in (1, 2) else (0, 0)
+    if not 1 <= n_channels <= min(MAX_CHANNELS, n_samples or 1):
         raise InputError(
             f"an array of samples must be (n_samples,) or (n_samples, n_channels), not {samples.shape};"
             " transpose it if it is (n_channels, n_samples)"

@@ -80,6 +80,10 @@ class Evaluation:
     is_training_clip: np.ndarray | None = None
     is_ranking: bool = False
 
+    def __repr__(self) -> str:
+        n_clips, n_classes = self.scores.shape
+        return f"<Evaluation: {n_clips} clips, {n_classes} classes, MAP@3 {self.map3:.4f}>"
+
     @cached_property
     def y_true(self) -> np.ndarray:
         """Labels of each clip: bool, (n_clips, n_classes)."""

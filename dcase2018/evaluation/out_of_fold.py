@@ -83,6 +83,10 @@ class OutOfFold:
     verified: np.ndarray
     fold: np.ndarray
 
+    def __repr__(self) -> str:
+        n_clips, n_classes = self.scores.shape
+        return f"<OutOfFold: {n_clips} clips, {n_classes} classes, {self.fold.max()} folds>"
+
     @classmethod
     def load(cls, folder: StrPath) -> "OutOfFold":
         """Read the out-of-fold scores in a folder of folds.

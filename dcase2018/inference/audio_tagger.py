@@ -7,7 +7,6 @@ does not grow with the length of a recording, except for one peak per hop and th
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,18 +15,18 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.batching.windows import sliding_windows
-from dcase2018.data.audio import AudioReader, temporary_audio_file
+from dcase2018.data.audio import AudioReader
 from dcase2018.data.audio_decoders import Block
 from dcase2018.data.files import AudioFile, list_recordings
 from dcase2018.features.frontend import FrontEnd
+from dcase2018.inference.audio_inputs import audio_paths, named_errors
 from dcase2018.inference.ensemble import hide_classes, open_runs
 from dcase2018.inference.pooling import Pooling
 from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
-from dcase2018.utils.errors import InputError
-from dcase2018.utils.input_files import as_paths
+from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +146,10 @@ class AudioTagger:
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
 
+    def __repr__(self) -> str:
+        paths = shorten_list([str(run.path) for run in self.runs])
+        return f"<AudioTagger of {paths}: {len(self.classes)} classes>"
+
     @classmethod
     def open(
         cls,
@@ -229,7 +232,7 @@ class AudioTagger:
         from dcase2018.inference.batch_tagging import tag_files  # it imports this module
 
         rows: dict[str, np.ndarray] = {}
-        with _audio_paths(audio, sample_rate) as paths:
+        with audio_paths(audio, sample_rate) as paths:
             for result in tag_files(self, list_recordings(paths)):
                 if isinstance(result, FailedFile):
                     log.warning("failed: %s", result)
@@ -274,6 +277,12 @@ class AudioTagger:
         Dcase2018Error
             If a network's scores are not finite.
         """
+        with named_errors(path):
+            return self._clip_scores(path, on_progress, on_warning)
+
+    def _clip_scores(
+        self, path: StrPath, on_progress: ProgressCallback, on_warning: WarningCallback | None
+    ) -> ClipScores:
         groups = self.load()
         scores: list[np.ndarray] = []
         is_silent = True
@@ -304,7 +313,7 @@ class AudioTagger:
         Runs with other windows than the first contribute the scores of their window at the center of each
         window of the first.
         """
-        with _audio_paths(audio, sample_rate) as (path,):
+        with audio_paths(audio, sample_rate) as (path,), named_errors(path):
             return self._window_scores(path, level_config or LevelConfig(), on_progress, on_warning)
 
     def _window_scores(
@@ -325,22 +334,6 @@ class AudioTagger:
         _report_warning(path, reader.warning, on_warning)
         average = _average(results)
         return replace(average, scores=self.pooling.finish(average.scores)[:, self._reported])
-
-
-@contextmanager
-def _audio_paths(
-    audio: StrPath | Sequence[StrPath] | np.ndarray, sample_rate: int | None
-) -> Iterator[list[Path]]:
-    """Yield paths as a list, or the path of a temporary file with the samples of an array."""
-    if isinstance(audio, np.ndarray):
-        if sample_rate is None:
-            raise InputError("an array of samples needs its sample_rate")
-        with temporary_audio_file(audio, sample_rate) as path:
-            yield [path]
-        return
-    if sample_rate is not None:
-        raise InputError("sample_rate applies to an array of samples; files have their own")
-    yield as_paths(audio, "audio")
 
 
 def _report_warning(path: StrPath, warning: str, on_warning: WarningCallback | None) -> None:

@@ -53,6 +53,10 @@ class Ensemble:
         if not self.members:
             raise InputError("an ensemble needs at least one run")
 
+    def __repr__(self) -> str:
+        paths = shorten_list([str(member.run.path) for member in self.members])
+        return f"<Ensemble of {paths}: {len(self.classes)} classes>"
+
     @classmethod
     def open(
         cls,

@@ -142,6 +142,9 @@ class Run:
             ) from None
         return run
 
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self.model}, {len(self.classes)} classes, {self.epochs} epochs>"
+
     def save(self) -> None:
         """Write run.json."""
         values = dataclasses.asdict(self) | {"format": FORMAT}

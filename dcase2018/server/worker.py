@@ -111,7 +111,7 @@ def check_duration(path: Path, on_progress: ProgressCallback) -> None:
 
 def _error_response(error: Exception) -> dict[str, Any]:
     if isinstance(error, AudioReadError):
-        return {"status": 422, "error": f"the file cannot be read: {error}"}
+        return {"status": 422, "error": f"the file cannot be read: {error.reason}"}
     if isinstance(error, Rejected):
         return {"status": error.status, "error": str(error)}
     if isinstance(error, Dcase2018Error):

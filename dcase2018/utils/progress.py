@@ -1,4 +1,4 @@
-"""Progress of long computations on standard error: a bar on a terminal, otherwise a log line at intervals."""
+"""Progress of long computations: a bar on a terminal or in a notebook, otherwise a log line at intervals."""
 
 import logging
 import multiprocessing
@@ -9,6 +9,27 @@ from types import TracebackType
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
+
+
+def _is_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def _has_bar() -> bool:
+    """Whether there is a notebook or a terminal, at a log level that shows progress in it."""
+    if _is_notebook():  # which shows warnings by default
+        return log.isEnabledFor(logging.WARNING)
+    return sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+
+
+def _bar_class() -> type[tqdm]:
+    """Return the bar of a terminal, or of a notebook as far as its widgets are installed."""
+    if not _is_notebook():
+        return tqdm
+    from tqdm import auto
+
+    return auto.tqdm
 
 
 class Progress:
@@ -37,12 +58,12 @@ class Progress:
         self.done = self.first = done
         self.started = self.last_logged = time.monotonic()
         is_main_process = multiprocessing.parent_process() is None  # bars of several processes would mix
-        self.bar = tqdm(
+        self.bar = _bar_class()(
             total=total,
             initial=done,
             desc=name,
             unit=f" {unit}",
-            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO) and is_main_process),
+            disable=not (_has_bar() and is_main_process),
             dynamic_ncols=True,
             delay=delay,
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import noise, write_wav
 
-from dcase2018.data import audio
+from dcase2018.data import audio_decoders
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
@@ -264,7 +264,7 @@ def test_threads_share_the_networks(runs: dict[str, Path], recordings: Path) -> 
 def test_progress_adds_up_to_one(
     members: Sequence[str], runs: dict[str, Path], recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 1 << 17)
+    monkeypatch.setattr(audio_decoders, "BLOCK_SAMPLES", 1 << 17)
     tagger = AudioTagger.open([runs[name] for name in members])
     for process in (tagger.window_scores, tagger.scores):
         fractions: list[float] = []

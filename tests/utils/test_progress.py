@@ -1,6 +1,8 @@
-"""Progress without a terminal: log lines at intervals."""
+"""Progress without a terminal: log lines at intervals, and a bar in a notebook."""
 
 import logging
+import sys
+import types
 
 import pytest
 
@@ -19,3 +21,13 @@ def test_nothing_is_logged_before_the_interval_has_passed(caplog: pytest.LogCapt
         for _ in range(40):
             progress.update(1)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(("level", "has_bar"), [(logging.WARNING, True), (logging.ERROR, False)])
+def test_a_notebook_shows_a_bar(
+    level: int, has_bar: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shell = types.SimpleNamespace(kernel=object(), config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    with caplog.at_level(level, "dcase2018.utils.progress"), Progress("extract", 40, "clips") as progress:
+        assert progress.bar.disable == (not has_bar)
