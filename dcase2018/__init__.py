@@ -32,13 +32,8 @@ def __getattr__(name: str) -> object:
 
         return version(__name__)
 
-    import logging
-
     import lazy_loader  # importing it takes longer than the rest of this module
 
-    tensorflow_log = logging.getLogger("tensorflow")
-    if tensorflow_log.level == logging.NOTSET:
-        tensorflow_log.setLevel(logging.ERROR)
     get_attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
     return names if name == "__all__" else get_attribute(name)
 

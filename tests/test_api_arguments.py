@@ -43,15 +43,23 @@ def open_pool(jobs: Any) -> None:
         (lambda: dc.stratified_holdout(LABELS, 0.5, -1), "seed must be >= 0"),
         (lambda: dc.synthesize("none", train_per_class=0), "train_per_class must be >= 1, not 0"),
         (lambda: dc.AudioTagger.open([]), "runs is empty; name at least one path"),
+        (lambda: dc.AudioTagger.open("none"), "none holds no run"),
+        (lambda: dc.AudioTagger.open(Path("none")), "none holds no run"),
+        (lambda: dc.make_labels("none"), "none does not exist; give a folder of clips, or a CSV"),
+        (lambda: dc.compare([], []), "a system has no evaluation; give at least one"),
+        (lambda: dc.tag(None, [], levels=dc.LevelConfig()), "levels apply to events only"),  # type: ignore[arg-type]
+        (lambda: dc.tag(None, []), "audio is empty; name at least one path"),  # type: ignore[arg-type]
+        (lambda: dc.tag(None, "a.wav", format="events"), "format 'events' needs an output file"),  # type: ignore[arg-type]
+        (lambda: dc.tag(None, "a.wav", output="t.txt"), "--format audacity is for events only"),  # type: ignore[arg-type]
         (
-            lambda: dc.AudioTagger.open("run"),
-            r"runs must be a list of paths, such as \['run'\], not one path",
+            lambda: dc.tag(None, "a.wav", output="t", format="praat"),  # type: ignore[arg-type]
+            "format 'praat' is unknown; allowed are csv, jsonl, events, audacity, raven",
         ),
-        (lambda: dc.AudioTagger.open(Path("run")), "runs must be a list of paths"),  # type: ignore[arg-type]
+        (lambda: dc.embed(None, "a.wav", "e.npy"), "e.npy must end in .h5, .hdf5 or .csv"),  # type: ignore[arg-type]
+        (lambda: dc.embed(None, "a.wav", "e.h5", "clips"), "level must be one of window, clip, not 'clips'"),  # type: ignore[arg-type]
         (lambda: dc.AudioTagger([]), "a tagger needs at least one run"),
         (lambda: dc.Ensemble([]), "an ensemble needs at least one run"),
-        (lambda: dc.Ensemble.open(["run"], []), "stores must be a list of one Store or more"),
-        (lambda: dc.Ensemble.open("run", []), "stores must be a list|runs must be a list"),
+        (lambda: dc.Ensemble.open(["run"], []), "stores is empty; give one Store or more"),
         (lambda: open_pool(0), "jobs must be -1, for one process per core, or at least 1, not 0"),
         (lambda: open_pool(1.5), "jobs must be a whole number, not 1.5"),
         (

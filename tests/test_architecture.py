@@ -76,5 +76,6 @@ def test_only_some_modules_import_hdf5_and_a_backend() -> None:
     for path in PACKAGE.rglob("*.py"):
         libraries = {name.split(".")[0] for name in imported_modules(path)}
         assert "h5py" not in libraries or path.name in ("store.py", "store_writer.py", "embeddings.py")
+        assert "keras" not in libraries or path == PACKAGE / "models" / "backend.py"
         backends = libraries & {"tensorflow", "jax", "torch"}
         assert backends == ({"tensorflow"} if path == PACKAGE / "exporting" / "conversion.py" else set())

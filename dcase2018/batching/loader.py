@@ -2,12 +2,12 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import keras
 import numpy as np
 
 from dcase2018.batching.augmentation import Augmentation, Batch
 from dcase2018.batching.sampler import EpochSampler
 from dcase2018.batching.windows import AllWindows, RandomCrops
+from dcase2018.models.backend import keras
 
 
 class BatchLoader(keras.utils.PyDataset):

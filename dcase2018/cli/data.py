@@ -118,19 +118,12 @@ def make_labels(
     extract --labels LABELS expects. White space and commas in class names become underscores. Symbolic links
     are followed. Links to nothing are skipped and listed, and the exit code is then 3.
     """
-    if source.is_dir() and columns:
-        raise InputError(f"{source} is a folder; --columns requires a CSV")
-    if not source.is_dir() and (pattern is not None or not columns):
-        raise InputError(f"{source} is a file; map its columns with --columns fname=COLUMN,label=COLUMN")
     check_output(labels, source if source.is_file() else None)
     from dcase2018.data.files import broken_links
-    from dcase2018.data.label_builders import labels_from_csv, labels_from_filenames, labels_from_folders
+    from dcase2018.data.label_builders import make_labels
     from dcase2018.data.labels import class_names, multi_hot, write_table
 
-    if columns:
-        table = labels_from_csv(source, columns)
-    else:
-        table = labels_from_folders(source) if pattern is None else labels_from_filenames(source, pattern)
+    table = make_labels(source, pattern, columns)
     write_table(labels, table)
     counts = multi_hot(table, class_names(table)).sum(axis=0)
     per_class = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else min(counts)

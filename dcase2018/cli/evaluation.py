@@ -270,7 +270,7 @@ def predict(
 
         load_calibration(ensemble)
     load_keras()
-    from dcase2018.evaluation.calibration import calibrate_scores
+    from dcase2018.evaluation import calibration
     from dcase2018.evaluation.submission import write_scores, write_submission
     from dcase2018.inference.predictor import predict
     from dcase2018.utils.atomic import written_together
@@ -278,7 +278,7 @@ def predict(
     scores = predict(ensemble, fnames)
     with written_together():
         if scores_csv:
-            write_scores(scores_csv, calibrate_scores(ensemble, scores) if calibrate else scores)
+            write_scores(scores_csv, calibration.calibrate(ensemble, scores) if calibrate else scores)
         write_submission(submission_csv, scores[ensemble.reported_classes])
     print_line(f"{submission_csv}: {len(fnames)} clips")
 
@@ -371,10 +371,10 @@ def score(submission: Path, labels_csv: Path, output: Path | None, class_map_csv
     from dcase2018.data.labels import read_class_map
     from dcase2018.evaluation.confidence_intervals import score_table
     from dcase2018.evaluation.evaluate import format_table, write_score_table
-    from dcase2018.evaluation.submission import evaluate_submission
+    from dcase2018.evaluation.submission import score
 
     classes = read_class_map(class_map_csv) if class_map_csv else None
-    table = score_table(evaluate_submission(submission, labels_csv, classes))
+    table = score_table(score(submission, labels_csv, classes))
     print_line(format_table(table))
     if output:
         write_score_table(output, table)

@@ -26,11 +26,10 @@ from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
-    from dcase2018.inference.batch_tagging import DetectionConfig, OutputSpec
-    from dcase2018.inference.output_formats import TaggingResult
+    from dcase2018.inference.batch_tagging import DetectionConfig
+    from dcase2018.inference.output_formats import OutputSpec, TaggingResult
 
-FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".selections.txt": "raven", ".txt": "audacity"}
-CLIP_FORMATS = ("csv", "jsonl")
+FORMATS = ("csv", "jsonl", "events", "audacity", "raven")
 
 DURATION = FiniteFloat(0, 3600)
 
@@ -69,13 +68,14 @@ output_options = combine_options(
         "-o",
         "--output",
         type=OutputPath(path_type=Path),
-        help="Write all scores to this .csv or .jsonl file. With --detect-events also events to this .txt"
-        " (Audacity) or .selections.txt (Raven) file, or one file per recording to this folder.",
+        help="Write all scores to this .csv or .jsonl file. With --detect-events also events to this"
+        " .events.csv, .txt (Audacity) or .selections.txt (Raven) file, or one file per recording to this"
+        " folder.",
     ),
     click.option(
         "--format",
         "format_",
-        type=Choice(list(FORMAT_OF_SUFFIX.values())),
+        type=Choice(FORMATS),
         help="Format of --output.  [default: by its suffix; csv in a folder]",
     ),
 )
@@ -128,7 +128,7 @@ def tag(
     from dcase2018.data.audio_errors import is_incomplete
     from dcase2018.data.files import list_recordings
     from dcase2018.inference.audio_tagger import AudioTagger, FailedFile
-    from dcase2018.inference.batch_tagging import tag
+    from dcase2018.inference.batch_tagging import tag_files
 
     spec = _output_spec(output, format_, detection["detect_events"], audio)
     config = _detection_config(**detection)
@@ -137,7 +137,7 @@ def tag(
     files = list_recordings(audio)
     load_keras()
     is_loss = False
-    for result in tag(tagger, files, config, spec, jobs or -1):
+    for result in tag_files(tagger, files, config, spec, jobs or -1):
         if isinstance(result, FailedFile):
             is_loss = True
             print_line(f"failed: {result}")
@@ -168,26 +168,15 @@ def _output_spec(
     output: Path | None, format_: str | None, detect_events: bool, audio: tuple[Path, ...]
 ) -> "OutputSpec | None":
     """Return what to write, and check before the work that it can be written."""
-    from dcase2018.inference.batch_tagging import OutputSpec
+    from dcase2018.inference.output_formats import OutputSpec
 
     if not output:
         if format_:
             raise InputError(f"--format {format_} needs an output file or folder; add --output")
         return None
-    matches = (format for suffix, format in FORMAT_OF_SUFFIX.items() if output.name.endswith(suffix))
-    suffix_format = next(matches, None)
-    format_ = format_ or suffix_format or "csv"
-    if not detect_events and format_ not in CLIP_FORMATS:
-        raise InputError(f"--format {format_} is for events only; add --detect-events")
-    if not detect_events and not suffix_format:
-        raise InputError(
-            f"--output {output} must end in .csv or .jsonl; one file per recording needs --detect-events"
-        )
-    if not suffix_format and output.exists() and not output.is_dir():
-        suffixes = ", ".join(FORMAT_OF_SUFFIX)
-        raise InputError(f"--output {output} is a file; name a folder, or a file that ends in {suffixes}")
-    check_output(output if suffix_format else output / "x", *audio)
-    return OutputSpec(output, format_, is_folder=not suffix_format)
+    spec = OutputSpec.create(output, format_, detect_events)
+    check_output(output / "x" if spec.is_folder else output, *audio)
+    return spec
 
 
 def _print_result(result: "TaggingResult") -> None:
@@ -239,8 +228,9 @@ def embed(
     STORE_OR_AUDIO is a store, or audio files and folders of them. Clips without samples have no row. Files
     that cannot be used are printed as failed, incomplete ones as warnings, and the exit code is then 3.
     """
-    if output.suffix not in (".h5", ".hdf5", ".csv"):
-        raise InputError(f"--output {output} must end in .h5, .hdf5 or .csv")
+    from dcase2018.inference.embeddings import check_embedding_path, load_embedder, write_embeddings
+
+    check_embedding_path(output)
     check_output(output, *clips)
     from dcase2018.data.audio_errors import is_incomplete
     from dcase2018.data.files import list_recordings
@@ -253,9 +243,7 @@ def embed(
     is_from_store = len(clips) == 1 and clips[0].is_file() and is_store(clips[0])
     inputs = Store(clips[0]) if is_from_store else list_recordings(clips)
     load_keras()
-    from dcase2018.inference.embeddings import embed, load_embedder
-
-    failed, warnings = embed(load_embedder(runs[0], checkpoint), inputs, output, level)
+    failed, warnings = write_embeddings(load_embedder(runs[0], checkpoint), inputs, output, level)
     print_line(f"{output}: {len(inputs) - len(failed)} clips")
     for file in failed:
         print_line(f"failed: {file}")

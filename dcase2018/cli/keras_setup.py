@@ -1,11 +1,8 @@
-"""Load Keras for a command: backend errors, signals during the import, and memory settings."""
+"""Load Keras for a command: signals during the import, and memory settings."""
 
+import importlib
 import logging
-import os
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.signals import Interrupted, catch_stop_signals
@@ -30,25 +27,10 @@ def load_keras() -> None:
     check_temporary_folder()
     keep_freed_memory()
     log.info("loading Keras ...")
-    with catch_stop_signals() as stop_flag, _hidden_stderr():
-        _import_keras()
+    with catch_stop_signals() as stop_flag:
+        importlib.import_module("dcase2018.models.backend")
     if stop_flag.signum:
         raise Interrupted(stop_flag.signum, "interrupted")
-
-
-def _import_keras() -> None:
-    try:
-        import keras
-
-        keras.ops.zeros(())  # the first operation initializes the devices
-    except (ImportError, ValueError) as error:
-        backend = os.environ.get("KERAS_BACKEND")
-        if backend is None:
-            raise
-        raise InputError(
-            f"KERAS_BACKEND={backend} cannot be loaded ({error}); install it, or choose another backend"
-        ) from None
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its warnings are advice for developers
 
 
 def check_temporary_folder() -> None:
@@ -64,30 +46,6 @@ def check_temporary_folder() -> None:
             pass
     except OSError as error:
         raise InputError(f"{error.strerror}; set TMPDIR to a folder that can be written to") from None
-
-
-@contextmanager
-def _hidden_stderr() -> Iterator[None]:
-    """Discard standard error, unless the block raises or messages are verbose.
-
-    TensorFlow's start-up lines come from C++ code that runs before it reads any setting.
-    """
-    if log.isEnabledFor(logging.DEBUG):
-        yield
-        return
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as hidden:
-        os.dup2(hidden.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            hidden.seek(0)
-            os.write(stderr, hidden.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def keep_freed_memory() -> None:

@@ -1,6 +1,5 @@
 """The command that searches hyperparameters: tune."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from dcase2018.cli.common import (
 )
 from dcase2018.cli.settings import BaseSettings, preset_options
 from dcase2018.cli.training import check_validation, dask_option, data_arguments, max_minutes_option
-from dcase2018.models.hparams import HParams
-from dcase2018.utils.errors import InputError
 
 
 @click.command(
@@ -67,7 +64,7 @@ def tune(
     """
     from dcase2018.data.labels import class_names, read_labels
     from dcase2018.runs.training_state import StoppingCriteria
-    from dcase2018.training.experiment import Experiment
+    from dcase2018.training.tuning import tune
     from dcase2018.utils.parallel import open_workers
 
     base = BaseSettings.find(preset)
@@ -76,19 +73,10 @@ def tune(
     labels = read_labels(labels_csv)
     validation_labels = read_labels(validation, class_names(labels))
     check_validation(labels, validation_labels, features, group_column, group_pattern)
-
-    def make_experiment(run: Path, hparams: HParams) -> Experiment:
-        trial = dataclasses.replace(settings, hparams=hparams)
-        return Experiment.create(run, trial, features, labels, validation_labels, seed=seed)
-
-    make_experiment(study / "trial", settings.hparams)  # reports invalid data before the import of Keras
-    try:
-        from dcase2018.training.tuning import parse_search_space, tune
-    except ImportError:
-        raise InputError("tune requires Optuna; pip install 'dcase2018[tune]'") from None
-    space = parse_search_space(search_space)
     criteria = StoppingCriteria(max_minutes=max_minutes)
     workers = open_workers(n_trials, keras_initializer(quiet=True), dask_address)
-    score, best = tune(study, space, settings.hparams, make_experiment, n_trials, criteria, seed, workers)
+    score, best = tune(
+        study, search_space, settings, features, labels, validation_labels, n_trials, criteria, seed, workers
+    )
     print_line(f"{study}: best validation MAP@3 {score:.4f}, with")
     print_line(f"--hparams {best}")

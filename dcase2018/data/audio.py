@@ -4,7 +4,9 @@
 All other formats are returned as float32, where full scale is 1: channels are averaged, and soxr resamples.
 """
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -14,8 +16,47 @@ import numpy as np
 from dcase2018.data.audio_decoders import MAX_CHANNELS, Block, SoundfileDecoder, open_decoder
 from dcase2018.data.audio_errors import UNREADABLE, AudioReadError
 from dcase2018.data.audio_levels import Levels, survey_levels
+from dcase2018.utils.config import check_number
+from dcase2018.utils.errors import InputError
 
 VALID_SAMPLE_RATES = range(1000, 1_000_001)  # Hz; other rates come from a damaged header
+SUBTYPES = {"float32": "FLOAT", "float64": "DOUBLE", "int16": "PCM_16", "int32": "PCM_32"}
+MAX_WAV_BYTES = 4_000_000_000  # of 2**32
+
+
+@contextmanager
+def temporary_audio_file(samples: np.ndarray, sample_rate: int) -> Iterator[Path]:
+    """Write samples to a temporary WAV file without loss, so that they are processed like a file.
+
+    Parameters
+    ----------
+    samples
+        float32 or float64 with full scale 1, int16 or int32, (n_samples,) or (n_samples, n_channels).
+    sample_rate
+        Sample rate in Hz.
+
+    Raises
+    ------
+    InputError
+        If the shape, the dtype, the size or the sample rate is not allowed.
+    """
+    import soundfile
+
+    check_number("sample_rate", sample_rate, int, ge=VALID_SAMPLE_RATES[0], le=VALID_SAMPLE_RATES[-1])
+    n_samples, n_channels = (*samples.shape, 1)[:2] if samples.ndim in (1, 2) else (0, 0)
+    if not 1 <= n_channels <= min(MAX_CHANNELS, n_samples or 1):
+        raise InputError(
+            f"an array of samples must be (n_samples,) or (n_samples, n_channels), not {samples.shape};"
+            " transpose it if it is (n_channels, n_samples)"
+        )
+    if str(samples.dtype) not in SUBTYPES:
+        raise InputError(f"samples must be {', '.join(SUBTYPES)}, not {samples.dtype}; convert the array")
+    if samples.nbytes > MAX_WAV_BYTES:
+        raise InputError(f"the array has {samples.nbytes} bytes; write longer recordings to a file")
+    with tempfile.TemporaryDirectory(prefix="dcase2018-") as folder:
+        path = Path(folder, "array.wav")
+        soundfile.write(path, samples, int(sample_rate), SUBTYPES[str(samples.dtype)])
+        yield path
 
 
 class AudioReader:

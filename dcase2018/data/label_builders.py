@@ -27,6 +27,7 @@ from dcase2018.data.label_rules import (
     validate_label,
 )
 from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, labels_per_clip, parse_labels
+from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,49 @@ PART_NAME = re.compile(
 )
 
 TemplateParts = list[tuple[str, str | None]]  # literal text and the field after it, as in `fold{fold}/{file}`
+
+
+def make_labels(
+    source: StrPath, pattern: str | None = None, columns: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Label the clips of a folder, or of a CSV with other column names.
+
+    Parameters
+    ----------
+    source
+        A folder with one subfolder per class; a folder of clips, with `pattern`; or a CSV, with `columns`.
+    pattern
+        Template of the file names (see `labels_from_filenames`), such as "{label}_{rest}.wav".
+    columns
+        Column of the CSV for each column of the result (see `labels_from_csv`).
+
+    Returns
+    -------
+    DataFrame
+        One row per clip: `fname`, `label` or `labels`, and further columns of `pattern` or `columns`.
+
+    Raises
+    ------
+    InputError
+        If `source` and the other arguments do not match, or see the functions named above.
+    OSError
+        If `source` cannot be read.
+
+    Examples
+    --------
+    >>> dcase2018.make_labels("sounds").to_csv("labels.csv", index=False)
+    >>> dcase2018.make_labels("esc50.csv", columns={"fname": "filename", "label": "category"})
+    """
+    source = Path(source)
+    if not source.exists():
+        raise InputError(f"{source} does not exist; give a folder of clips, or a CSV")
+    if source.is_dir() and columns:
+        raise InputError(f"{source} is a folder; --columns requires a CSV")
+    if not source.is_dir() and (pattern is not None or not columns):
+        raise InputError(f"{source} is a file; map its columns with --columns fname=COLUMN,label=COLUMN")
+    if columns:
+        return labels_from_csv(source, columns)
+    return labels_from_folders(source) if pattern is None else labels_from_filenames(source, pattern)
 
 
 def labels_from_folders(folder: Path) -> pd.DataFrame:

@@ -180,8 +180,8 @@ def load_calibration(ensemble: Ensemble) -> Calibration:
     return Calibration.load(ensemble.members[0].run.path)
 
 
-def calibrate_scores(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
-    """Apply the temperature of a run to its scores.
+def calibrate(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
+    """Apply the temperature of a run to its scores; the ranking of the classes stays the same.
 
     Parameters
     ----------
@@ -194,6 +194,11 @@ def calibrate_scores(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
     ------
     InputError
         See `load_calibration`.
+
+    Examples
+    --------
+    >>> ensemble = dcase2018.Ensemble.open("runs/first", dcase2018.Store("features/test.h5"))
+    >>> dcase2018.calibrate(ensemble, dcase2018.predict(ensemble))
     """
     is_single_label = ensemble.members[0].run.hparams.classifier == "softmax"
     temperature = load_calibration(ensemble).temperature

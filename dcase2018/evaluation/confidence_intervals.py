@@ -27,6 +27,38 @@ QUANTILES = (0.025, 0.975)
 MIN_FOR_BOOTSTRAP = 100
 
 
+def confidence_intervals(
+    evaluation: Evaluation, seed: int = 0, resamples: int = 10_000
+) -> dict[str, tuple[float, float]]:
+    """Compute the 95 % confidence intervals of MAP@3 and accuracy over all clips.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    seed : int
+        Seed of the bootstrap. The same seed gives the same intervals.
+    resamples : int
+        Number of bootstrap resamples.
+
+    Returns
+    -------
+    dict
+        The lower and upper bound of `map3` and `accuracy`. Clips with several labels have no accuracy.
+
+    Examples
+    --------
+    >>> dcase2018.confidence_intervals(dcase2018.evaluate(ensemble, labels))["map3"]
+    (0.7212, 0.7639)
+    """
+    clip_values = {"map3": evaluation.ap_at_3}
+    if not is_multi_label(evaluation.labels):
+        clip_values["accuracy"] = evaluation.is_correct.astype(float)
+    return {
+        name: mean_interval(values, strata(evaluation), np.random.default_rng(seed), resamples)
+        for name, values in clip_values.items()
+    }
+
+
 def score_table(evaluation: Evaluation, seed: int = 0, resamples: int = 10_000) -> pd.DataFrame:
     """Compute the score table of an evaluation, with 95 % confidence intervals of MAP@3 and accuracy.
 

@@ -69,6 +69,8 @@ class Evaluation:
     >>> evaluation = dcase2018.evaluate(ensemble, labels)
     >>> evaluation.map3, evaluation.accuracy, evaluation.f1
     (0.7431, 0.6875, 0.6712)
+    >>> evaluation.intervals["map3"]
+    (0.7212, 0.7639)
     >>> evaluation.table.query("part == 'all' and label == 'Bark'")
     """
 
@@ -77,6 +79,10 @@ class Evaluation:
     classes: Sequence[str]
     is_training_clip: np.ndarray | None = None
     is_ranking: bool = False
+
+    def __repr__(self) -> str:
+        n_clips, n_classes = self.scores.shape
+        return f"<Evaluation: {n_clips} clips, {n_classes} classes, MAP@3 {self.map3:.4f}>"
 
     @cached_property
     def y_true(self) -> np.ndarray:
@@ -122,6 +128,13 @@ class Evaluation:
     def map(self) -> float:
         """Mean of `class_average_precision` over the classes that have clips (mAP)."""
         return float(np.nanmean(class_average_precision(self.scores, self.y_true)))
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % confidence intervals of `map3` and `accuracy` (see `confidence_intervals`)."""
+        from dcase2018.evaluation.confidence_intervals import confidence_intervals  # it imports this module
+
+        return confidence_intervals(self)
 
     @property
     def lwlrap(self) -> float:

@@ -23,7 +23,7 @@ SINGLE_LABEL_METRICS = ("accuracy", "f1", "map3")
 MULTI_LABEL_METRICS = ("map", "lwlrap", "map3")
 
 
-def read_out_of_fold(path: Path) -> pd.DataFrame:
+def read_out_of_fold(path: StrPath) -> pd.DataFrame:
     """Read the scores of `out_of_fold.csv`, or of the training clips for label refinement.
 
     Returns
@@ -36,6 +36,7 @@ def read_out_of_fold(path: Path) -> pd.DataFrame:
     InputError
         With every error of the file and its line number.
     """
+    path = Path(path)
     table = read_table(path)
     n_columns = 3 + (table.header[3:4] == ["fold"])
     if table.header[:n_columns] != list(OUT_OF_FOLD_COLUMNS[:n_columns]) or len(table.header) == n_columns:
@@ -82,6 +83,10 @@ class OutOfFold:
     scores: pd.DataFrame
     verified: np.ndarray
     fold: np.ndarray
+
+    def __repr__(self) -> str:
+        n_clips, n_classes = self.scores.shape
+        return f"<OutOfFold: {n_clips} clips, {n_classes} classes, {self.fold.max()} folds>"
 
     @classmethod
     def load(cls, folder: StrPath) -> "OutOfFold":

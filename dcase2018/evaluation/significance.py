@@ -21,6 +21,7 @@ from dcase2018.data.labels import labels_per_clip
 from dcase2018.evaluation.confidence_intervals import QUANTILES, resampled_means, strata
 from dcase2018.evaluation.evaluate import ALL, OVERALL, Evaluation
 from dcase2018.evaluation.metrics import class_means
+from dcase2018.utils.errors import InputError
 
 SeedRuns = Sequence[Evaluation]  # evaluations of one system, one per training seed
 
@@ -29,12 +30,14 @@ N_PRINTED = 5  # classes and clips printed per direction
 N_PER_LINE = 8  # scores of seeds
 
 
-def compare(a: SeedRuns, b: SeedRuns, seed: int = 0, resamples: int = 10_000) -> dict[str, Any]:
-    """Compare two systems.
+def compare(
+    a: Evaluation | SeedRuns, b: Evaluation | SeedRuns, seed: int = 0, resamples: int = 10_000
+) -> dict[str, Any]:
+    """Compare two systems on the same clips.
 
     Parameters
     ----------
-    a, b : sequence of Evaluation
+    a, b : Evaluation or sequence of Evaluation
         Evaluations of the same clips, one per training seed of each system.
     seed : int
         Seed of the resampling. The same seed gives the same result.
@@ -48,7 +51,20 @@ def compare(a: SeedRuns, b: SeedRuns, seed: int = 0, resamples: int = 10_000) ->
         same for each usage; `seeds`, None for one run each, else the MAP@3 of each run and the intervals
         `interval` (seeds alone) and `combined`; `classes`, a dict per class; `changed_clips`, a dict per clip
         whose score differs; and `conclusion`, one sentence.
+
+    Raises
+    ------
+    InputError
+        If a system has no evaluation, or the clips, their labels or the classes differ.
+
+    Examples
+    --------
+    >>> a, b = (dcase2018.evaluate(ensemble, labels) for ensemble in ensembles)
+    >>> dcase2018.compare(a, b)["conclusion"]
+    'B is significantly better on these clips; other seeds may differ.'
     """
+    a, b = ([system] if isinstance(system, Evaluation) else list(system) for system in (a, b))
+    _check_comparable(a, b)
     a_parts, b_parts = ([run.by_usage for run in system] for system in (a, b))
     parts = {
         part: _difference([run[part] for run in a_parts], [run[part] for run in b_parts], seed, resamples)
@@ -63,6 +79,18 @@ def compare(a: SeedRuns, b: SeedRuns, seed: int = 0, resamples: int = 10_000) ->
         "changed_clips": _changed_clips(a, b),
         "conclusion": summarize(overall, seeds),
     }
+
+
+def _check_comparable(a: SeedRuns, b: SeedRuns) -> None:
+    if not a or not b:
+        raise InputError("a system has no evaluation; give at least one")
+    first, *others = [*a, *b]
+    for other in others:
+        if list(other.classes) != list(first.classes):
+            raise InputError("the evaluations have different classes; compare systems with the same classes")
+        is_same = other.labels["fname"].tolist() == first.labels["fname"].tolist()
+        if not is_same or not np.array_equal(other.y_true, first.y_true):
+            raise InputError("the evaluations have different clips or labels; evaluate one label file")
 
 
 def _mean_ap(runs: SeedRuns) -> np.ndarray:

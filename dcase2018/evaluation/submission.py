@@ -117,14 +117,14 @@ def evaluate_scores(scores: pd.DataFrame, labels: pd.DataFrame) -> Evaluation:
     return Evaluation(labels, scores.loc[labels["fname"]].to_numpy(), list(scores.columns))
 
 
-def evaluate_submission(path: Path, labels_csv: Path, classes: Sequence[str] | None = None) -> Evaluation:
+def score(submission: StrPath, labels_csv: StrPath, classes: Sequence[str] | None = None) -> Evaluation:
     """Evaluate a submission on the clips of a label file.
 
     Parameters
     ----------
-    path : Path
-        The submission.
-    labels_csv : Path
+    submission : str or PathLike
+        A CSV with the columns `fname` and `label`, of any program.
+    labels_csv : str or PathLike
         The label file.
     classes : sequence of str, optional
         Classes allowed in both files; by default those of the label file.
@@ -139,7 +139,13 @@ def evaluate_submission(path: Path, labels_csv: Path, classes: Sequence[str] | N
     InputError
         With every error of a file and its line number: a clip is missing, unknown or listed twice, or its
         labels are invalid.
+
+    Examples
+    --------
+    >>> dcase2018.score("submission.csv", "data/test_post_competition.csv").map3
+    0.7431
     """
+    path, labels_csv = Path(submission), Path(labels_csv)
     label_table = read_table(labels_csv)
     labels = parse_labels(label_table, classes)
     classes = list(classes or class_names(labels))

@@ -7,18 +7,18 @@ batches within a loop, so memory grows with a clip only by its samples.
 
 from typing import Any
 
-import keras
 import numpy as np
-from keras import layers, ops
 
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.levels import MEDIAN_SPREAD, SIGNIFICANCE, SILENCE_LEVEL
 from dcase2018.features.logmel import LogMel
 from dcase2018.inference.pooling import SCORE_EPS
 from dcase2018.inference.predictor import WindowConfig
+from dcase2018.models.backend import keras
 from dcase2018.runs.run import Run, reported_classes
 
 Tensor = Any
+layers, ops = keras.layers, keras.ops
 
 GRAPH_BATCH = 16  # windows
 

@@ -9,7 +9,7 @@ properties in samples. Python's `round` rounds halves to even, as the reference 
 import math
 from dataclasses import dataclass
 
-from dcase2018.utils.config import setting, validate
+from dcase2018.utils.config import NamedConfigs, setting, short_repr, validate
 from dcase2018.utils.errors import InputError
 
 
@@ -54,6 +54,9 @@ class FeatureConfig:
                 f" and at most a window (stft_window_seconds={self.stft_window_seconds:g})"
             )
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
     @property
     def win_length(self) -> int:
         """Window length of the short-time Fourier transform in samples."""
@@ -96,17 +99,24 @@ class FeatureConfig:
         return 1 + max(0, n_samples - self.frame_length) // self.hop_length
 
 
-FEATURE_CONFIGS = {
-    # Exactly the reference.
-    "baseline": FeatureConfig(),
-    # The frequency range of hi-hats and tambourines, at half the disk space per band.
-    "logmel96": FeatureConfig(
-        trim_db=60, normalize="peak", mel_bands=96, mel_min_hz=40, mel_max_hz=16000, storage_dtype="float16"
-    ),
-    # The input of YAMNet.
-    "yamnet": FeatureConfig(sample_rate=16000),
-    # Samples, 10 ms per row, for networks on raw audio.
-    "waveform16k": FeatureConfig(
-        feature="waveform", sample_rate=16000, trim_db=60, normalize="peak", storage_dtype="float16"
-    ),
-}
+FEATURE_CONFIGS = NamedConfigs(
+    {
+        # Exactly the reference.
+        "baseline": FeatureConfig(),
+        # The frequency range of hi-hats and tambourines, at half the disk space per band.
+        "logmel96": FeatureConfig(
+            trim_db=60,
+            normalize="peak",
+            mel_bands=96,
+            mel_min_hz=40,
+            mel_max_hz=16000,
+            storage_dtype="float16",
+        ),
+        # The input of YAMNet.
+        "yamnet": FeatureConfig(sample_rate=16000),
+        # Samples, 10 ms per row, for networks on raw audio.
+        "waveform16k": FeatureConfig(
+            feature="waveform", sample_rate=16000, trim_db=60, normalize="peak", storage_dtype="float16"
+        ),
+    }
+)

@@ -222,6 +222,9 @@ class Store:
     def __len__(self) -> int:
         return len(self.fnames)
 
+    def __repr__(self) -> str:
+        return f"<Store {self.path}: {len(self)} clips, {self.feature_config.n_features} values per frame>"
+
     def __getstate__(self) -> dict[str, object]:
         return {key: value for key, value in self.__dict__.items() if key != "frames"}
 

@@ -12,19 +12,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from dcase2018.batching.windows import sliding_windows
 from dcase2018.data.audio import AudioReader
 from dcase2018.data.audio_decoders import Block
-from dcase2018.data.files import AudioFile
+from dcase2018.data.files import AudioFile, list_recordings
 from dcase2018.features.frontend import FrontEnd
+from dcase2018.inference.audio_inputs import audio_paths, named_errors
 from dcase2018.inference.ensemble import hide_classes, open_runs
 from dcase2018.inference.pooling import Pooling
 from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
 from dcase2018.utils.atomic import StrPath
-from dcase2018.utils.errors import InputError
+from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +129,8 @@ class AudioTagger:
     Examples
     --------
     >>> from dcase2018 import AudioTagger
-    >>> tagger = AudioTagger.open(["runs/first"])
-    >>> scores = tagger.scores("bark.wav")
-    >>> tagger.classes[scores.argmax()]
+    >>> tagger = AudioTagger.open("runs/first")
+    >>> tagger.predict("bark.wav").iloc[0].idxmax()
     'Bark'
     """
 
@@ -145,10 +146,14 @@ class AudioTagger:
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()
 
+    def __repr__(self) -> str:
+        paths = shorten_list([str(run.path) for run in self.runs])
+        return f"<AudioTagger of {paths}: {len(self.classes)} classes>"
+
     @classmethod
     def open(
         cls,
-        runs: Sequence[StrPath],
+        runs: StrPath | Sequence[StrPath],
         checkpoint: int | str | None = None,
         hide: Collection[str] = (),
         **hparams: Any,
@@ -163,7 +168,7 @@ class AudioTagger:
         Raises
         ------
         InputError
-            If `runs` is empty or not a list, a folder is not a run or lacks the checkpoint, the classes of
+            If `runs` is empty, a folder is not a run or lacks the checkpoint, the classes of
             the runs differ, or a hidden class does not exist.
         """
         return cls(open_runs(runs, checkpoint, **hparams), checkpoint, hide)
@@ -190,6 +195,53 @@ class AudioTagger:
                 groups[config] = FrontEndGroup(config, FrontEnd(config.feature_config), [])
             groups[config].predictors.append(predictor)
         return list(groups.values())
+
+    def predict(
+        self, audio: StrPath | Sequence[StrPath] | np.ndarray, sample_rate: int | None = None
+    ) -> pd.DataFrame:
+        """Score recordings as clips.
+
+        Parameters
+        ----------
+        audio
+            Audio files and folders of them, or one array of samples: floating point with full scale 1, int16
+            or int32, (n_samples,) or (n_samples, n_channels).
+        sample_rate
+            Sample rate of an array in Hz.
+
+        Returns
+        -------
+        DataFrame
+            float64, one row per recording, indexed by `fname`, and one column per class, as of `predict`.
+            The rows are sorted by name. The row of an array is named `array.wav`. Files that cannot be used
+            have no row, and are logged as warnings.
+
+        Raises
+        ------
+        InputError
+            If a path does not exist, an array or its sample rate is not allowed, or no recording can be used.
+        Dcase2018Error
+            If a network's scores are not finite.
+
+        Examples
+        --------
+        >>> tagger.predict("sounds").loc["bark.wav"].nlargest(3)
+        >>> tagger.predict(*soundfile.read("bark.wav")).iloc[0].idxmax()
+        'Bark'
+        """
+        from dcase2018.inference.batch_tagging import tag_files  # it imports this module
+
+        rows: dict[str, np.ndarray] = {}
+        with audio_paths(audio, sample_rate) as paths:
+            for result in tag_files(self, list_recordings(paths)):
+                if isinstance(result, FailedFile):
+                    log.warning("failed: %s", result)
+                elif isinstance(result.scores, ClipScores):
+                    rows[result.file.fname] = result.scores.scores
+                    if result.warning:
+                        log.warning("%s: %s", result.file.fname, result.warning)
+        index = pd.Index(rows, name="fname", dtype=object)
+        return pd.DataFrame(np.stack([*rows.values()]), index=index, columns=self.classes)
 
     def scores(
         self,
@@ -225,6 +277,12 @@ class AudioTagger:
         Dcase2018Error
             If a network's scores are not finite.
         """
+        with named_errors(path):
+            return self._clip_scores(path, on_progress, on_warning)
+
+    def _clip_scores(
+        self, path: StrPath, on_progress: ProgressCallback, on_warning: WarningCallback | None
+    ) -> ClipScores:
         groups = self.load()
         scores: list[np.ndarray] = []
         is_silent = True
@@ -242,23 +300,36 @@ class AudioTagger:
 
     def window_scores(
         self,
-        path: StrPath,
+        audio: StrPath | np.ndarray,
         level_config: LevelConfig | None = None,
         on_progress: ProgressCallback = no_progress,
         on_warning: WarningCallback | None = None,
+        sample_rate: int | None = None,
     ) -> WindowScores:
-        """Score the windows of a recording; parameters and errors are those of `scores`.
+        """Score the windows of a recording: a file, or an array (see `predict`).
+
+        The other parameters and the errors are those of `clip_scores`.
 
         Runs with other windows than the first contribute the scores of their window at the center of each
         window of the first.
         """
+        with audio_paths(audio, sample_rate) as (path,), named_errors(path):
+            return self._window_scores(path, level_config or LevelConfig(), on_progress, on_warning)
+
+    def _window_scores(
+        self,
+        path: Path,
+        level_config: LevelConfig,
+        on_progress: ProgressCallback,
+        on_warning: WarningCallback | None,
+    ) -> WindowScores:
         groups = self.load()
         results: list[tuple[int, WindowScores]] = []
         for group in groups:
             sample_rate = group.config.feature_config.sample_rate
             reader = ProgressReader(path, sample_rate, on_progress, 2 * len(groups))
             with reader:
-                scores = _recording_scores(reader, group, level_config or LevelConfig(), self.pooling)
+                scores = _recording_scores(reader, group, level_config, self.pooling)
             results.append((len(group.predictors), scores))
         _report_warning(path, reader.warning, on_warning)
         average = _average(results)

@@ -20,14 +20,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dcase2018.data.audio_errors import AudioReadError, describe_error
-from dcase2018.data.files import AudioFile
+from dcase2018.data.files import AudioFile, list_recordings
 from dcase2018.features.config import FeatureConfig
 from dcase2018.inference.audio_tagger import AudioTagger, FailedFile, ProgressCallback, WarningCallback
 from dcase2018.inference.event_detection import Event, EventConfig, detect_events
-from dcase2018.inference.output_formats import OUTPUT_FORMATS, TaggingResult
+from dcase2018.inference.output_formats import OUTPUT_FORMATS, OutputSpec, TaggingResult
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, WindowScores
-from dcase2018.utils.atomic import atomic_path, open_atomic, work_directory
+from dcase2018.utils.atomic import StrPath, atomic_path, open_atomic, work_directory
 from dcase2018.utils.errors import InputError
+from dcase2018.utils.input_files import as_paths
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import sigterm_as_exception
 
@@ -126,22 +127,63 @@ class DetectionConfig:
     events: EventConfig
 
 
-@dataclass(frozen=True)
-class OutputSpec:
-    """Where to write results: one file for all recordings, or a folder with one file per recording.
-
-    Attributes
-    ----------
-    format
-        A key of `OUTPUT_FORMATS`.
-    """
-
-    path: Path
-    format: str
-    is_folder: bool
-
-
 def tag(
+    tagger: AudioTagger,
+    audio: StrPath | Sequence[StrPath],
+    events: EventConfig | None = None,
+    levels: LevelConfig | None = None,
+    output: StrPath | None = None,
+    format: str | None = None,
+    jobs: int = -1,
+) -> Iterator[TaggingResult | FailedFile]:
+    """Tag recordings of any length.
+
+    Parameters
+    ----------
+    tagger
+        The runs.
+    audio
+        Audio files and folders of them.
+    events
+        Score windows and detect events. Default: score each recording as one clip.
+    levels
+        Level normalization of the windows, with `events`.
+    output
+        File or folder to write, if any. Until it is complete, scores are cached beside it, and the same call
+        resumes an interrupted one.
+    format
+        "csv", "jsonl", "events", "audacity" or "raven". Default: by the suffix of `output`; csv in a folder.
+    jobs
+        Recordings to read at the same time; -1 for the number of cores.
+
+    Returns
+    -------
+    iterator of TaggingResult or FailedFile
+        One per recording, in order. The work is done while it is read; `output` is complete at its end.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist, `output` and `format` do not match, or no recording can be used.
+    Dcase2018Error, OSError
+        See `tag_files`.
+
+    Examples
+    --------
+    >>> tagger = dcase2018.AudioTagger.open("runs/first")
+    >>> for result in dcase2018.tag(tagger, "sounds", dcase2018.EventConfig(), output="sounds.events.csv"):
+    ...     print(result)
+    """
+    if levels and not events:
+        raise InputError("levels apply to events only; give events too")
+    if format and not output:
+        raise InputError(f"format {format!r} needs an output file or folder; give output")
+    detection = DetectionConfig(levels or LevelConfig(), events) if events else None
+    spec = OutputSpec.create(output, format, bool(events)) if output else None
+    return tag_files(tagger, list_recordings(as_paths(audio, "audio")), detection, spec, jobs)
+
+
+def tag_files(
     tagger: AudioTagger,
     files: Sequence[AudioFile],
     detection: DetectionConfig | None = None,

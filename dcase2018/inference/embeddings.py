@@ -16,7 +16,7 @@ import pandas as pd
 
 from dcase2018.data.audio import AudioReader
 from dcase2018.data.audio_errors import AudioReadError, describe_error
-from dcase2018.data.files import AudioFile
+from dcase2018.data.files import AudioFile, list_recordings
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import Store
 from dcase2018.features.store_writer import DeferredErrorFile
@@ -25,9 +25,9 @@ from dcase2018.inference.batch_tagging import check_any_usable
 from dcase2018.inference.output_formats import csv_quote
 from dcase2018.inference.predictor import Predictor, store_windows
 from dcase2018.runs.run import Run
-from dcase2018.utils.atomic import atomic_path, ensure_writable, open_atomic
+from dcase2018.utils.atomic import StrPath, atomic_path, ensure_writable, open_atomic
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.input_files import require_regular_file
+from dcase2018.utils.input_files import as_paths, require_regular_file
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import sigterm_as_exception
 
@@ -37,6 +37,9 @@ Embedding = tuple[
     np.ndarray, np.ndarray
 ]  # start of each window in seconds, (windows,); (windows, n_features)
 AddRows = Callable[[str, np.ndarray | None, np.ndarray], None]  # fname, starts, features (rows, n_features)
+
+LEVELS = ("window", "clip")
+SUFFIXES = (".h5", ".hdf5", ".csv")
 
 CHUNK_BYTES = 1 << 18  # fits the chunk cache of HDF5, so that a chunk is written once
 
@@ -102,7 +105,7 @@ def _csv_rows(fname: str, starts: np.ndarray | None, features: np.ndarray) -> It
         yield ",".join([quoted_fname, *start, *map(str, values)]) + "\n"
 
 
-def read_embeddings(path: Path) -> pd.DataFrame:
+def read_embeddings(path: StrPath) -> pd.DataFrame:
     """Read an embedding file: one row per recording, the mean over its windows, indexed by fname.
 
     Raises
@@ -110,6 +113,7 @@ def read_embeddings(path: Path) -> pd.DataFrame:
     InputError
         If the file is not an embedding file, or is damaged.
     """
+    path = Path(path)
     require_regular_file(path)
     try:
         fnames, features = _read_csv(path) if path.suffix == ".csv" else _read_hdf5(path)
@@ -158,18 +162,26 @@ def load_embedder(run: Run, checkpoint: int | str | None = None) -> Predictor:
 
 
 def embed(
-    embedder: Predictor, clips: Store | Sequence[AudioFile], path: Path, level: str
+    run: Run,
+    clips: Store | StrPath | Sequence[StrPath],
+    path: StrPath,
+    level: str = "window",
+    checkpoint: int | str | None = None,
 ) -> tuple[list[FailedFile], dict[str, str]]:
-    """Write the embeddings of clips, and log the progress; see `load_embedder`.
+    """Write the embeddings of clips, and log the progress. `read_embeddings` reads the file.
 
     Parameters
     ----------
+    run
+        The run whose layer before the classifier gives the embeddings.
     clips
-        A store, whose clips are all embedded in order, or audio files.
+        A store, whose clips are all embedded in order, or audio files and folders of them.
     path
         File ending in .csv, .h5 or .hdf5.
     level
         "window" for one row per window, or "clip" for one row per clip. Clips without frames have no row.
+    checkpoint
+        Step of the checkpoint to load, or "best". Default: the trained network.
 
     Returns
     -------
@@ -179,10 +191,36 @@ def embed(
     Raises
     ------
     InputError
-        If the store has another feature config, or none of the files can be used.
+        If the suffix or the level is unknown, the store has another feature config, the run lacks the
+        checkpoint, or none of the files can be used.
     Dcase2018Error, OSError
         If an embedding is not finite, a clip is damaged, the file cannot be written, or SIGTERM arrives.
+
+    Examples
+    --------
+    >>> dcase2018.embed(dcase2018.Run.load("runs/first"), "sounds", "embeddings.h5", level="clip")
+    ([], {})
+    >>> dcase2018.read_embeddings("embeddings.h5").shape
+    (35, 200)
     """
+    path = Path(path)
+    check_embedding_path(path)
+    if level not in LEVELS:
+        raise InputError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+    inputs = clips if isinstance(clips, Store) else list_recordings(as_paths(clips, "clips"))
+    return write_embeddings(load_embedder(run, checkpoint), inputs, path, level)
+
+
+def check_embedding_path(path: Path) -> None:
+    """Raise `InputError` unless the suffix is one of `SUFFIXES`."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} must end in .h5, .hdf5 or .csv")
+
+
+def write_embeddings(
+    embedder: Predictor, clips: Store | Sequence[AudioFile], path: Path, level: str
+) -> tuple[list[FailedFile], dict[str, str]]:
+    """Write the embeddings that a network of `load_embedder` computes; the rest is as in `embed`."""
     failed: list[FailedFile] = []
     warnings: dict[str, str] = {}
     is_window_level = level == "window"

@@ -15,7 +15,7 @@ from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, Run, reported_classes
 from dcase2018.runs.training_clips import ClipKey
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.errors import InputError, shorten_list
-from dcase2018.utils.input_files import require_paths
+from dcase2018.utils.input_files import as_paths
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Ensemble:
     Examples
     --------
     >>> from dcase2018 import Ensemble, Store
-    >>> ensemble = Ensemble.open(["runs/first", "runs/second"], [Store("features/test.h5")])
+    >>> ensemble = Ensemble.open(["runs/first", "runs/second"], Store("features/test.h5"))
     """
 
     members: Sequence[EnsembleMember]
@@ -54,11 +54,15 @@ class Ensemble:
         if not self.members:
             raise InputError("an ensemble needs at least one run")
 
+    def __repr__(self) -> str:
+        paths = shorten_list([str(member.run.path) for member in self.members])
+        return f"<Ensemble of {paths}: {len(self.classes)} classes>"
+
     @classmethod
     def open(
         cls,
-        runs: Sequence[StrPath],
-        stores: Sequence[Store],
+        runs: StrPath | Sequence[StrPath],
+        stores: Store | Sequence[Store],
         checkpoint: int | str | None = None,
         **hparams: Any,
     ) -> "Ensemble":
@@ -67,7 +71,9 @@ class Ensemble:
         Parameters
         ----------
         runs
-            Run folders. A folder of folds counts as its runs.
+            One run folder or several. A folder of folds counts as its runs.
+        stores
+            One store or several, of the same clips.
         hparams
             Hyperparameters that replace those of the runs: `inference_hop_seconds`, `clip_pooling`. None
             keeps the runs' own value.
@@ -75,11 +81,12 @@ class Ensemble:
         Raises
         ------
         InputError
-            If `runs` or `stores` is empty or not a list, a folder is not a run or lacks the checkpoint, no
+            If `runs` or `stores` is empty, a folder is not a run or lacks the checkpoint, no
             store has a run's feature config, or the classes of the runs differ.
         """
-        if isinstance(stores, Store) or not stores:
-            raise InputError("stores must be a list of one Store or more, such as [Store('test.h5')]")
+        stores = [stores] if isinstance(stores, Store) else stores
+        if not stores:
+            raise InputError("stores is empty; give one Store or more")
         opened = open_runs(runs, checkpoint, **hparams)
         return cls([EnsembleMember(run, _matching_store(run, stores)) for run in opened], checkpoint)
 
@@ -153,12 +160,14 @@ def _clip_keys(store: Store, fnames: Sequence[str]) -> list[ClipKey]:
     return list(zip(fnames, store.crc32[store.rows_of(fnames)].tolist(), strict=True))
 
 
-def open_runs(runs: Sequence[StrPath], checkpoint: int | str | None = None, **hparams: Any) -> list[Run]:
+def open_runs(
+    runs: StrPath | Sequence[StrPath], checkpoint: int | str | None = None, **hparams: Any
+) -> list[Run]:
     """Read the runs of an ensemble; parameters and errors are those of `Ensemble.open`."""
-    require_paths(runs, "runs")
+    paths = as_paths(runs, "runs")
     overrides = {name: value for name, value in hparams.items() if value is not None}
     opened: list[Run] = []
-    for path in chain.from_iterable(_expand_fold_dirs(Path(path)) for path in runs):
+    for path in chain.from_iterable(map(_expand_fold_dirs, paths)):
         run = Run.load(path)
         run.model_file(checkpoint)
         opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **overrides)))

@@ -1,9 +1,9 @@
 """Tagging results as tables that other programs read.
 
-`csv` and `jsonl` have all scores: one row per clip, or one row per window of a recording. `audacity` and
-`raven` have one row per event. Times are in seconds. In a file of several recordings, the times of Audacity
-and Raven rows continue from one recording to the next, because both programs lay them end to end. Raven rows
-also have the time within the recording.
+`csv` and `jsonl` have all scores: one row per clip, or one row per window of a recording. `events`,
+`audacity` and `raven` have one row per event. Times are in seconds. In a file of several recordings, the
+times of Audacity and Raven rows continue from one recording to the next, because both programs lay them end
+to end. Raven rows also have the time within the recording.
 
 Sources: the Audacity manual, "Importing and Exporting Labels"; the Raven Pro manual, "Selection tables".
 """
@@ -13,11 +13,15 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dcase2018.data.files import AudioFile
 from dcase2018.inference.event_detection import Event
 from dcase2018.inference.window_scores import ClipScores, WindowScores
+from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.errors import InputError
 
+EVENT_COLUMNS = ("fname", "onset", "offset", "label", "score")
 RAVEN_COLUMNS = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
     "Annotation", "Score", "Begin Path", "File Offset (s)",
@@ -97,6 +101,13 @@ def jsonl_rows(result: TaggingResult) -> Iterator[str]:
         yield json.dumps({"fname": fname, **times, "is_silent": is_silent, "scores": scores})
 
 
+def event_rows(result: TaggingResult) -> Iterator[str]:
+    fname = csv_quote(result.file.fname)
+    for event in result.events:
+        label = csv_quote(event.label)
+        yield f"{fname},{event.onset:.3f},{event.offset:.3f},{label},{event.score:.6f}"
+
+
 def audacity_rows(result: TaggingResult) -> Iterator[str]:
     for event in result.events:
         onset, offset = (result.time_offset + time for time in (event.onset, event.offset))
@@ -116,6 +127,10 @@ def no_header(classes: Sequence[str], has_windows: bool) -> list[str]:
     return []
 
 
+def event_header(classes: Sequence[str], has_windows: bool) -> list[str]:
+    return [",".join(EVENT_COLUMNS)]
+
+
 def raven_header(classes: Sequence[str], has_windows: bool) -> list[str]:
     return ["\t".join(RAVEN_COLUMNS)]
 
@@ -123,9 +138,60 @@ def raven_header(classes: Sequence[str], has_windows: bool) -> list[str]:
 OUTPUT_FORMATS = {
     "csv": OutputFormat(".csv", csv_header, csv_rows),
     "jsonl": OutputFormat(".jsonl", no_header, jsonl_rows),
+    "events": OutputFormat(".events.csv", event_header, event_rows),
     "audacity": OutputFormat(".txt", no_header, audacity_rows),
     "raven": OutputFormat(".selections.txt", raven_header, raven_rows),
 }
+CLIP_FORMATS = ("csv", "jsonl")
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """Where to write results: one file for all recordings, or a folder with one file per recording.
+
+    Attributes
+    ----------
+    format
+        A key of `OUTPUT_FORMATS`.
+    """
+
+    path: Path
+    format: str
+    is_folder: bool
+
+    @classmethod
+    def create(cls, path: StrPath, format: str | None = None, has_events: bool = False) -> "OutputSpec":
+        """Choose the format of a path by its suffix, unless it is given.
+
+        Parameters
+        ----------
+        path
+            A file, or without one of the suffixes of `OUTPUT_FORMATS` a folder.
+        has_events
+            Whether events are detected. Otherwise the results are scores of clips.
+
+        Raises
+        ------
+        InputError
+            If the format is unknown, or not possible with this path or without events.
+        """
+        path = Path(path)
+        suffixes = {output_format.suffix: name for name, output_format in OUTPUT_FORMATS.items()}
+        longest_first = sorted(suffixes, key=len, reverse=True)
+        suffix = next((suffix for suffix in longest_first if path.name.endswith(suffix)), None)
+        format = format or suffixes.get(suffix or "", "csv")
+        if format not in OUTPUT_FORMATS:
+            raise InputError(f"format {format!r} is unknown; allowed are {', '.join(OUTPUT_FORMATS)}")
+        if not has_events and format not in CLIP_FORMATS:
+            raise InputError(f"--format {format} is for events only; add --detect-events")
+        if not has_events and not suffix:
+            raise InputError(
+                f"--output {path} must end in .csv or .jsonl; one file per recording needs --detect-events"
+            )
+        if not suffix and path.exists() and not path.is_dir():
+            names = ", ".join(suffixes)
+            raise InputError(f"--output {path} is a file; name a folder, or a file that ends in {names}")
+        return cls(path, format, is_folder=not suffix)
 
 
 def _windows(window_scores: WindowScores) -> Iterator[tuple[float, float, list[float]]]:

@@ -26,7 +26,7 @@ from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
 
 if TYPE_CHECKING:
-    import keras
+    from dcase2018.models.backend import keras
 
 INFERENCE_BATCH = 256
 

@@ -87,6 +87,10 @@ class WindowScores:
     seconds: float
     file_sample_rate: float
 
+    def __repr__(self) -> str:
+        n_windows, n_classes = self.scores.shape
+        return f"<WindowScores: {n_windows} windows in {self.seconds:.1f} s, {n_classes} classes>"
+
     def __len__(self) -> int:
         return len(self.starts)
 

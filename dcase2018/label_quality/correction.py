@@ -26,8 +26,11 @@ class CorrectedLabels:
     labels: pd.DataFrame
     changes: pd.DataFrame
 
+    def __repr__(self) -> str:
+        return f"<CorrectedLabels: {len(self.changes)} of {len(self.labels)} labels changed>"
 
-def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float) -> CorrectedLabels:
+
+def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float = 0.7) -> CorrectedLabels:
     """Replace the label of each unverified clip whose most probable class is another one.
 
     A verified clip keeps its label and has the weight 1.

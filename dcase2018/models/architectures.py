@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import layers
 
+from dcase2018.models.backend import keras
 from dcase2018.models.hparams import HParams
 from dcase2018.utils.errors import InputError
+
+layers = keras.layers
 
 Architecture = Callable[[keras.KerasTensor, HParams], keras.KerasTensor]
 

@@ -7,7 +7,7 @@ it. The parameters of the features belong to the `FeatureConfig`, and are stored
 from dataclasses import dataclass, replace
 
 from dcase2018.features.config import FeatureConfig
-from dcase2018.utils.config import setting, validate
+from dcase2018.utils.config import NamedConfigs, setting, short_repr, validate
 
 # Keys of models.architectures.MODELS, here without importing Keras.
 MODEL_NAMES = (
@@ -108,6 +108,9 @@ class HParams:
     def __post_init__(self) -> None:
         validate(self)
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
     def example_frames(self, feature_config: FeatureConfig) -> int:
         """Return the number of frames per example."""
         return max(1, round(self.example_window_seconds * (1 / feature_config.stft_hop_seconds)))
@@ -178,33 +181,37 @@ COMMON_HPARAMS = HParams(
     clip_pooling="geometric_mean",
 )
 
-PRESETS = {
-    # The reference, with the number of epochs of its published score.
-    "baseline": Preset("cnn", HParams(), epochs=5),
-    # Trains on the synthetic corpus in seconds; too weak for real recordings.
-    "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
-    # For a laptop: fewer weights than the reference and an eighteenth of its MACs.
-    "compact": Preset("compact", COMMON_HPARAMS, epochs=100, features="logmel96"),
-    # As compact, on labels corrected by cross-validation.
-    "compact-clean": Preset("compact", COMMON_HPARAMS, epochs=100, features="logmel96", corrects_labels=True),
-    # For a GPU.
-    "large": Preset(
-        "vgg",
-        replace(COMMON_HPARAMS, example_window_seconds=2.56, batch_size=64),
-        epochs=100,
-        features="logmel96",
-    ),
-    # For fine-tuning the published weights of YAMNet, which expect features without normalization.
-    "yamnet": Preset(
-        "yamnet",
-        replace(
-            COMMON_HPARAMS,
-            example_window_seconds=0.96,
-            inference_hop_seconds=0.48,
-            normalization="none",
-            lr=1e-3,
+PRESETS = NamedConfigs(
+    {
+        # The reference, with the number of epochs of its published score.
+        "baseline": Preset("cnn", HParams(), epochs=5),
+        # Trains on the synthetic corpus in seconds; too weak for real recordings.
+        "quick": Preset("mlp", HParams(lr=1e-3, weights_init_stddev=0.05), epochs=20),
+        # For a laptop: fewer weights than the reference and an eighteenth of its MACs.
+        "compact": Preset("compact", COMMON_HPARAMS, epochs=100, features="logmel96"),
+        # As compact, on labels corrected by cross-validation.
+        "compact-clean": Preset(
+            "compact", COMMON_HPARAMS, epochs=100, features="logmel96", corrects_labels=True
         ),
-        epochs=60,
-        features="yamnet",
-    ),
-}
+        # For a GPU.
+        "large": Preset(
+            "vgg",
+            replace(COMMON_HPARAMS, example_window_seconds=2.56, batch_size=64),
+            epochs=100,
+            features="logmel96",
+        ),
+        # For fine-tuning the published weights of YAMNet, which expect features without normalization.
+        "yamnet": Preset(
+            "yamnet",
+            replace(
+                COMMON_HPARAMS,
+                example_window_seconds=0.96,
+                inference_hop_seconds=0.48,
+                normalization="none",
+                lr=1e-3,
+            ),
+            epochs=60,
+            features="yamnet",
+        ),
+    }
+)

@@ -6,16 +6,15 @@ give no gradient.
 
 from typing import Any
 
-import keras
-from keras import ops
-from keras.optimizers import schedules
-
+from dcase2018.models.backend import keras
 from dcase2018.models.hparams import HParams
+
+ops, schedules = keras.ops, keras.optimizers.schedules
 
 
 def learning_rate(
     hparams: HParams, epoch_steps: float, total_steps: int
-) -> float | schedules.LearningRateSchedule:
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Return the learning rate schedule.
 
     Parameters

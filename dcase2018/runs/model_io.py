@@ -11,7 +11,7 @@ from dcase2018.utils.errors import InputError
 from dcase2018.utils.input_files import require_regular_file
 
 if TYPE_CHECKING:
-    import keras
+    from dcase2018.models.backend import keras
 
 MAX_EXPANSION = 100  # of a model file's size; Keras does not compress its members
 
@@ -61,7 +61,7 @@ def load_model(path: Path, compiled: bool) -> "keras.Model":
     InputError
         If the file is damaged or is not a Keras model of standard layers.
     """
-    import keras
+    from dcase2018.models.backend import keras
 
     if error := _find_archive_error(path):
         raise InputError(f"{path} is {error}; run the same dcase2018 fit again to write it from a checkpoint")

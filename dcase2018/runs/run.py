@@ -44,7 +44,7 @@ from dcase2018.utils.errors import InputError, check_classes_exist
 from dcase2018.utils.locks import exclusive_lock
 
 if TYPE_CHECKING:
-    import keras
+    from dcase2018.models.backend import keras
 
 FORMAT = 3
 CALIBRATION = "calibration.json"
@@ -144,6 +144,9 @@ class Run:
                 f"{file} is damaged or of another version: {error}; train again with --overwrite"
             ) from None
         return run
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self.model}, {len(self.classes)} classes, {self.epochs} epochs>"
 
     def save(self) -> None:
         """Write run.json."""

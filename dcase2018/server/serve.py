@@ -20,7 +20,7 @@ from dcase2018.server.uploads import UploadLimits, UploadReceiver
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import InputError
-from dcase2018.utils.input_files import require_paths
+from dcase2018.utils.input_files import as_paths
 from dcase2018.utils.signals import Interrupted, StopFlag, catch_stop_signals
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ MAX_CONNECTIONS = 256
 
 
 def serve(
-    runs: Sequence[StrPath],
+    runs: StrPath | Sequence[StrPath],
     host: str = "127.0.0.1",
     port: int = 8000,
     jobs: int = 1,
@@ -64,11 +64,11 @@ def serve(
     Interrupted
         At the end; `serve` never returns.
     """
-    require_paths(runs, "runs")
+    paths = as_paths(runs, "runs")
     check_number("jobs", jobs, int, ge=1)
-    pool = WorkerPool([[str(run)] for run in runs], jobs)
+    pool = WorkerPool([[str(run)] for run in paths], jobs)
     receiver = UploadReceiver(limits or UploadLimits())
-    app = make_application(pool, receiver, display_names(runs), host, _choose_examples(examples, runs))
+    app = make_application(pool, receiver, display_names(paths), host, _choose_examples(examples, paths))
     run_server(app, pool, host, port, on_ready)
 
 

@@ -127,8 +127,8 @@ REASONS = {
 
 
 def _explain(error: AudioReadError) -> str:
-    kind, _, reason = str(error).partition(": ")
-    return f"{REASONS[kind]}: {reason}" if kind in REASONS else f"the file cannot be read: {error}"
+    kind, _, reason = error.reason.partition(": ")
+    return f"{REASONS[kind]}: {reason}" if kind in REASONS else f"the file cannot be read: {error.reason}"
 
 
 def _error_response(error: Exception) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -18,6 +17,7 @@ from dcase2018.batching.loader import BatchLoader
 from dcase2018.data.labels import write_table
 from dcase2018.evaluation.metrics import average_precision
 from dcase2018.inference.predictor import StorePredictor
+from dcase2018.models.backend import keras
 from dcase2018.runs.model_io import save_model
 from dcase2018.runs.run import Run
 from dcase2018.runs.tensorboard import TensorBoardWriter

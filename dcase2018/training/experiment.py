@@ -93,6 +93,12 @@ class Experiment:
     validation: LabeledDataset | None
     initial: InitialWeights | None
 
+    def __repr__(self) -> str:
+        kinds = f"{len(self.training.rows)} training"
+        if self.validation:
+            kinds += f" and {len(self.validation.rows)} validation"
+        return f"<Experiment {self.run.path}: {self.run.model}, {kinds} clips>"
+
     @classmethod
     def create(
         cls,

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import keras
 import numpy as np
 
 from dcase2018.batching.augmentation import Augmentation
@@ -33,6 +32,7 @@ from dcase2018.models.architectures import (
     transfer_weights,
     with_activation,
 )
+from dcase2018.models.backend import keras
 from dcase2018.models.losses import compile_model
 from dcase2018.runs.model_io import load_model, save_model
 from dcase2018.runs.run import Run

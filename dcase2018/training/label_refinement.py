@@ -11,13 +11,13 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from dcase2018.data.labels import write_table
 from dcase2018.evaluation.out_of_fold import read_out_of_fold
 from dcase2018.inference.predictor import StorePredictor
 from dcase2018.label_quality.noise_model import estimate_posterior
+from dcase2018.models.backend import keras
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.errors import InputError
 

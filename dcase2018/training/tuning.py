@@ -9,13 +9,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import optuna
-import sqlalchemy
+import pandas as pd
 
-from dcase2018.models.hparams import HParams
+from dcase2018.features.store import Store
+from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import input_difference
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria
 from dcase2018.training.experiment import Experiment
+from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.config import parse_value, setting_fields
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.locks import exclusive_lock
@@ -23,6 +24,12 @@ from dcase2018.utils.parallel import INLINE, Submit, Workers, run_tasks
 from dcase2018.utils.progress import Progress
 from dcase2018.utils.signals import Interrupted
 from dcase2018.utils.suggestions import did_you_mean
+
+try:
+    import optuna
+    import sqlalchemy
+except ImportError:
+    raise InputError("tune requires Optuna; pip install 'dcase2018[tune]'") from None
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +89,66 @@ def suggest(trial: optuna.Trial, space: SearchSpace, base_hparams: HParams) -> H
 
 
 def tune(
+    folder: StrPath,
+    search_space: str,
+    preset: Preset,
+    store: Store,
+    labels: pd.DataFrame,
+    validation: pd.DataFrame,
+    n_trials: int = 20,
+    criteria: StoppingCriteria | None = None,
+    seed: int = 0,
+    workers: Workers | None = None,
+) -> tuple[float, str]:
+    """Search hyperparameters by validation MAP@3. The same call resumes an interrupted study.
+
+    Parameters
+    ----------
+    folder
+        Folder of the study: study.db, and one run per trial.
+    search_space
+        Ranges and choices: `lr=1e-4:1e-2,clip_pooling=mean|geometric_mean`.
+    preset
+        Architecture, number of epochs, and values of the other hyperparameters.
+    store
+        Features of the training and validation clips.
+    labels, validation
+        Training and validation clips (see `read_labels`).
+    n_trials, criteria, seed, workers
+        See `run_study`.
+
+    Returns
+    -------
+    tuple
+        The best validation MAP@3, and its hyperparameters in the format of `--hparams`.
+
+    Raises
+    ------
+    InputError
+        If the search space or the data are invalid (see `Experiment.create`), the folder holds another study,
+        or no trial was completed.
+    Dcase2018Error
+        If another process uses this study.
+
+    Examples
+    --------
+    >>> preset = dcase2018.PRESETS["quick"]
+    >>> dcase2018.tune("study", "lr=1e-4:1e-2", preset, store, labels, validation, n_trials=5)
+    (0.9123, 'lr=0.0012')
+    """
+    folder = Path(folder)
+
+    def make_experiment(run: Path, hparams: HParams) -> Experiment:
+        trial = dataclasses.replace(preset, hparams=hparams)
+        return Experiment.create(run, trial, store, labels, validation, seed=seed)
+
+    make_experiment(folder / "trial", preset.hparams)  # reports invalid data before anything is written
+    space = parse_search_space(search_space)
+    criteria = criteria or StoppingCriteria()
+    return run_study(folder, space, preset.hparams, make_experiment, n_trials, criteria, seed, workers)
+
+
+def run_study(
     folder: Path,
     space: SearchSpace,
     base_hparams: HParams,

@@ -159,6 +159,27 @@ def diff(config: Any, other: Any) -> list[str]:
     ]
 
 
+def short_repr(config: Any) -> str:
+    """Format a config with the fields that are not at their defaults, as in `HParams(lr=0.002)`."""
+    default = type(config)()
+    changed = [
+        f"{field.name}={getattr(config, field.name)!r}"
+        for field, _ in setting_fields(type(config))
+        if getattr(config, field.name) != getattr(default, field.name)
+    ]
+    return f"{type(config).__name__}({', '.join(changed)})"
+
+
+class NamedConfigs(dict[str, ConfigT]):
+    """Configs by name. An unknown name raises an `InputError` with the nearest one."""
+
+    def __missing__(self, name: str) -> ConfigT:
+        from difflib import get_close_matches
+
+        (nearest,) = get_close_matches(str(name), [*self], 1, cutoff=0)
+        raise InputError(f"{name!r} is unknown; the nearest name is {nearest!r} of {', '.join(self)}")
+
+
 def help_rows(config_type: type[Any]) -> list[tuple[str, str]]:
     """Make a row for each field, `name=default` and `help; constraint`, for the help of a command."""
     return [

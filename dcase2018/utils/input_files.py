@@ -33,12 +33,12 @@ def require_regular_file(path: Path, max_bytes: int | None = None, subject: str 
         raise InputError(f"{subject} has {status.st_size} bytes; at most {max_bytes} are allowed")
 
 
-def require_paths(paths: Sequence[str | os.PathLike[str]], name: str) -> None:
-    """Raise `InputError` if an argument is empty, or one path instead of a list of paths."""
-    if isinstance(paths, str | os.PathLike):
-        raise InputError(f"{name} must be a list of paths, such as [{os.fspath(paths)!r}], not one path")
-    if not paths:
+def as_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], name: str) -> list[Path]:
+    """Return one path or several as a list; raise `InputError`, which names the argument, if it is empty."""
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not listed:
         raise InputError(f"{name} is empty; name at least one path")
+    return [Path(path) for path in listed]
 
 
 def iter_lines(file: IO[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Progress of long computations on standard error: a bar on a terminal, otherwise a log line at intervals."""
+"""Progress of long computations: a bar on a terminal or in a notebook, otherwise a log line at intervals."""
 
 import logging
 import multiprocessing
@@ -24,6 +24,27 @@ def terminal_columns() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except (OSError, ValueError):  # standard error is no terminal, or no file
         return 80
+
+
+def _is_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def _has_bar() -> bool:
+    """Whether there is a notebook or a terminal, at a log level that shows progress in it."""
+    if _is_notebook():  # which shows warnings by default
+        return log.isEnabledFor(logging.WARNING)
+    return sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+
+
+def _bar_class() -> type[tqdm]:
+    """Return the bar of a terminal, or of a notebook as far as its widgets are installed."""
+    if not _is_notebook():
+        return tqdm
+    from tqdm import auto
+
+    return auto.tqdm
 
 
 class Progress:
@@ -52,14 +73,14 @@ class Progress:
         self.done = self.first = done
         self.started = self.last_logged = time.monotonic()
         is_main_process = multiprocessing.parent_process() is None  # bars of several processes would mix
-        self.bar = tqdm(
+        self.bar = _bar_class()(
             total=total,
             initial=done,
             desc=name,
             unit=f" {unit}",
-            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO) and is_main_process),
+            disable=not (_has_bar() and is_main_process),
             bar_format=BAR_FORMAT,
-            ncols=terminal_columns() - 1,
+            ncols=None if _is_notebook() else terminal_columns() - 1,
             nrows=24,  # a terminal without a size has 0, in which tqdm shows nothing
             delay=delay,
         )
@@ -92,6 +113,9 @@ class Progress:
 
     def _fit_width(self, postfix: dict[str, object]) -> None:
         """Leave out the unit, and then the last figures, until the bar fits in a line of the terminal."""
+        if _is_notebook():
+            self.bar.set_postfix(postfix, refresh=False)
+            return
         self.bar.ncols = terminal_columns() - 1
         figures = list(postfix.items())
         choices = [(f" {self.unit}", len(figures)), *(("", n) for n in range(len(figures), -1, -1))]

@@ -11,8 +11,8 @@ from conftest import CLASSES, DATA, ToyPipeline, run_fails, run_ok
 from dcase2018.data.labels import read_fnames, read_labels
 from dcase2018.evaluation.submission import (
     evaluate_scores,
-    evaluate_submission,
     read_scores,
+    score,
     write_scores,
     write_submission,
 )
@@ -57,7 +57,7 @@ def test_submission_scores_exactly_as_its_scores(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.csv", scores)
     pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.csv"), scores, check_exact=True)
     expected = evaluate_scores(scores, read_labels(TEST_LABELS))
-    table = evaluate_submission(tmp_path / "s.csv", TEST_LABELS, CLASSES).table
+    table = score(tmp_path / "s.csv", TEST_LABELS, CLASSES).table
     pd.testing.assert_frame_equal(table, expected.table.drop(columns="map"), check_exact=True)
     assert 0.3 < expected.map3 < 0.9
     assert len(expected.labels) == 120
@@ -74,7 +74,7 @@ def test_submission_scores_exactly_as_its_scores(tmp_path: Path) -> None:
 )
 def test_accepted_forms_of_a_submission(tmp_path: Path, labels: Path, text: str) -> None:
     """Fewer labels, ignored or absent rows, any order, other line ends, quotes, more columns."""
-    evaluation = evaluate_submission(submission(tmp_path, text), labels)
+    evaluation = score(submission(tmp_path, text), labels)
     assert evaluation.ap_at_3.tolist() == [1, 1 / 2, 0]
     overall = evaluation.table.query("label == 'overall'").set_index("part")["map3"]
     assert overall.to_dict() == {"all": 0.5, "Private": 0.25, "Public": 1}
@@ -83,7 +83,7 @@ def test_accepted_forms_of_a_submission(tmp_path: Path, labels: Path, text: str)
 def test_class_that_is_not_submitted_is_never_correct(tmp_path: Path, labels: Path) -> None:
     """Cello would be third if the other classes followed in alphabetical order."""
     text = "fname,label\na.wav,Bus\nb.wav,Cello\nd.wav,Bark Bus\n"
-    assert evaluate_submission(submission(tmp_path, text), labels).ap_at_3.tolist() == [0, 0, 0]
+    assert score(submission(tmp_path, text), labels).ap_at_3.tolist() == [0, 0, 0]
 
 
 def test_all_errors_are_reported_at_once(tmp_path: Path, labels: Path) -> None:
@@ -100,7 +100,7 @@ def test_all_errors_are_reported_at_once(tmp_path: Path, labels: Path) -> None:
         'c.wav,"Bus;Cello"\n',
     )
     with pytest.raises(InputError) as raised:
-        evaluate_submission(path, labels)
+        score(path, labels)
     assert str(raised.value).splitlines() == [
         f"{path}: 13 errors:",
         "  line 2: 4 labels; at most 3 are allowed: 'Bark Bus Cello Bark'",
@@ -140,13 +140,13 @@ def test_all_errors_are_reported_at_once(tmp_path: Path, labels: Path) -> None:
 )
 def test_invalid_submission(tmp_path: Path, labels: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(InputError) as raised:
-        evaluate_submission(submission(tmp_path, text), labels)
+        score(submission(tmp_path, text), labels)
     assert message in str(raised.value)
 
 
 def test_sample_submission_of_kaggle_has_an_unknown_class() -> None:
     with pytest.raises(InputError, match="label 'Hi-Hat' is not among the 41 classes; did you mean 'Hi-hat'"):
-        evaluate_submission(DATA / "sample_submission.csv", TEST_LABELS, CLASSES)
+        score(DATA / "sample_submission.csv", TEST_LABELS, CLASSES)
 
 
 @pytest.mark.slow

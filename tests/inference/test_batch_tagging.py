@@ -13,9 +13,9 @@ from conftest import list_dir, noise, write_wav
 
 from dcase2018.data.files import list_recordings
 from dcase2018.inference.audio_tagger import AudioTagger, FailedFile
-from dcase2018.inference.batch_tagging import DetectionConfig, OutputSpec, tag
+from dcase2018.inference.batch_tagging import DetectionConfig, tag_files
 from dcase2018.inference.event_detection import EventConfig
-from dcase2018.inference.output_formats import TaggingResult
+from dcase2018.inference.output_formats import OutputSpec, TaggingResult
 from dcase2018.inference.window_scores import LevelConfig
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.locks import exclusive_lock
@@ -72,7 +72,7 @@ def test_fnames_are_relative_to_the_common_folder(sounds: Path, monkeypatch: pyt
 
 def test_a_file_of_clip_scores_has_all_scores(tagger: AudioTagger, sounds: Path, tmp_path: Path) -> None:
     files = list_recordings([sounds])
-    results = list(tag(tagger, files, None, csv_file(tmp_path / "t.csv")))
+    results = list(tag_files(tagger, files, None, csv_file(tmp_path / "t.csv")))
     assert [isinstance(result, FailedFile) for result in results] == [True, False, False, False, False]
     assert str(results[0]).startswith("a/bad.wav: not audio")
     table = pd.read_csv(tmp_path / "t.csv", index_col="fname")
@@ -80,7 +80,7 @@ def test_a_file_of_clip_scores_has_all_scores(tagger: AudioTagger, sounds: Path,
     assert list(table.index) == ["a/x.wav", "b/deep/y.wav", "b/x.wav", "z.wav"]
     for fname, row in table.iterrows():
         np.testing.assert_array_equal(row, tagger.scores(sounds / str(fname)))
-    list(tag(tagger, files, None, OutputSpec(tmp_path / "t.jsonl", "jsonl", False)))
+    list(tag_files(tagger, files, None, OutputSpec(tmp_path / "t.jsonl", "jsonl", False)))
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
     assert [row["scores"] for row in rows] == table.to_dict("records")
     assert [row["fname"] for row in rows] == list(table.index)
@@ -90,7 +90,7 @@ def test_a_file_of_clip_scores_has_all_scores(tagger: AudioTagger, sounds: Path,
 def test_files_per_recording_mirror_the_folders(tagger: AudioTagger, sounds: Path, tmp_path: Path) -> None:
     for name in ("csv", "jsonl", "audacity", "raven"):
         output = OutputSpec(tmp_path / "out", name, is_folder=True)
-        list(tag(tagger, list_recordings([sounds]), DETECTION, output, jobs=3))
+        list(tag_files(tagger, list_recordings([sounds]), DETECTION, output, jobs=3))
     suffixes = [".csv", ".jsonl", ".selections.txt", ".txt"]
     fnames = ["a/x.wav", "b/deep/y.wav", "b/x.wav", "z.wav"]
     assert sorted(read_files(tmp_path / "out")) == sorted(
@@ -117,7 +117,7 @@ def test_raven_frequencies_are_at_most_half_the_sample_rate_of_the_recording(
     output = OutputSpec(tmp_path / "t.selections.txt", "raven", is_folder=False)
     for _ in range(2):  # the second time from scores in the cache
         interrupt(tagger, tmp_path / "in", output, 2, detection)
-    list(tag(tagger, list_recordings([tmp_path / "in"]), detection, output))
+    list(tag_files(tagger, list_recordings([tmp_path / "in"]), detection, output))
     table = pd.read_csv(output.path, sep="\t")
     rates = table["Begin Path"].map(lambda path: int(Path(path).stem))
     highest = table.groupby(rates)["High Freq (Hz)"].agg(["min", "max"])
@@ -130,7 +130,7 @@ def interrupt(
     tagger: AudioTagger, folder: Path, output: OutputSpec, after: int, detection: DetectionConfig | None
 ) -> None:
     """Stop a call of `tag` after some results, as an exception of the caller does."""
-    results = tag(tagger, list_recordings([folder]), detection, output, jobs=1)
+    results = tag_files(tagger, list_recordings([folder]), detection, output, jobs=1)
     for _ in range(after):
         next(results)
     results.close()
@@ -160,13 +160,13 @@ def test_an_interrupted_call_resumes_to_the_same_bytes(
     complete, resumed = (
         OutputSpec(tmp_path / name / "t.csv", "csv", is_folder) for name in ("complete", "resumed")
     )
-    list(tag(tagger, files, detection, complete))
+    list(tag_files(tagger, files, detection, complete))
     for after in range(1, len(files)):
         interrupt(tagger, sounds, resumed, after, detection)
         assert is_folder or not resumed.path.exists()
         with monkeypatch.context() as patch:
             calls = record_calls(patch)
-            list(tag(tagger, files, detection, resumed, jobs=3))
+            list(tag_files(tagger, files, detection, resumed, jobs=3))
         assert len(calls) <= len(files) - (after - 1)  # the invalid file is tried again
         assert read_files(resumed.path.parent) == read_files(complete.path.parent)
         assert list_dir(resumed.path.parent) == ["t.csv"]
@@ -186,7 +186,7 @@ def test_the_cache_is_invalid_for_other_settings_and_changed_or_damaged_files(
     def n_scored(other: AudioTagger, detection: DetectionConfig | None = None) -> int:
         interrupt(tagger, sounds, output, 5, None)
         calls.clear()
-        list(tag(other, list_recordings([sounds]), detection, output))
+        list(tag_files(other, list_recordings([sounds]), detection, output))
         return len(calls)
 
     assert n_scored(tagger) == 1  # the invalid file
@@ -199,7 +199,7 @@ def test_the_cache_is_invalid_for_other_settings_and_changed_or_damaged_files(
     cached[0].write_bytes(cached[0].read_bytes()[:-20])
     write_wav(sounds / "z.wav", noise(44100))
     calls.clear()
-    list(tag(tagger, list_recordings([sounds]), None, output))
+    list(tag_files(tagger, list_recordings([sounds]), None, output))
     assert 2 <= len(calls) <= 3  # the invalid, the changed and the damaged file; the last two may be one
 
 
@@ -210,7 +210,7 @@ def test_an_output_has_one_writer(tagger: AudioTagger, sounds: Path, tmp_path: P
         exclusive_lock(folder, folder),
         pytest.raises(Dcase2018Error, match=r"t\.csv is being written by another process"),
     ):
-        list(tag(tagger, list_recordings([sounds]), None, csv_file(tmp_path / "t.csv")))
+        list(tag_files(tagger, list_recordings([sounds]), None, csv_file(tmp_path / "t.csv")))
 
 
 def test_nothing_is_written_if_all_files_fail(tagger: AudioTagger, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_nothing_is_written_if_all_files_fail(tagger: AudioTagger, tmp_path: Pat
         (tmp_path / "in" / name).write_bytes(b"RIFF")
     message = r"none of the recordings can be used, for example 1\.wav: not audio"
     with pytest.raises(InputError, match=message):
-        list(tag(tagger, list_recordings([tmp_path / "in"]), None, csv_file(tmp_path / "t.csv")))
+        list(tag_files(tagger, list_recordings([tmp_path / "in"]), None, csv_file(tmp_path / "t.csv")))
     assert list_dir(tmp_path) == ["in"]
 
 
@@ -231,7 +231,7 @@ def test_closing_stops_all_threads(
     for index in range(40):
         write_wav(tmp_path / f"{index:02d}.wav", noise(44100 * 2, index))
     calls = record_calls(monkeypatch)
-    results = tag(tagger, list_recordings([tmp_path]), None, None, jobs=2)
+    results = tag_files(tagger, list_recordings([tmp_path]), None, None, jobs=2)
     assert isinstance(next(results), TaggingResult)
     results.close()
     assert len(calls) < 40
@@ -243,7 +243,7 @@ def test_raven_times_continue_from_one_recording_to_the_next(
 ) -> None:
     every_class = DetectionConfig(LevelConfig(), EventConfig(threshold=1e-6))  # one event per class
     output = OutputSpec(tmp_path / "t.txt", "raven", is_folder=False)
-    results = list(tag(tagger, list_recordings([sounds]), every_class, output))
+    results = list(tag_files(tagger, list_recordings([sounds]), every_class, output))
     table = pd.read_csv(tmp_path / "t.txt", sep="\t")
     lengths = np.array([result.scores.seconds for result in results if isinstance(result, TaggingResult)])
     starts, n_classes = np.cumsum(lengths) - lengths, len(tagger.classes)

@@ -10,7 +10,7 @@ from conftest import list_dir
 
 from dcase2018.data.files import list_recordings
 from dcase2018.features.store import Store
-from dcase2018.inference.embeddings import embed, load_embedder, read_embeddings
+from dcase2018.inference.embeddings import load_embedder, read_embeddings, write_embeddings
 from dcase2018.inference.predictor import Predictor
 from dcase2018.runs.run import Run
 from dcase2018.utils.errors import InputError
@@ -36,8 +36,8 @@ def test_store_and_files_give_the_same_embeddings(
     embedder: Predictor, stores: dict[str, Store], recordings: Path, tmp_path: Path
 ) -> None:
     files = list_recordings([recordings])
-    assert embed(embedder, stores["logmel96"], tmp_path / "store.h5", "window") == ([], {})
-    assert embed(embedder, files, tmp_path / "files.h5", "window") == ([], {})
+    assert write_embeddings(embedder, stores["logmel96"], tmp_path / "store.h5", "window") == ([], {})
+    assert write_embeddings(embedder, files, tmp_path / "files.h5", "window") == ([], {})
     fnames, clips, features, starts = read_datasets(tmp_path / "files.h5")
     assert fnames == sorted(set(stores["logmel96"].fnames) - {"empty.wav"})
     from_store = read_datasets(tmp_path / "store.h5")
@@ -65,7 +65,7 @@ def test_clip_embeddings_are_the_mean_of_windows_and_csv_equals_hdf5(
     embedder: Predictor, stores: dict[str, Store], tmp_path: Path
 ) -> None:
     for name in ("windows.h5", "windows.csv", "clips.h5", "clips.csv"):
-        embed(embedder, stores["logmel96"], tmp_path / name, level_of(name))
+        write_embeddings(embedder, stores["logmel96"], tmp_path / name, level_of(name))
     fnames, clips, features, starts = read_datasets(tmp_path / "windows.h5")
     means = np.array([features[clips == index].mean(axis=0) for index in range(len(fnames))])
     clip_fnames, clip_indices, clip_features, clip_starts = read_datasets(tmp_path / "clips.h5")
@@ -85,8 +85,8 @@ def test_clip_embeddings_are_the_mean_of_windows_and_csv_equals_hdf5(
 def test_read_embeddings_returns_one_row_per_clip(
     embedder: Predictor, stores: dict[str, Store], tmp_path: Path, name: str
 ) -> None:
-    embed(embedder, stores["logmel96"], tmp_path / "clips.h5", "clip")
-    embed(embedder, stores["logmel96"], tmp_path / name, level_of(name))
+    write_embeddings(embedder, stores["logmel96"], tmp_path / "clips.h5", "clip")
+    write_embeddings(embedder, stores["logmel96"], tmp_path / name, level_of(name))
     fnames, _, features, _ = read_datasets(tmp_path / "clips.h5")
     table = read_embeddings(tmp_path / name)
     np.testing.assert_allclose(table.loc[fnames], features, atol=1e-5)
@@ -137,7 +137,7 @@ def test_a_store_of_another_feature_config_raises(
     embedder: Predictor, stores: dict[str, Store], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"baseline\.h5 .* the run .*trim_db=0\.0"):
-        embed(embedder, stores["baseline"], tmp_path / "e.h5", "window")
+        write_embeddings(embedder, stores["baseline"], tmp_path / "e.h5", "window")
     assert list_dir(tmp_path) == []
 
 
@@ -150,9 +150,9 @@ def test_failed_files_are_returned_unless_all_fail(
     with pytest.raises(
         InputError, match=r"none of the recordings can be used, for example 1\.wav: not audio"
     ):
-        embed(embedder, invalid, tmp_path / "e.h5", "window")
+        write_embeddings(embedder, invalid, tmp_path / "e.h5", "window")
     assert list_dir(tmp_path) == ["1.wav", "2.wav"]
     files = [*invalid, *list_recordings([recordings / "one.wav"])]
-    failed, _ = embed(embedder, files, tmp_path / "e.csv", "clip")
+    failed, _ = write_embeddings(embedder, files, tmp_path / "e.csv", "clip")
     assert [failure.file.fname for failure in failed] == ["1.wav", "2.wav"]
     assert list(pd.read_csv(tmp_path / "e.csv")["fname"]) == ["one.wav"]

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import dcase2018.training.fit as fit_module
 from dcase2018.data.labels import multi_hot
-from dcase2018.evaluation.calibration import Calibration, calibrate_scores, calibration_error, fit_temperature
+from dcase2018.evaluation.calibration import Calibration, calibrate, calibration_error, fit_temperature
 from dcase2018.evaluation.metrics import ranking
 from dcase2018.features.store import ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
@@ -233,7 +233,7 @@ def test_temperature_improves_calibration_on_unseen_clips(tmp_path: Path) -> Non
     ensemble = Ensemble.open([tmp_path / "run"], [store])
     verified = test[test["manually_verified"] == "1"]
     raw = predict(ensemble, list(verified["fname"]))
-    calibrated = calibrate_scores(ensemble, raw)
+    calibrated = calibrate(ensemble, raw)
     y_true = multi_hot(verified, experiment.run.classes)
     before, after = (calibration_error(scores.to_numpy(), y_true) for scores in (raw, calibrated))
     assert calibration.temperature > 1.2

@@ -18,7 +18,7 @@ from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.run import Run
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.experiment import Experiment
-from dcase2018.training.tuning import MakeExperiment, parse_search_space, suggest, tune
+from dcase2018.training.tuning import MakeExperiment, parse_search_space, run_study, suggest
 from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.parallel import open_workers
@@ -66,8 +66,8 @@ def test_study_finds_the_best_trial_and_resumes(tmp_path: Path) -> None:
     make_experiment = experiments_of(store, epochs=3)
     folder = tmp_path / "#study%20?x={y}"
     space = parse_search_space("lr=1e-9:1e-2")
-    tune(folder, space, PRESET.hparams, make_experiment, 2, StoppingCriteria())
-    score, best = tune(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria())
+    run_study(folder, space, PRESET.hparams, make_experiment, 2, StoppingCriteria())
+    score, best = run_study(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria())
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "s.h5"]
     shutil.copy(folder / "study.db", tmp_path / "copy.db")
     study = optuna.load_study(study_name="dcase2018", storage=f"sqlite:///{tmp_path / 'copy.db'}")
@@ -76,16 +76,16 @@ def test_study_finds_the_best_trial_and_resumes(tmp_path: Path) -> None:
     assert score == max(trial.value for trial in study.trials if trial.value is not None)
     assert apply_overrides(HParams(), best).lr == study.best_params["lr"]
     assert len({trial.params["lr"] for trial in study.trials}) == 5
-    assert tune(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria()) == (score, best)
+    assert run_study(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria()) == (score, best)
     with pytest.raises(InputError, match=r"holds another study \(--search-space=lr=1e-09:0.1, not lr="):
-        tune(
+        run_study(
             folder, parse_search_space("lr=1e-9:1e-1"), PRESET.hparams, make_experiment, 5, StoppingCriteria()
         )
     with pytest.raises(InputError, match=r"holds another study \(--hparams .*; --hparams .*\); name another"):
-        tune(folder, space, HParams(), make_experiment, 5, StoppingCriteria())
+        run_study(folder, space, HParams(), make_experiment, 5, StoppingCriteria())
     (folder / "study.db").write_text("a note")
     with pytest.raises(InputError, match="is not an Optuna study"):
-        tune(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria())
+        run_study(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria())
 
 
 def read_trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
@@ -109,7 +109,7 @@ def test_concurrent_trials_differ_and_are_pruned(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     store = make_store(tmp_path / "s.h5")
     folder, space = tmp_path / "study", parse_search_space("lr=1e-12:1e-2")
-    best_score, _ = tune(
+    best_score, _ = run_study(
         folder,
         space,
         PRESET.hparams,
@@ -136,7 +136,7 @@ def test_trials_run_on_a_cluster(tmp_path: Path) -> None:
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         workers = open_workers(4, str, cluster.scheduler_address)
         make_experiment = experiments_of(store, epochs=5)
-        tune(folder, space, PRESET.hparams, make_experiment, 4, StoppingCriteria(), workers=workers)
+        run_study(folder, space, PRESET.hparams, make_experiment, 4, StoppingCriteria(), workers=workers)
     assert [trial.state.is_finished() for trial in read_trials(folder)] == [True] * 4
 
 

@@ -1,4 +1,4 @@
-"""Progress without a terminal: log lines at intervals."""
+"""Progress without a terminal: log lines at intervals, and a bar in a notebook."""
 
 import contextlib
 import fcntl
@@ -10,6 +10,7 @@ import re
 import struct
 import sys
 import termios
+import types
 
 import pytest
 
@@ -85,3 +86,13 @@ def test_columns_are_those_of_the_environment_or_80(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COLUMNS", "wide")
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert terminal_columns() == 80
+
+
+@pytest.mark.parametrize(("level", "has_bar"), [(logging.WARNING, True), (logging.ERROR, False)])
+def test_a_notebook_shows_a_bar(
+    level: int, has_bar: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shell = types.SimpleNamespace(kernel=object(), config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    with caplog.at_level(level, "dcase2018.utils.progress"), Progress("extract", 40, "clips") as progress:
+        assert progress.bar.disable == (not has_bar)
