@@ -89,7 +89,7 @@ def compare(
     _check_paths(paths, output, (labels_csv, *stores))
     from dcase2018.data.labels import read_labels
     from dcase2018.evaluation.significance import compare, format_comparison
-    from dcase2018.reporting.writer import check_report, report_systems
+    from dcase2018.reporting.writer import check_report, report_comparison
 
     systems = _open_systems([*paths[0], *paths[1]], stores)
     labels = read_labels(labels_csv, _common_classes(systems))
@@ -107,7 +107,8 @@ def compare(
         write_json(output, comparison)
     if report_folder:
         evaluated = list(zip(ensembles, (evaluations[a], evaluations[b]), strict=True))
-        print_line(str(report_systems(evaluated, report_folder, audio)))
+        page = report_comparison(evaluated, comparison, report_folder, audio, corpus=str(labels_csv))
+        print_line(str(page))
 
 
 def _check_paths(paths: Sequence[Sequence[Path]], output: Path | None, inputs: Sequence[Path]) -> None:

@@ -336,7 +336,7 @@ def report(
         check_report(output, held_out.labels, audio)
         ensemble.validate_clips(held_out.labels["fname"])
         load_keras()
-        print_line(str(report_out_of_fold(ensemble, held_out, output, audio, jobs or -1)))
+        print_line(str(report_out_of_fold(ensemble, held_out, output, audio, jobs or -1, str(out_of_fold))))
         return
     _require(ctx, "store", "labels_csv", "runs")
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
@@ -347,7 +347,7 @@ def report(
     skipped |= check_report(output, labels, audio, skip_missing)
     _check_clips(ensemble, labels, allow_trained)
     load_keras()
-    print_line(str(report(ensemble, labels, output, audio, jobs or -1, allow_trained)))
+    print_line(str(report(ensemble, labels, output, audio, jobs or -1, allow_trained, str(labels_csv))))
     exit_if_skipped(ctx, skipped)
 
 

@@ -49,6 +49,7 @@ def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> st
     script = _read_source("page.js")
     return TEMPLATES.get_template("report.html").render(
         report=report,
+        difference_width=difference_width(report["comparison"]),
         systems=[
             SystemView(report["classes"], *system) for system in zip(report["systems"], charts, strict=True)
         ],
@@ -56,6 +57,13 @@ def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> st
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def difference_width(comparison: Mapping[str, Any] | None) -> float:
+    """Return the width of the axis of differences, symmetric around 0, that holds all intervals."""
+    rows = [comparison, *comparison["parts"].values()] if comparison else []
+    largest = max((abs(bound) for row in rows for bound in row["interval"]), default=0)
+    return 2 * max(1.1 * largest, 0.01)
 
 
 def _read_source(name: str) -> str:
@@ -82,6 +90,7 @@ class SystemView:
         self.class_rows = sorted(indexed, key=lambda row: (row["map3"] is None, row["map3"]))
         self.clips_by_number = {clip["clip_number"]: clip for clip in system["clips"]}
         self.media_by_number = {media["clip_number"]: media for media in system["media"]}
+        self.number_of_fname = {clip["fname"]: clip["clip_number"] for clip in system["clips"]}
         self.n_training_clips = self.overall[ALL].get("n_training_clips", 0)
         self._arrange_confusions()
         self.shown_by_class: dict[str, list[int]] = defaultdict(list)

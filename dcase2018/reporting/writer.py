@@ -10,12 +10,14 @@ reliability.csv  one row per confidence bin
 history.csv      training history: one row per run and epoch
 clips/           a spectrogram of each shown clip, and its audio
 
-With two systems, the CSV names start with a- and b-, and changed_clips.csv lists the clips that differ.
+With two systems, the CSV names start with a- and b-. compared_classes.csv has the scores of A
+and B by class, and changed_clips.csv the clips whose scores differ.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,6 +46,7 @@ def report(
     audio: StrPath | None = None,
     jobs: int = -1,
     allow_trained: bool = False,
+    corpus: str = "",
 ) -> Path:
     """Write an HTML report of an ensemble on labelled clips.
 
@@ -60,7 +63,9 @@ def report(
     jobs : int
         Number of processes that plot the clips; -1 for one per core.
     allow_trained : bool
-        Score training clips too; the report then says so.
+        Score training clips too; the report then counts them.
+    corpus : str
+        Where the clips are from, such as the path of the label file. It is in the head of the page.
 
     Returns
     -------
@@ -83,7 +88,8 @@ def report(
     PosixPath('report/index.html')
     """
     check_report(out, labels, audio)
-    return report_systems([(ensemble, evaluate(ensemble, labels, allow_trained))], out, audio, jobs)
+    system = SystemResult(display_name(ensemble), "", ensemble, evaluate(ensemble, labels, allow_trained))
+    return _write_report([system], Path(out), audio, jobs, corpus)
 
 
 def check_report(
@@ -144,19 +150,23 @@ def display_name(ensemble: Ensemble) -> str:
     return ", ".join(names)
 
 
-def report_systems(
+def report_comparison(
     evaluated: Sequence[tuple[Ensemble, Evaluation]],
+    comparison: Mapping[str, Any],
     out: StrPath,
     audio: StrPath | None = None,
     jobs: int = -1,
+    corpus: str = "",
 ) -> Path:
-    """Write a report of one system, or of two side by side.
+    """Write a report of two systems, A and B, side by side.
 
     Parameters
     ----------
     evaluated : sequence of (Ensemble, Evaluation)
-        Each system with its evaluation on the same clips.
-    out, audio, jobs
+        A and B, each with its evaluation on the same clips.
+    comparison : dict
+        The result of `dcase2018.evaluation.significance.compare` for A and B.
+    out, audio, jobs, corpus
         See `report`.
 
     Returns
@@ -167,16 +177,20 @@ def report_systems(
     names = [display_name(ensemble) for ensemble, _ in evaluated]
     if len(set(names)) < len(names):
         names = [str(ensemble.members[0].run.path) for ensemble, _ in evaluated]
-    prefixes = [""] if len(evaluated) == 1 else ["a-", "b-"]
     systems = [
-        SystemResult(name, prefix, ensemble, evaluation)
-        for name, prefix, (ensemble, evaluation) in zip(names, prefixes, evaluated, strict=True)
+        SystemResult(f"{letter}: {name}", f"{letter.lower()}-", ensemble, evaluation)
+        for letter, name, (ensemble, evaluation) in zip("AB", names, evaluated, strict=True)
     ]
-    return _write_report(systems, Path(out), audio, jobs)
+    return _write_report(systems, Path(out), audio, jobs, corpus, comparison)
 
 
 def report_out_of_fold(
-    ensemble: Ensemble, out_of_fold: OutOfFold, out: StrPath, audio: StrPath | None = None, jobs: int = -1
+    ensemble: Ensemble,
+    out_of_fold: OutOfFold,
+    out: StrPath,
+    audio: StrPath | None = None,
+    jobs: int = -1,
+    corpus: str = "",
 ) -> Path:
     """Write a report of out-of-fold scores.
 
@@ -185,7 +199,7 @@ def report_out_of_fold(
     ensemble : Ensemble
         The runs of the folds, with a store of all clips.
     out_of_fold : OutOfFold
-    out, audio, jobs
+    out, audio, jobs, corpus
         See `report`.
 
     Returns
@@ -208,18 +222,27 @@ def report_out_of_fold(
         )
     name = f"{display_name(ensemble)}, out-of-fold scores"
     system = SystemResult(name, "", ensemble, out_of_fold.evaluation, out_of_fold)
-    return _write_report([system], Path(out), audio, jobs)
+    return _write_report([system], Path(out), audio, jobs, corpus)
 
 
-def _write_report(systems: Sequence[SystemResult], out: Path, audio: StrPath | None, jobs: int) -> Path:
+def _write_report(
+    systems: Sequence[SystemResult],
+    out: Path,
+    audio: StrPath | None,
+    jobs: int,
+    corpus: str,
+    comparison: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the report folder atomically."""
     fnames = list(systems[0].evaluation.labels["fname"])
     sources = find_audio(Path(audio), fnames, allow_missing=True) if audio is not None else {}
     with atomic_directory(out, fsync=False, overwrite=True) as folder:
         (folder / CLIPS_FOLDER).mkdir()
         media = [make_clip_media(folder / CLIPS_FOLDER, system, sources, jobs) for system in systems]
-        data = report_data(systems, media, MAX_SECONDS, audio is not None)
-        for name, table in tables(systems).items():
+        data = report_data(
+            systems, media, MAX_SECONDS, audio is not None, corpus=corpus, comparison=comparison
+        )
+        for name, table in tables(systems, comparison).items():
             write_table(folder / name, table)
         (folder / REPORT_JSON).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", "utf-8")
         charts = [

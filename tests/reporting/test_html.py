@@ -2,6 +2,8 @@
 
 import json
 import re
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -30,7 +32,9 @@ def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:
 def render_page(labels: pd.DataFrame, classes: list[str]) -> str:
     """The page for random scores, without clip media."""
     scores = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(labels))
-    system = SystemResult("many", "", Ensemble([]), Evaluation(labels, scores, classes))
+    system = SystemResult(
+        "many", "", cast(Ensemble, SimpleNamespace(members=[])), Evaluation(labels, scores, classes)
+    )
     data = json.loads(json.dumps(report_data([system], [[]], 15, False), allow_nan=False))
     reliability = reliability_diagram(system.reliability)
     return render(data, [{"reliability": reliability, "curves": learning_curves(system.histories)}])

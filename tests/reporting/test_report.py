@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from html_tree import Element, Page
 
 from dcase2018.data.labels import read_labels
 from dcase2018.evaluation.evaluate import OVERALL, evaluate
+from dcase2018.evaluation.significance import compare
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.reporting import writer
-from dcase2018.reporting.writer import check_report, report, report_systems
+from dcase2018.reporting.writer import check_report, report, report_comparison
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.cross_validation import fit_folds, plan_folds, save_out_of_fold
 from dcase2018.training.experiment import Experiment
@@ -94,6 +96,22 @@ def test_tables_equal_the_json(report_folder: Path, data: dict[str, Any]) -> Non
     assert confusion.iloc[:, 1:].to_numpy().tolist() == system["confusion"]
     history = pd.read_csv(report_folder / "history.csv").drop(columns="run")
     assert history.to_dict("records") == system["runs"][0]["history"]
+
+
+def test_head_names_corpus_network_preset_features_date_and_clips(
+    report_folder: Path, page: Element, data: dict[str, Any]
+) -> None:
+    (facts,) = page.all("dl", class_="head facts")
+    names, values = ([item.text for item in facts.all(tag)] for tag in ("dt", "dd"))
+    assert dict(zip(names, values, strict=True)) == {
+        "corpus": str(report_folder.parent / "labels.csv"),
+        "test clips": "14",
+        "network": "mlp",
+        "preset": "quick, with epochs=5",
+        "feature config": "baseline",
+        "date": data["date"],
+    }
+    assert abs(date.fromisoformat(data["date"]) - datetime.now(UTC).date()) <= timedelta(days=1)
 
 
 def cell_texts(row: Element) -> list[str]:
@@ -346,10 +364,11 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     folds = Ensemble.open([second.parent], stores)
     mixed = Ensemble.open([first, waveform], stores)
     systems = [(ensemble, evaluate(ensemble, labels, allow_trained=True)) for ensemble in (folds, mixed)]
-    page = Page(report_systems(systems, tmp_path / "out", tmp_path / "clips")).root
+    comparison = compare([systems[0][1]], [systems[1][1]], resamples=100)
+    page = Page(report_comparison(systems, comparison, tmp_path / "out", tmp_path / "clips")).root
     check_links(tmp_path / "out", page)
     check_accessibility(page)
-    assert page.all("h1")[0].text == "folds (2 folds) and fold-1, samples"
+    assert page.all("h1")[0].text == "A: folds (2 folds) and B: fold-1, samples"
     assert list_dir(tmp_path / "out")[:3] == ["a-classes.csv", "a-clips.csv", "a-confusion.csv"]
     data = json.loads((tmp_path / "out" / "report.json").read_text())
     for system, (_, evaluation) in zip(data["systems"], systems, strict=True):
@@ -358,15 +377,37 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     assert "of its labels" in page.text
     a_ap, b_ap = (evaluation.ap_at_3 for _, evaluation in systems)
     changes = {fname: change for fname, change in zip(fnames, b_ap - a_ap, strict=True) if change}
-    rows = data["changed_clips"]
-    assert {row["fname"]: row["difference"] for row in rows} == changes
-    assert [row["difference"] for row in rows] == sorted(changes.values(), reverse=True)
+    assert data["comparison"] == comparison
+    assert {row["fname"]: row["difference"] for row in comparison["changed_clips"]} == pytest.approx(changes)
     table_rows = page.all("section", id="changes")[0].all("tbody")[0].all("tr")
     assert {row.all("th")[0].text for row in table_rows} == set(changes)
+    check_comparison(tmp_path / "out", page, comparison)
 
     ensemble = Ensemble.open([waveform], stores[::-1])
     waveform_page = report(ensemble, labels, tmp_path / "waveform", allow_trained=True)
     assert Page(waveform_page).root.all("h1")[0].text == "samples"
+
+
+def check_comparison(folder: Path, page: Element, comparison: dict[str, Any]) -> None:
+    """The page starts with the comparison and has one class table, with the names A and B."""
+    (section,) = page.all("section", id="comparison")
+    assert page.all("section")[0] is section
+    assert section.all("h2")[0].text == comparison["conclusion"]
+    (stats,) = section.all("dl", **{"data-part": "all"})
+    low, high = comparison["interval"]
+    expected = [f"{comparison['a']:.4f}", f"{comparison['b']:.4f}", f"{comparison['difference']:+.4f}"]
+    expected += [f"{low:+.4f}", f"{high:+.4f}", f"{comparison['p_value']:.4f}"]
+    assert re.findall(r"[+-]?\d\.\d{4}", stats.text) == expected
+    (table,) = page.all("table", class_="classes sortable")
+    headings = [heading.text for heading in table.all("thead")[0].all("th")]
+    assert headings == ["class", "clips", "A", "B", "B - A", ""]
+    shown = [cell_texts(row)[:5] for row in table.all("tbody")[0].all("tr")]
+    assert shown == [
+        [name, str(row["n_clips"]), f"{row['a']:.4f}", f"{row['b']:.4f}", f"{row['difference']:+.4f}"]
+        for name, row in comparison["classes"].items()
+    ]
+    written = pd.read_csv(folder / "compared_classes.csv").set_index("label").to_dict("index")
+    assert written == {name: pytest.approx(row) for name, row in comparison["classes"].items()}
 
 
 def test_same_input_gives_the_same_report(tmp_path: Path) -> None:
