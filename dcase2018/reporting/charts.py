@@ -1,11 +1,17 @@
-"""Charts as SVG. Colours and font come from the page, so that charts follow its light and dark themes."""
+"""Charts of the page as SVG, and the confusion matrix as files.
+
+Colours and font of the charts come from the page, so that they follow its light and dark themes.
+"""
 
 import io
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,6 +37,11 @@ STYLE = {
     "font.size": 10,
     "text.parse_math": False,
 }
+
+
+FONT_POINTS = 7
+MATRIX_STYLE = {"svg.fonttype": "none", "font.size": FONT_POINTS, "text.parse_math": False}
+MATRIX_CELL_INCHES = 0.2
 
 
 def reliability_diagram(bins: pd.DataFrame, prefix: str = "") -> str:
@@ -100,6 +111,49 @@ def _learning_curve(name: str, histories: Iterable[pd.DataFrame], prefix: str) -
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
         return _to_svg(figure, f"Learning curve: {PANELS[name]} by epoch.", f"{prefix}{name}")
+
+
+def confusion_figure(confusion: pd.DataFrame, normalize: bool) -> Figure:
+    """Plot a confusion matrix for a publication, on white. The colour of a cell is its fraction of the row.
+
+    Parameters
+    ----------
+    confusion : DataFrame
+        Number of clips, one row per label, one column per prediction.
+    normalize : bool
+        Write the percentage of the row into each cell, instead of the number of clips.
+    """
+    counts = confusion.to_numpy()
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    texts = np.round(100 * fractions).astype(int) if normalize else counts
+    size = 2.2 + MATRIX_CELL_INCHES * len(counts)
+    with plot_style(MATRIX_STYLE):
+        figure = Figure(figsize=(size, size), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        ticks = range(len(counts))
+        axes.set_yticks(ticks, [_printable(name) for name in confusion.index])
+        axes.set_xticks(ticks, [_printable(name) for name in confusion.columns], rotation=90)
+        axes.set(ylabel="label", xlabel=f"prediction ({'% of the label' if normalize else 'clips'})")
+        for row, column in np.argwhere(counts):
+            color = "white" if fractions[row, column] > 0.6 else "black"
+            text = f"{texts[row, column]}"
+            axes.text(column, row, text, ha="center", va="center", color=color, size=FONT_POINTS)
+    return figure
+
+
+def save_confusion(confusion: pd.DataFrame, normalize: bool, svg: Path, png: Path) -> None:
+    """Write `confusion_figure` as SVG and as PNG."""
+    figure = confusion_figure(confusion, normalize)
+    with plot_style(MATRIX_STYLE | {"svg.hashsalt": svg.name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box replaces the character
+        figure.savefig(svg, metadata={"Date": None, "Creator": None})
+        figure.savefig(png, dpi=150)
+
+
+def _printable(name: str) -> str:
+    """Escape what fonts and files cannot encode."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame) -> None:

@@ -28,6 +28,9 @@ from dcase2018.runs.run import Run
 
 FORMAT = 4
 
+MAX_MATRIX_CLASSES = 64  # a larger confusion matrix is not readable
+CONFUSION_FIGURES = ("confusion", "confusion_percent")  # with the counts, with the percentages of the rows
+
 # SHA-256 of fname, label and usage of the 1,600 evaluated test clips of FSDKaggle2018, sorted: of Zenodo's
 # test_post_competition_scoring_clips.csv, or of test_post_competition.csv without the usage Ignored.
 TEST_SET_DIGEST = "6543e94b572428f59b7c7f899cba402ef13dd9f7f3cb1d8a80398324544ddb57"
@@ -85,6 +88,13 @@ class SystemResult:
         names = list(self.evaluation.classes)
         counts = confusion_matrix(self.evaluation)
         return pd.DataFrame(counts, index=pd.Index(names, name="label"), columns=names)
+
+    @property
+    def figure_files(self) -> list[str]:
+        """Names of the figures of the confusion matrix; none for one that is too large."""
+        if len(self.evaluation.classes) > MAX_MATRIX_CLASSES:
+            return []
+        return [f"{self.prefix}{stem}.{suffix}" for stem in CONFUSION_FIGURES for suffix in ("svg", "png")]
 
     @cached_property
     def folds(self) -> pd.DataFrame:
@@ -170,6 +180,7 @@ def report_data(
     *,
     corpus: str = "",
     comparison: Mapping[str, Any] | None = None,
+    max_audio_seconds: float = 0,
 ) -> dict[str, Any]:
     """Collect all numbers of a report, the content of report.json.
 
@@ -187,6 +198,8 @@ def report_data(
         Where the clips are from; `CORPUS` replaces it if the labels are those of its test set.
     comparison : dict, optional
         The result of `significance.compare` for two systems.
+    max_audio_seconds : float
+        Total length of the excerpts of a system at most.
     """
     evaluation = systems[0].evaluation
     return {
@@ -200,7 +213,12 @@ def report_data(
         "published_baseline": published_scores(evaluation.labels),
         "max_seconds": max_seconds,
         "has_audio": has_audio,
-        "files": list(tables(systems, comparison)),
+        "max_audio_seconds": max_audio_seconds,
+        "n_audio": sum(entry["excerpt"] is not None for entry in media[0]),
+        "files": [
+            *tables(systems, comparison),
+            *(name for system in systems for name in system.figure_files),
+        ],
         "comparison": comparison,
         "systems": [system.to_dict(shown) for system, shown in zip(systems, media, strict=True)],
     }
