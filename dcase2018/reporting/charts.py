@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcase2018.reporting.history_plot import PANELS, plot_style
+from dcase2018.reporting.history_plot import PANELS, plot_style, shade_finetuning
 
 # Placeholder colours, which `_to_svg` replaces by the CSS variables of the page.
 INK, FAINT, ACCENT = "#010101", "#020202", "#030303"
@@ -74,7 +74,9 @@ def reliability_diagram(bins: pd.DataFrame, prefix: str = "") -> str:
         return _to_svg(figure, "Reliability diagram: accuracy by confidence.", f"{prefix}reliability")
 
 
-def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> Sequence[str]:
+def learning_curves(
+    histories: Mapping[str, pd.DataFrame], prefix: str = "", finetune_starts: Iterable[int] = ()
+) -> Sequence[str]:
     """Plot the training histories of runs by epoch, one chart per column; the best epoch is marked.
 
     Parameters
@@ -83,6 +85,8 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> 
         History of each run.
     prefix : str
         See `reliability_diagram`.
+    finetune_starts : iterable of int
+        First epochs of the final fine-tuning phases, which are shaded.
 
     Returns
     -------
@@ -91,12 +95,16 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> 
     """
     columns = [name for name in PANELS if any(name in history for history in histories.values())]
     return [
-        _learning_curve(name, [history for history in histories.values() if name in history], prefix)
+        _learning_curve(
+            name, [table for table in histories.values() if name in table], prefix, list(finetune_starts)
+        )
         for name in columns
     ]
 
 
-def _learning_curve(name: str, histories: Iterable[pd.DataFrame], prefix: str) -> str:
+def _learning_curve(
+    name: str, histories: Sequence[pd.DataFrame], prefix: str, finetune_starts: Sequence[int]
+) -> str:
     with plot_style(STYLE):
         figure = Figure(figsize=(4.4, 2.6), layout="constrained")
         axes = figure.subplots()
@@ -106,8 +114,8 @@ def _learning_curve(name: str, histories: Iterable[pd.DataFrame], prefix: str) -
             if name == "map3":
                 _mark_best(axes, history)
         axes.set(xlabel="epoch", ylabel=PANELS[name])
-        if name != "loss":
-            axes.set_ylim(bottom=0)
+        for start in finetune_starts:
+            shade_finetuning(axes, start, pd.concat(histories), ACCENT)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
         return _to_svg(figure, f"Learning curve: {PANELS[name]} by epoch.", f"{prefix}{name}")

@@ -100,6 +100,7 @@ class SystemView:
     confusion_cells: Sequence[tuple[int, int, int]]
     labels: Sequence[Sequence[str]]
     lowest_scored_labels: Sequence[int]
+    runs: Sequence[Mapping[str, Any]]
 
     def __init__(self, classes: Sequence[str], system: Mapping[str, Any], charts: Mapping[str, Any]) -> None:
         self.__dict__.update(system)
@@ -120,6 +121,25 @@ class SystemView:
             self.shown_by_class[self.lowest_scored_label(number)].append(number)
         for shown in self.shown_by_class.values():
             shown.sort(key=lambda number: self.clips_by_number[number]["margin"])
+
+    @property
+    def has_validation(self) -> bool:
+        return any("validation_loss" in row for run in self.runs for row in run["history"])
+
+    @property
+    def finetune_start(self) -> int | None:
+        """First epoch of the fine-tuning phase of the first run; None without."""
+        return next((run["finetune_start"] for run in self.runs), None)
+
+    @property
+    def loss_contents(self) -> Sequence[str]:
+        """What the training loss of the first run contains besides the labels."""
+        hparams = next((run["hparams"] for run in self.runs), {"label_smoothing": 0, "mixup_alpha": 0})
+        contents = {
+            f"label smoothing ({hparams['label_smoothing']:g})": hparams["label_smoothing"],
+            f"mixup (alpha {hparams['mixup_alpha']:g})": hparams["mixup_alpha"],
+        }
+        return [text for text, value in contents.items() if value]
 
     def _arrange_confusions(self) -> None:
         self.clips_of_cell: dict[tuple[int, int], list[int]] = defaultdict(list)

@@ -11,7 +11,12 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.data.labels import labels_per_clip
-from dcase2018.evaluation.calibration import calibration_error, reliability_table
+from dcase2018.evaluation.calibration import (
+    calibration_error,
+    confidence_bias,
+    load_calibration,
+    reliability_table,
+)
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.out_of_fold import OutOfFold
 from dcase2018.inference.ensemble import Ensemble
@@ -25,6 +30,7 @@ from dcase2018.reporting.error_analysis import (
 from dcase2018.reporting.system_facts import report_date, system_facts
 from dcase2018.runs.provenance import collect_provenance
 from dcase2018.runs.run import Run
+from dcase2018.utils.errors import InputError
 
 FORMAT = 4
 
@@ -118,6 +124,12 @@ class SystemResult:
         return {path: history for path, history in histories.items() if len(history)}
 
     @cached_property
+    def finetune_starts(self) -> set[int]:
+        """First epochs of the fine-tuning phases of the runs; empty without such a phase."""
+        starts = {member.run.finetune_start for member in self.ensemble.members}
+        return {start for start in starts if start is not None}
+
+    @cached_property
     def lowest_scored_labels(self) -> np.ndarray:
         """See `error_analysis.lowest_scored_labels`."""
         return lowest_scored_labels(self.evaluation)
@@ -161,14 +173,24 @@ class SystemResult:
             "lowest_scored_labels": self.lowest_scored_labels.tolist(),
             "media": list(media),
             "calibration_error": calibration_error(evaluation.scores, evaluation.y_true),
+            "confidence_bias": confidence_bias(evaluation.scores, evaluation.y_true),
+            "temperature": self._temperature(),
             "reliability": rows(self.reliability),
             "runs": [self._run_to_dict(member.run) for member in self.ensemble.members],
         }
+
+    def _temperature(self) -> float | None:
+        """Temperature of the run; None without, or for several runs (see `load_calibration`)."""
+        try:
+            return load_calibration(self.ensemble).temperature
+        except InputError:
+            return None
 
     def _run_to_dict(self, run: Run) -> dict[str, Any]:
         history = self.histories.get(str(run.path))
         values = dataclasses.asdict(run) | {"path": str(run.path)}
         del values["classes"], values["class_counts"], values["background_classes"]
+        values["finetune_start"] = run.finetune_start
         return values | {"history": [] if history is None else rows(history)}
 
 

@@ -292,7 +292,7 @@ def _fill_folder(
     charts = [
         {
             "reliability": reliability_diagram(system.reliability, system.prefix),
-            "curves": learning_curves(system.histories, system.prefix),
+            "curves": learning_curves(system.histories, system.prefix, system.finetune_starts),
         }
         for system in systems
     ]
