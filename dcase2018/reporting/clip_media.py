@@ -296,7 +296,7 @@ def _select_audio(system: SystemResult, sources: Mapping[str, Path], max_seconds
     is_shown, is_error = clips["shown_as"] != "", clips["ap_at_3"] < 1
     clips = clips.iloc[np.lexsort((~is_error, ~is_shown))]
     store = system.ensemble.members[0].store
-    lengths = store.lengths[[store.rows[fname] for fname in clips["fname"]]]
+    lengths = store.lengths[store.rows_of(clips["fname"])]
     seconds = np.minimum(lengths * store.feature_config.stft_hop_seconds, MAX_SECONDS)
     return set(clips["fname"][np.cumsum(seconds) <= max_seconds])
 
@@ -314,12 +314,15 @@ def _plan_media(folder: Path, system: SystemResult, sources: Mapping[str, Path])
     max_frames = round(MAX_SECONDS / store.feature_config.stft_hop_seconds)
     member_of_clip = system.member_of_clip and [system.member_of_clip[clip] for clip in shown.index]
     window_scores = iter_window_scores(system.ensemble, list(shown["fname"]), member_of_clip)
-    for (clip, row), (seconds, scores) in zip(shown.iterrows(), window_scores, strict=True):
+    store_rows = store.rows_of(shown["fname"])
+    for (clip, row), store_row, (seconds, scores) in zip(
+        shown.iterrows(), store_rows, window_scores, strict=True
+    ):
         yield ClipMediaTask(
             row["clip_number"],
             _media_path(folder, system, row["clip_number"]),
             store.feature_config,
-            store.frames_of(store.rows[row["fname"]])[:max_frames],
+            store.frames_of(store_row)[:max_frames],
             _score_strip(system, clip, seconds, scores),
             sources.get(row["fname"]),
         )
@@ -353,7 +356,7 @@ def _score_strip(system: SystemResult, clip: int, seconds: np.ndarray, scores: n
 def _store_entry(system: SystemResult, clip_number: int) -> dict[str, Any]:
     """Duration of a clip in the store, in s, the error of its extraction, and whether it is silent."""
     store = system.ensemble.members[0].store
-    row = store.rows[system.clips["fname"].iloc[clip_number - 1]]
+    (row,) = store.rows_of([system.clips["fname"].iloc[clip_number - 1]])
     return {
         "seconds": float(store.lengths[row] * store.feature_config.stft_hop_seconds),
         "error": store.errors[row],

@@ -112,7 +112,9 @@ class SystemView:
         self.class_rows = sorted(indexed, key=lambda row: (row["map3"] is None, row["map3"]))
         self.clips_by_number = {clip["clip_number"]: clip for clip in system["clips"]}
         self.media_by_number = {media["clip_number"]: media for media in system["media"]}
-        self.shown_numbers = [clip["clip_number"] for clip in system["clips"] if clip["shown_as"]]
+        self.shown_numbers = [
+            number for number in self.media_by_number if self.clips_by_number[number]["shown_as"]
+        ]
         self.number_of_fname = {clip["fname"]: clip["clip_number"] for clip in system["clips"]}
         self.n_training_clips = self.overall[ALL].get("n_training_clips", 0)
         self._arrange_confusions()

@@ -17,6 +17,8 @@ from dcase2018.reporting.charts import learning_curves, reliability_diagram
 from dcase2018.reporting.html import SystemView, render
 from dcase2018.reporting.summary import SystemResult, report_data
 
+NO_RUNS = cast(Ensemble, SimpleNamespace(members=[], checkpoint=0))
+
 
 def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:
     rng = np.random.default_rng(0)
@@ -32,9 +34,7 @@ def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:
 def render_page(labels: pd.DataFrame, classes: list[str]) -> str:
     """The page for random scores, without clip media."""
     scores = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(labels))
-    system = SystemResult(
-        "many", "", cast(Ensemble, SimpleNamespace(members=[])), Evaluation(labels, scores, classes)
-    )
+    system = SystemResult("many", "", NO_RUNS, Evaluation(labels, scores, classes))
     data = json.loads(json.dumps(report_data([system], [[]], 15, False), allow_nan=False))
     reliability = reliability_diagram(system.reliability)
     return render(data, [{"reliability": reliability, "curves": learning_curves(system.histories)}])
@@ -92,9 +92,7 @@ def test_learning_curves_show_the_validation_loss_and_shade_the_finetuning_phase
 def test_matrix_marks_the_classes_that_are_never_confused() -> None:
     labels = pd.DataFrame({"fname": ["0.wav", "1.wav"], "label": ["a", "b"]}, dtype=object)
     scores = np.array([[0, 1, 0], [0, 1.0, 0]])
-    system = SystemResult(
-        "x", "", cast(Ensemble, SimpleNamespace(members=[])), Evaluation(labels, scores, list("abc"))
-    )
+    system = SystemResult("x", "", NO_RUNS, Evaluation(labels, scores, list("abc")))
     view = SystemView(list("abc"), json.loads(json.dumps(system.to_dict([]))), {})
     assert view.class_levels == [0, 0, 2]
     assert (view.n_most_confused, view.n_confused) == (2, 2)

@@ -237,8 +237,8 @@ def test_a_single_file_contains_everything(
     assert json.loads(base64.b64decode(encoded))["n_clips"] == 2
     with pytest.raises(InputError, match=r"must end in \.html for a report in a single file"):
         check_report(tmp_path / "report", labels, single_file=True)
+    (tmp_path / "folder.html").mkdir()
     with pytest.raises(InputError, match="is a folder; choose a file"):
-        (tmp_path / "folder.html").mkdir()
         check_report(tmp_path / "folder.html", labels, single_file=True)
 
 
