@@ -67,6 +67,7 @@ EXISTING = InputPath(exists=True, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = OutputPath(dir_okay=False, path_type=Path)
 OUTPUT_FOLDER = OutputPath(file_okay=False, path_type=Path)
+REPLACED = ReplacedFolder(path_type=Path)
 REPLACED_FOLDER = ReplacedFolder(file_okay=False, path_type=Path)
 
 MAX_JOBS = max(64, 4 * (os.cpu_count() or 1))  # each job takes memory, with or without work
@@ -270,6 +271,9 @@ pooling_option = click.option(
     "clip_pooling",
     type=Choice(["mean", "geometric_mean"]),
     help="Mean over the windows of a clip, and over several runs.  [default: the run's clip_pooling]",
+)
+single_file_option = click.option(
+    "--single-file", is_flag=True, help="Write the report as one HTML file instead of a folder."
 )
 extra_store_option = click.option(
     "--extra-store",

@@ -11,13 +11,14 @@ from dcase2018.cli.common import (
     FILE,
     FOLDER,
     INPUT,
-    REPLACED_FOLDER,
+    REPLACED,
     Command,
     InputPath,
     check_output,
     extra_store_option,
     print_line,
     seed_option,
+    single_file_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.atomic import write_json
@@ -51,11 +52,12 @@ NO_STORE = Path("-")
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write all results to this .json.")
 @click.option(
     "--report",
-    "report_folder",
-    type=REPLACED_FOLDER,
+    "report_path",
+    type=REPLACED,
     metavar="FOLDER",
     help="Write a report of A and B side by side.",
 )
+@single_file_option
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players to the report.")
 @click.option("--allow-trained", is_flag=True, help="Score clips that a run was trained on.")
 @seed_option
@@ -68,7 +70,8 @@ def compare(
     b_seeds: tuple[Path, ...],
     more_stores: tuple[Path, ...],
     output: Path | None,
-    report_folder: Path | None,
+    report_path: Path | None,
+    single_file: bool,
     audio: Path | None,
     allow_trained: bool,
     seed: int,
@@ -82,20 +85,23 @@ def compare(
     """
     if output and output.suffix != ".json":
         raise InputError(f"--output {output} must end in .json")
-    if audio and not report_folder:
-        raise InputError("--audio requires --report")
+    for name, value in (("--audio", audio), ("--single-file", single_file)):
+        if value and not report_path:
+            raise InputError(f"{name} requires --report")
     stores = (store, *more_stores) if store != NO_STORE else more_stores
     paths = ((a, *a_seeds), (b, *b_seeds))
     _check_paths(paths, output, (labels_csv, *stores))
+    if single_file:
+        _check_paths(paths, report_path, (labels_csv, *stores))
     from dcase2018.data.labels import read_labels
     from dcase2018.evaluation.significance import compare, format_comparison
-    from dcase2018.reporting.writer import check_report, report_systems
+    from dcase2018.reporting.writer import check_report, report_comparison
 
     systems = _open_systems([*paths[0], *paths[1]], stores)
     labels = read_labels(labels_csv, _common_classes(systems))
-    ensembles = _require_runs(systems, a, b) if report_folder else []
-    if report_folder:
-        check_report(report_folder, labels, audio)
+    ensembles = _require_runs(systems, a, b) if report_path else []
+    if report_path:
+        check_report(report_path, labels, audio, single_file=single_file)
     evaluations = _evaluate(systems, labels, allow_trained)
     a_runs, b_runs = ([evaluations[path] for path in system] for system in paths)
     comparison = compare(a_runs, b_runs, seed)
@@ -105,9 +111,12 @@ def compare(
             print_line(f"training clips of {path}: {evaluation.is_training_clip.sum()} of {len(labels)}")
     if output:
         write_json(output, comparison)
-    if report_folder:
+    if report_path:
         evaluated = list(zip(ensembles, (evaluations[a], evaluations[b]), strict=True))
-        print_line(str(report_systems(evaluated, report_folder, audio)))
+        page = report_comparison(
+            evaluated, comparison, report_path, audio, corpus=str(labels_csv), single_file=single_file
+        )
+        print_line(str(page))
 
 
 def _check_paths(paths: Sequence[Sequence[Path]], output: Path | None, inputs: Sequence[Path]) -> None:

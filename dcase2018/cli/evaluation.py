@@ -10,7 +10,7 @@ from dcase2018.cli.common import (
     FILE,
     FOLDER,
     INPUT,
-    REPLACED_FOLDER,
+    REPLACED,
     Command,
     check_output,
     combine_options,
@@ -21,6 +21,7 @@ from dcase2018.cli.common import (
     print_line,
     scoring_options,
     select_available,
+    single_file_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
@@ -293,8 +294,9 @@ def predict(
 @optional_inputs
 @held_out_options
 @click.option(
-    "-o", "--output", type=REPLACED_FOLDER, metavar="FOLDER", required=True, help="Report folder to write."
+    "-o", "--output", type=REPLACED, metavar="FOLDER", required=True, help="Report folder to write."
 )
+@single_file_option
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players.")
 @missing_option("no features in STORE or no file in --audio")
 @jobs_option("Processes that plot the clips")
@@ -310,6 +312,7 @@ def report(
     out_of_fold: Path | None,
     allow_trained: bool,
     output: Path,
+    single_file: bool,
     audio: Path | None,
     skip_missing: bool,
     jobs: int | None,
@@ -320,10 +323,14 @@ def report(
     """Write an HTML report of RUN on LABELS.
 
     FOLDER gets index.html, which opens offline: MAP@3 and accuracy with intervals, scores by class,
-    confusions, spectrograms and audio of selected clips, calibration, and training curves. All numbers are
-    also in report.json and CSV files. An existing report is replaced. STORE, LABELS and RUN are as for
-    evaluate. With --out-of-fold, STORE has the features of the clips, and LABELS and RUN are omitted.
+    confusions, spectrograms, calibration, and training curves. All numbers are also in report.json and CSV
+    files. An existing report is replaced. With --audio, all clips can be played, up to three hours of
+    excerpts. With --single-file, FOLDER is an HTML file, such as report.html, that has everything in it and
+    can be mailed. It has at most 15 minutes of audio. STORE, LABELS and RUN are as for evaluate. With
+    --out-of-fold, STORE has the features of the clips, and LABELS and RUN are omitted.
     """
+    if single_file:
+        check_output(output, *filter(None, (store, labels_csv, *more_stores, *runs, out_of_fold)))
     from dcase2018.data.labels import read_labels
     from dcase2018.evaluation.out_of_fold import OutOfFold
     from dcase2018.reporting.writer import check_report, report, report_out_of_fold
@@ -333,10 +340,13 @@ def report(
         _check_out_of_fold(ctx, "labels_csv", "runs", *SCORING_NAMES)
         held_out = OutOfFold.load(out_of_fold)
         ensemble = _open_ensemble([out_of_fold], [store], None, {})
-        check_report(output, held_out.labels, audio)
+        check_report(output, held_out.labels, audio, single_file=single_file)
         ensemble.validate_clips(held_out.labels["fname"])
         load_keras()
-        print_line(str(report_out_of_fold(ensemble, held_out, output, audio, jobs or -1)))
+        page = report_out_of_fold(
+            ensemble, held_out, output, audio, jobs or -1, str(out_of_fold), single_file
+        )
+        print_line(str(page))
         return
     _require(ctx, "store", "labels_csv", "runs")
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
@@ -344,10 +354,11 @@ def report(
     skipped: dict[str, str] = {}
     if skip_missing:
         labels = _select_stored(labels, ensemble, skipped)
-    skipped |= check_report(output, labels, audio, skip_missing)
+    skipped |= check_report(output, labels, audio, skip_missing, single_file)
     _check_clips(ensemble, labels, allow_trained)
     load_keras()
-    print_line(str(report(ensemble, labels, output, audio, jobs or -1, allow_trained)))
+    page = report(ensemble, labels, output, audio, jobs or -1, allow_trained, str(labels_csv), single_file)
+    print_line(str(page))
     exit_if_skipped(ctx, skipped)
 
 

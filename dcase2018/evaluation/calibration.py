@@ -5,12 +5,12 @@ Guo et al., "On calibration of modern neural networks", ICML 2017.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, logit, softmax
+from scipy.special import expit, log_softmax, logit, ndtri, softmax
 
 from dcase2018.evaluation.metrics import top_classes
 from dcase2018.inference.ensemble import Ensemble
@@ -162,6 +162,39 @@ def calibration_error(scores: np.ndarray, y_true: np.ndarray, bins: int = 10) ->
     table = reliability_table(scores, y_true, bins)
     difference = (table["accuracy"] - table["confidence"]).abs().fillna(0)
     return float((difference * table["n_clips"]).sum() / table["n_clips"].sum())
+
+
+def confidence_bias(scores: np.ndarray, y_true: np.ndarray) -> dict[str, Any]:
+    """Compare mean confidence and accuracy: are scores too confident or too cautious?
+
+    Parameters
+    ----------
+    scores, y_true : ndarray, (n_clips, n_classes)
+        See `reliability_table`; one clip or more.
+
+    Returns
+    -------
+    dict
+        `confidence` and `accuracy`, means over the clips; `difference`, of confidence minus accuracy;
+        `interval`, its normal 95 % interval, None for a single clip; and `verdict`: `overconfident` or
+        `underconfident` if the interval excludes 0, else `unbiased`, or `unknown` for a single clip.
+    """
+    predicted = top_classes(scores, 1)
+    confidence = np.take_along_axis(scores, predicted, axis=1)[:, 0]
+    is_correct = np.take_along_axis(y_true, predicted, axis=1)[:, 0]
+    differences = confidence - is_correct
+    mean, interval, verdict = float(differences.mean()), None, "unknown"
+    if len(differences) > 1:
+        half_width = ndtri(0.975) * differences.std(ddof=1) / np.sqrt(len(differences))
+        interval = [float(mean - half_width), float(mean + half_width)]
+        verdict = "overconfident" if interval[0] > 0 else "underconfident" if interval[1] < 0 else "unbiased"
+    return {
+        "confidence": float(confidence.mean()),
+        "accuracy": float(is_correct.mean()),
+        "difference": mean,
+        "interval": interval,
+        "verdict": verdict,
+    }
 
 
 def load_calibration(ensemble: Ensemble) -> Calibration:

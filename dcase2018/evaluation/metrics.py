@@ -10,6 +10,8 @@ import numpy as np
 
 DEFAULT_K = 3
 
+MIN_PROBABILITY = 1e-7  # in the logarithms of the cross-entropy, as in Keras
+
 
 def ranking(scores: np.ndarray) -> np.ndarray:
     """Rank the classes of each clip, best first: int, (n_clips, n_classes)."""
@@ -97,3 +99,20 @@ def class_means(values: np.ndarray, y_true: np.ndarray) -> np.ndarray:
     counts = y_true.sum(axis=0)
     sums = np.where(y_true, values, 0).sum(axis=0)
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+def cross_entropy(scores: np.ndarray, y_true: np.ndarray, is_single_label: bool) -> float:
+    """Mean cross-entropy of clips: of the label, or of the binary decisions if there can be several labels.
+
+    Parameters
+    ----------
+    scores : ndarray, (n_clips, n_classes)
+        Probabilities. They are clipped to at least `MIN_PROBABILITY` from 0 and 1.
+    y_true : ndarray of bool, (n_clips, n_classes)
+    is_single_label : bool
+        Whether the scores of a clip sum to 1 (softmax).
+    """
+    clipped = np.clip(np.asarray(scores, np.float64), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    if is_single_label:
+        return float(-np.log(clipped[y_true]).mean())
+    return float(-np.log(np.where(y_true, clipped, 1 - clipped)).mean())

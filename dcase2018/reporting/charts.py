@@ -1,17 +1,23 @@
-"""Charts as SVG. Colours and font come from the page, so that charts follow its light and dark themes."""
+"""Charts of the page as SVG, and the confusion matrix as files.
+
+Colours and font of the charts come from the page, so that they follow its light and dark themes.
+"""
 
 import io
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcase2018.reporting.history_plot import PANELS, plot_style
+from dcase2018.reporting.history_plot import PANELS, plot_style, shade_finetuning
 
 # Placeholder colours, which `_to_svg` replaces by the CSS variables of the page.
 INK, FAINT, ACCENT = "#010101", "#020202", "#030303"
@@ -31,6 +37,11 @@ STYLE = {
     "font.size": 10,
     "text.parse_math": False,
 }
+
+
+FONT_POINTS = 7
+MATRIX_STYLE = {"svg.fonttype": "none", "font.size": FONT_POINTS, "text.parse_math": False}
+MATRIX_CELL_INCHES = 0.2
 
 
 def reliability_diagram(bins: pd.DataFrame, prefix: str = "") -> str:
@@ -63,7 +74,9 @@ def reliability_diagram(bins: pd.DataFrame, prefix: str = "") -> str:
         return _to_svg(figure, "Reliability diagram: accuracy by confidence.", f"{prefix}reliability")
 
 
-def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> Sequence[str]:
+def learning_curves(
+    histories: Mapping[str, pd.DataFrame], prefix: str = "", finetune_starts: Iterable[int] = ()
+) -> Sequence[str]:
     """Plot the training histories of runs by epoch, one chart per column; the best epoch is marked.
 
     Parameters
@@ -72,6 +85,8 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> 
         History of each run.
     prefix : str
         See `reliability_diagram`.
+    finetune_starts : iterable of int
+        First epochs of the final fine-tuning phases, which are shaded.
 
     Returns
     -------
@@ -80,12 +95,16 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], prefix: str = "") -> 
     """
     columns = [name for name in PANELS if any(name in history for history in histories.values())]
     return [
-        _learning_curve(name, [history for history in histories.values() if name in history], prefix)
+        _learning_curve(
+            name, [table for table in histories.values() if name in table], prefix, list(finetune_starts)
+        )
         for name in columns
     ]
 
 
-def _learning_curve(name: str, histories: Iterable[pd.DataFrame], prefix: str) -> str:
+def _learning_curve(
+    name: str, histories: Sequence[pd.DataFrame], prefix: str, finetune_starts: Sequence[int]
+) -> str:
     with plot_style(STYLE):
         figure = Figure(figsize=(4.4, 2.6), layout="constrained")
         axes = figure.subplots()
@@ -95,11 +114,54 @@ def _learning_curve(name: str, histories: Iterable[pd.DataFrame], prefix: str) -
             if name == "map3":
                 _mark_best(axes, history)
         axes.set(xlabel="epoch", ylabel=PANELS[name])
-        if name != "loss":
-            axes.set_ylim(bottom=0)
+        for start in finetune_starts:
+            shade_finetuning(axes, start, pd.concat(histories), ACCENT)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
         return _to_svg(figure, f"Learning curve: {PANELS[name]} by epoch.", f"{prefix}{name}")
+
+
+def confusion_figure(confusion: pd.DataFrame, normalize: bool) -> Figure:
+    """Plot a confusion matrix for a publication, on white. The colour of a cell is its fraction of the row.
+
+    Parameters
+    ----------
+    confusion : DataFrame
+        Number of clips, one row per label, one column per prediction.
+    normalize : bool
+        Write the percentage of the row into each cell, instead of the number of clips.
+    """
+    counts = confusion.to_numpy()
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    texts = np.round(100 * fractions).astype(int) if normalize else counts
+    size = 2.2 + MATRIX_CELL_INCHES * len(counts)
+    with plot_style(MATRIX_STYLE):
+        figure = Figure(figsize=(size, size), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        ticks = range(len(counts))
+        axes.set_yticks(ticks, [_printable(name) for name in confusion.index])
+        axes.set_xticks(ticks, [_printable(name) for name in confusion.columns], rotation=90)
+        axes.set(ylabel="label", xlabel=f"prediction ({'% of the label' if normalize else 'clips'})")
+        for row, column in np.argwhere(counts):
+            color = "white" if fractions[row, column] > 0.6 else "black"
+            text = f"{texts[row, column]}"
+            axes.text(column, row, text, ha="center", va="center", color=color, size=FONT_POINTS)
+    return figure
+
+
+def save_confusion(confusion: pd.DataFrame, normalize: bool, svg: Path, png: Path) -> None:
+    """Write `confusion_figure` as SVG and as PNG."""
+    figure = confusion_figure(confusion, normalize)
+    with plot_style(MATRIX_STYLE | {"svg.hashsalt": svg.name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box replaces the character
+        figure.savefig(svg, metadata={"Date": None, "Creator": None})
+        figure.savefig(png, dpi=150)
+
+
+def _printable(name: str) -> str:
+    """Escape what fonts and files cannot encode."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame) -> None:

@@ -43,6 +43,10 @@ SCORE_COLORMAP = LinearSegmentedColormap.from_list(
 MAX_COLUMNS = 600  # of a spectrogram; more are not visible
 WAVEFORM_MEL_BANDS = 64  # of the spectrogram of a feature config that stores samples
 
+# Total length of the excerpts of a report, in s: about 90 MB. Shown clips come first, then errors.
+MAX_AUDIO_SECONDS = 3 * 3600.0
+BEYOND_LIMIT = "beyond the size limit of the report"  # the reason of a shown clip without excerpt
+
 SERIAL_BELOW = 24  # clips: starting processes takes longer than plotting fewer
 
 
@@ -235,9 +239,13 @@ class ClipMediaTask:
 
 
 def make_clip_media(
-    folder: Path, system: SystemResult, sources: Mapping[str, Path], jobs: int = -1
+    folder: Path,
+    system: SystemResult,
+    sources: Mapping[str, Path],
+    jobs: int = -1,
+    max_audio_seconds: float = MAX_AUDIO_SECONDS,
 ) -> list[dict[str, Any]]:
-    """Write the spectrograms and excerpts of the clips that a report shows for a system.
+    """Write the spectrograms of the clips that a report shows for a system, and excerpts of all clips.
 
     Files are named by clip number, never by the clip's file name.
 
@@ -250,16 +258,22 @@ def make_clip_media(
         Audio file of each clip, by file name; empty for a report without audio.
     jobs : int
         Number of processes; -1 for one per core.
+    max_audio_seconds : float
+        Total length of the excerpts. Shown clips come first, then errors, then the other clips.
 
     Returns
     -------
     list of dict
-        Per clip, in order of clip number: `clip_number`; `seconds`, the duration of its frames; `error`, why
-        the feature store has none, or a warning about the clip, or ""; `is_silent`; `spectrogram` and
-        `excerpt`, paths or None; `audio_error`, why there is no excerpt, or None; and `audio_warning`, what
-        is wrong with the audio file although it is used, or None.
+        Per clip that is shown or has an excerpt, in order of clip number: `clip_number`; `seconds`, the
+        duration of its frames; `error`, why the feature store has none, or a warning about the clip, or "";
+        `is_silent`; `spectrogram` and `excerpt`, paths or None; `audio_error`, why there is no excerpt, or
+        None; and `audio_warning`, what is wrong with the audio file although it is used, or None.
     """
-    tasks = list(_plan_media(folder, system, sources))
+    with_audio = _select_audio(system, sources, max_audio_seconds)
+    tasks = [
+        *_plan_media(folder, system, {fname: sources[fname] for fname in with_audio}),
+        *_plan_excerpts(folder, system, {fname: sources[fname] for fname in with_audio}),
+    ]
     media: dict[int, dict[str, Any]] = {}
     with (
         Progress("plot clips", len(tasks), "clips") as progress,
@@ -268,29 +282,63 @@ def make_clip_media(
         for number, files in parallel(joblib.delayed(task)() for task in tasks):
             media[number] = files
             progress.update(1)
-    numbers = [task.clip_number for task in tasks]
-    return [{"clip_number": number, **_store_entry(system, number), **media[number]} for number in numbers]
+    for number, files in media.items():
+        if sources and system.clips["fname"].iloc[number - 1] not in with_audio:
+            files["audio_error"] = BEYOND_LIMIT
+    return [
+        {"clip_number": number, **_store_entry(system, number), **media[number]} for number in sorted(media)
+    ]
+
+
+def _select_audio(system: SystemResult, sources: Mapping[str, Path], max_seconds: float) -> set[str]:
+    """Select the clips that get an excerpt, by file name."""
+    clips = system.clips[system.clips["fname"].isin(list(sources))]
+    is_shown, is_error = clips["shown_as"] != "", clips["ap_at_3"] < 1
+    clips = clips.iloc[np.lexsort((~is_error, ~is_shown))]
+    store = system.ensemble.members[0].store
+    lengths = store.lengths[store.rows_of(clips["fname"])]
+    seconds = np.minimum(lengths * store.feature_config.stft_hop_seconds, MAX_SECONDS)
+    return set(clips["fname"][np.cumsum(seconds) <= max_seconds])
+
+
+def _media_path(folder: Path, system: SystemResult, clip_number: int) -> Path:
+    """Path of the files of a clip, without suffix."""
+    n_digits = len(str(len(system.clips)))
+    return folder / f"{system.prefix}{clip_number:0{n_digits}}"
 
 
 def _plan_media(folder: Path, system: SystemResult, sources: Mapping[str, Path]) -> Iterator[ClipMediaTask]:
+    """Plan the spectrograms of the shown clips, with their excerpts."""
     shown = system.clips[system.clips["shown_as"] != ""]
     store = system.ensemble.members[0].store
     max_frames = round(MAX_SECONDS / store.feature_config.stft_hop_seconds)
     member_of_clip = system.member_of_clip and [system.member_of_clip[clip] for clip in shown.index]
     window_scores = iter_window_scores(system.ensemble, list(shown["fname"]), member_of_clip)
-    n_digits = len(str(len(system.clips)))
-    store_rows = store.rows_of(list(shown["fname"]))
+    store_rows = store.rows_of(shown["fname"])
     for (clip, row), store_row, (seconds, scores) in zip(
         shown.iterrows(), store_rows, window_scores, strict=True
     ):
         yield ClipMediaTask(
             row["clip_number"],
-            folder / f"{system.prefix}{row['clip_number']:0{n_digits}}",
+            _media_path(folder, system, row["clip_number"]),
             store.feature_config,
             store.frames_of(store_row)[:max_frames],
             _score_strip(system, clip, seconds, scores),
             sources.get(row["fname"]),
         )
+
+
+def _plan_excerpts(
+    folder: Path, system: SystemResult, sources: Mapping[str, Path]
+) -> Iterator[ClipMediaTask]:
+    """Plan the excerpts of the clips that are not shown."""
+    store = system.ensemble.members[0].store
+    no_frames = np.empty((0, store.feature_config.n_features), np.float32)
+    no_strip = ScoreStrip([], np.empty(0), np.empty((0, 0)))
+    others = system.clips[(system.clips["shown_as"] == "") & system.clips["fname"].isin(list(sources))]
+    for fname, number in zip(others["fname"], others["clip_number"], strict=True):
+        target = _media_path(folder, system, number)
+        yield ClipMediaTask(number, target, store.feature_config, no_frames, no_strip, sources[fname])
 
 
 def _score_strip(system: SystemResult, clip: int, seconds: np.ndarray, scores: np.ndarray) -> ScoreStrip:

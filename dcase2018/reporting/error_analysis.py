@@ -28,8 +28,9 @@ def class_table(evaluation: Evaluation) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `score_table`, with the columns `most_confused_with` ("" if all predictions are correct) and
-        `n_confused`, the number of these clips. The row `overall` has the number of all errors.
+        `score_table`, with the columns `most_confused_with` ("" if all predictions are correct; classes that
+        are tied are separated by ", ") and `n_confused`, the number of clips of each of them. The row
+        `overall` has the number of all errors.
     """
     table = score_table(evaluation)
     names: list[str] = []
@@ -38,7 +39,8 @@ def class_table(evaluation: Evaluation) -> pd.DataFrame:
         errors = confusion_matrix(part)
         np.fill_diagonal(errors, 0)
         most = errors.max(axis=1)
-        names += [part.classes[j] if most[i] else "" for i, j in enumerate(errors.argmax(axis=1))] + [""]
+        is_most = (errors == most[:, None]) & (errors > 0)
+        names += [", ".join(np.array(part.classes, object)[row]) for row in is_most] + [""]
         counts += [*most, errors.sum()]
     return table.assign(most_confused_with=names, n_confused=counts)
 

@@ -4,15 +4,25 @@ import base64
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import jinja2
 
 from dcase2018.evaluation.evaluate import ALL, OVERALL, PART_HEADINGS
+from dcase2018.reporting.summary import MAX_MATRIX_CLASSES
 
-MAX_MATRIX_CLASSES = 64  # a larger confusion matrix is not readable
+MAX_PHONE_CLASSES = 10  # classes of the smallest matrix, which fits on a phone
+MOST_CONFUSED, CONFUSED, NEVER_CONFUSED = 0, 1, 2  # levels of classes in the reduced matrices
 MAX_CONFUSIONS = 12  # in the list of the most frequent ones
+
+
+MIME_TYPES = {
+    ".webp": "image/webp", ".ogg": "audio/ogg", ".json": "application/json", ".csv": "text/csv",
+    ".svg": "image/svg+xml", ".png": "image/png",
+}  # fmt: skip
 
 
 def format_score(value: float | None) -> str:
@@ -31,7 +41,9 @@ TEMPLATES = jinja2.Environment(
 TEMPLATES.filters |= {"score": format_score, "count_clips": count_clips}
 
 
-def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> str:
+def render(
+    report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]], inline_from: Path | None = None
+) -> str:
     """Render the page of a report.
 
     Parameters
@@ -40,15 +52,19 @@ def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> st
         The content of report.json (see `report_data`).
     charts : sequence of dict
         Charts of each system as SVG: `reliability`, and `curves`, a list.
+    inline_from : Path, optional
+        Folder of the files of the report, to put them into the page.
 
     Returns
     -------
     str
-        HTML that loads nothing but the spectrograms and excerpts beside it.
+        HTML that loads nothing but the spectrograms and excerpts beside it, or with `inline_from` nothing.
     """
     script = _read_source("page.js")
     return TEMPLATES.get_template("report.html").render(
         report=report,
+        asset=partial(_data_uri, inline_from) if inline_from else str,
+        difference_width=difference_width(report["comparison"]),
         systems=[
             SystemView(report["classes"], *system) for system in zip(report["systems"], charts, strict=True)
         ],
@@ -56,6 +72,19 @@ def render(report: Mapping[str, Any], charts: Sequence[Mapping[str, Any]]) -> st
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _data_uri(folder: Path, name: str) -> str:
+    """Encode a file of the report for a page that has it inline."""
+    content = base64.b64encode((folder / name).read_bytes()).decode()
+    return f"data:{MIME_TYPES[Path(name).suffix]};base64,{content}"
+
+
+def difference_width(comparison: Mapping[str, Any] | None) -> float:
+    """Return the width of the axis of differences, symmetric around 0, that holds all intervals."""
+    rows = [comparison, *comparison["parts"].values()] if comparison else []
+    largest = max((abs(bound) for row in rows for bound in row["interval"]), default=0)
+    return 2 * max(1.1 * largest, 0.01)
 
 
 def _read_source(name: str) -> str:
@@ -71,6 +100,7 @@ class SystemView:
     confusion_cells: Sequence[tuple[int, int, int]]
     labels: Sequence[Sequence[str]]
     lowest_scored_labels: Sequence[int]
+    runs: Sequence[Mapping[str, Any]]
 
     def __init__(self, classes: Sequence[str], system: Mapping[str, Any], charts: Mapping[str, Any]) -> None:
         self.__dict__.update(system)
@@ -82,13 +112,36 @@ class SystemView:
         self.class_rows = sorted(indexed, key=lambda row: (row["map3"] is None, row["map3"]))
         self.clips_by_number = {clip["clip_number"]: clip for clip in system["clips"]}
         self.media_by_number = {media["clip_number"]: media for media in system["media"]}
+        self.shown_numbers = [
+            number for number in self.media_by_number if self.clips_by_number[number]["shown_as"]
+        ]
+        self.number_of_fname = {clip["fname"]: clip["clip_number"] for clip in system["clips"]}
         self.n_training_clips = self.overall[ALL].get("n_training_clips", 0)
         self._arrange_confusions()
         self.shown_by_class: dict[str, list[int]] = defaultdict(list)
-        for number in self.media_by_number:
+        for number in self.shown_numbers:
             self.shown_by_class[self.lowest_scored_label(number)].append(number)
         for shown in self.shown_by_class.values():
             shown.sort(key=lambda number: self.clips_by_number[number]["margin"])
+
+    @property
+    def has_validation(self) -> bool:
+        return any("validation_loss" in row for run in self.runs for row in run["history"])
+
+    @property
+    def finetune_start(self) -> int | None:
+        """First epoch of the fine-tuning phase of the first run; None without."""
+        return next((run["finetune_start"] for run in self.runs), None)
+
+    @property
+    def loss_contents(self) -> Sequence[str]:
+        """What the training loss of the first run contains besides the labels."""
+        hparams = next((run["hparams"] for run in self.runs), {"label_smoothing": 0, "mixup_alpha": 0})
+        contents = {
+            f"label smoothing ({hparams['label_smoothing']:g})": hparams["label_smoothing"],
+            f"mixup (alpha {hparams['mixup_alpha']:g})": hparams["mixup_alpha"],
+        }
+        return [text for text, value in contents.items() if value]
 
     def _arrange_confusions(self) -> None:
         self.clips_of_cell: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -99,7 +152,23 @@ class SystemView:
         self.top_confusions = by_frequency[:MAX_CONFUSIONS]
         self.has_matrix = len(self.class_names) <= MAX_MATRIX_CLASSES
         self.shown_cells = list(self.clips_of_cell) if self.has_matrix else self.top_confusions
+        self.class_levels = self._class_levels(by_frequency)
+        self.n_most_confused = self.class_levels.count(MOST_CONFUSED)
+        self.n_confused = len(self.class_names) - self.class_levels.count(NEVER_CONFUSED)
         self.row_sums = [sum(row) for row in self.confusion]
+
+    def _class_levels(self, by_frequency: Sequence[tuple[int, int]]) -> Sequence[int]:
+        """Level of each class in the reduced matrices: the smaller, the more it is confused."""
+        confused = list(dict.fromkeys(index for cell in by_frequency for index in cell))
+        most = set(confused[:MAX_PHONE_CLASSES])
+        return [
+            MOST_CONFUSED if index in most else CONFUSED if index in confused else NEVER_CONFUSED
+            for index in range(len(self.class_names))
+        ]
+
+    def percent(self, row: int, column: int) -> int:
+        """Percentage of a row of the confusion matrix that is in a cell."""
+        return round(100 * self.confusion[row][column] / self.row_sums[row])
 
     def cell_title(self, row: int, column: int) -> str:
         """Describe a cell of the confusion matrix."""

@@ -11,7 +11,12 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.data.labels import labels_per_clip
-from dcase2018.evaluation.calibration import calibration_error, reliability_table
+from dcase2018.evaluation.calibration import (
+    calibration_error,
+    confidence_bias,
+    load_calibration,
+    reliability_table,
+)
 from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.evaluation.out_of_fold import OutOfFold
 from dcase2018.inference.ensemble import Ensemble
@@ -22,17 +27,26 @@ from dcase2018.reporting.error_analysis import (
     confusion_matrix,
     lowest_scored_labels,
 )
+from dcase2018.reporting.system_facts import report_date, system_facts
 from dcase2018.runs.provenance import collect_provenance
 from dcase2018.runs.run import Run
+from dcase2018.utils.errors import InputError
 
-FORMAT = 3
+FORMAT = 4
+
+MAX_MATRIX_CLASSES = 64  # a larger confusion matrix is not readable
+CONFUSION_FIGURES = ("confusion", "confusion_percent")  # with the counts, with the percentages of the rows
 
 # SHA-256 of fname, label and usage of the 1,600 evaluated test clips of FSDKaggle2018, sorted: of Zenodo's
 # test_post_competition_scoring_clips.csv, or of test_post_competition.csv without the usage Ignored.
 TEST_SET_DIGEST = "6543e94b572428f59b7c7f899cba402ef13dd9f7f3cb1d8a80398324544ddb57"
 
+CORPUS = "FSDKaggle2018"  # name of the corpus of these clips
+
 # MAP@3 of the official baseline on Kaggle's leaderboard.
 PUBLISHED_BASELINE = {"Public": 0.7049, "Private": 0.6943}
+
+CHANGED_CLIP_COLUMNS = ("fname", "label", "a_prediction", "b_prediction", "a", "b", "difference")
 
 Row = dict[str, Any]  # a row of a table, by column
 
@@ -81,6 +95,13 @@ class SystemResult:
         counts = confusion_matrix(self.evaluation)
         return pd.DataFrame(counts, index=pd.Index(names, name="label"), columns=names)
 
+    @property
+    def figure_files(self) -> list[str]:
+        """Names of the figures of the confusion matrix; none for one that is too large."""
+        if len(self.evaluation.classes) > MAX_MATRIX_CLASSES:
+            return []
+        return [f"{self.prefix}{stem}.{suffix}" for stem in CONFUSION_FIGURES for suffix in ("svg", "png")]
+
     @cached_property
     def folds(self) -> pd.DataFrame:
         """Out-of-fold scores by fold, with the column `fold` (see `OutOfFold.fold_table`); empty without."""
@@ -101,6 +122,12 @@ class SystemResult:
         runs = [member.run for member in self.ensemble.members]
         histories = {str(run.path): pd.DataFrame(run.history()) for run in runs}
         return {path: history for path, history in histories.items() if len(history)}
+
+    @cached_property
+    def finetune_starts(self) -> set[int]:
+        """First epochs of the fine-tuning phases of the runs; empty without such a phase."""
+        starts = {member.run.finetune_start for member in self.ensemble.members}
+        return {start for start in starts if start is not None}
 
     @cached_property
     def lowest_scored_labels(self) -> np.ndarray:
@@ -134,6 +161,7 @@ class SystemResult:
         return {
             "name": self.name,
             "prefix": self.prefix,
+            **system_facts(member.run for member in self.ensemble.members),
             "scores": rows(self.scores),
             "folds": rows(self.folds) if self.out_of_fold else [],
             "confusion": self.confusion.to_numpy().tolist(),
@@ -145,19 +173,36 @@ class SystemResult:
             "lowest_scored_labels": self.lowest_scored_labels.tolist(),
             "media": list(media),
             "calibration_error": calibration_error(evaluation.scores, evaluation.y_true),
+            "confidence_bias": confidence_bias(evaluation.scores, evaluation.y_true),
+            "temperature": self._temperature(),
             "reliability": rows(self.reliability),
             "runs": [self._run_to_dict(member.run) for member in self.ensemble.members],
         }
+
+    def _temperature(self) -> float | None:
+        """Temperature of the run; None without, or for several runs (see `load_calibration`)."""
+        try:
+            return load_calibration(self.ensemble).temperature
+        except InputError:
+            return None
 
     def _run_to_dict(self, run: Run) -> dict[str, Any]:
         history = self.histories.get(str(run.path))
         values = dataclasses.asdict(run) | {"path": str(run.path)}
         del values["classes"], values["class_counts"], values["background_classes"]
+        values["finetune_start"] = run.finetune_start
         return values | {"history": [] if history is None else rows(history)}
 
 
 def report_data(
-    systems: Sequence[SystemResult], media: Sequence[Sequence[Row]], max_seconds: float, has_audio: bool
+    systems: Sequence[SystemResult],
+    media: Sequence[Sequence[Row]],
+    max_seconds: float,
+    has_audio: bool,
+    *,
+    corpus: str = "",
+    comparison: Mapping[str, Any] | None = None,
+    max_audio_seconds: float = 0,
 ) -> dict[str, Any]:
     """Collect all numbers of a report, the content of report.json.
 
@@ -171,43 +216,46 @@ def report_data(
         Longest part of a clip that is shown.
     has_audio : bool
         Whether there are audio excerpts.
+    corpus : str
+        Where the clips are from; `CORPUS` replaces it if the labels are those of its test set.
+    comparison : dict, optional
+        The result of `significance.compare` for two systems.
+    max_audio_seconds : float
+        Total length of the excerpts of a system at most.
     """
     evaluation = systems[0].evaluation
     return {
         "dcase2018_report": FORMAT,
         "provenance": collect_provenance(),
+        "date": report_date(),
+        "corpus": CORPUS if published_scores(evaluation.labels) else corpus,
+        "n_clips": len(evaluation.labels),
         "classes": list(evaluation.classes),
         "parts": list(evaluation.by_usage),
         "published_baseline": published_scores(evaluation.labels),
         "max_seconds": max_seconds,
         "has_audio": has_audio,
-        "files": list(tables(systems)),
-        "changed_clips": rows(changed_clips(*systems)) if len(systems) == 2 else [],
+        "max_audio_seconds": max_audio_seconds,
+        "n_audio": sum(entry["excerpt"] is not None for entry in media[0]),
+        "files": [
+            *tables(systems, comparison),
+            *(name for system in systems for name in system.figure_files),
+        ],
+        "comparison": comparison,
         "systems": [system.to_dict(shown) for system, shown in zip(systems, media, strict=True)],
     }
 
 
-def tables(systems: Sequence[SystemResult]) -> dict[str, pd.DataFrame]:
+def tables(
+    systems: Sequence[SystemResult], comparison: Mapping[str, Any] | None = None
+) -> dict[str, pd.DataFrame]:
     """Collect the tables of a report, by file name."""
     named = {name: table for system in systems for name, table in system.tables().items()}
-    return named | ({"changed_clips.csv": changed_clips(*systems)} if len(systems) == 2 else {})
-
-
-def changed_clips(a: SystemResult, b: SystemResult) -> pd.DataFrame:
-    """List the clips whose average precision differs between two systems, largest gain first.
-
-    Returns
-    -------
-    DataFrame
-        `clip_number`, `fname`, `label`, `a_prediction`, `a_ap_at_3`, `b_prediction`, `b_ap_at_3`, and
-        `difference`, of B minus A.
-    """
-    table = a.clips[["clip_number", "fname", "label"]].copy()
-    for name, system in (("a", a), ("b", b)):
-        table[f"{name}_prediction"] = system.clips["top_1"]
-        table[f"{name}_ap_at_3"] = system.clips["ap_at_3"]
-    table["difference"] = table["b_ap_at_3"] - table["a_ap_at_3"]
-    return table[table["difference"] != 0].sort_values("difference", ascending=False, kind="stable")
+    if comparison:
+        classes = [{"label": name} | row for name, row in comparison["classes"].items()]
+        named["compared_classes.csv"] = pd.DataFrame(classes)
+        named["changed_clips.csv"] = pd.DataFrame(comparison["changed_clips"], columns=CHANGED_CLIP_COLUMNS)
+    return named
 
 
 def rows(table: pd.DataFrame) -> list[Row]:

@@ -5,17 +5,22 @@ report.json      all numbers of the page
 classes.csv      the score table: one row per part and class
 folds.csv        of out-of-fold scores: one row per fold
 confusion.csv    the confusion matrix: one row per label, one column per prediction
+confusion.svg    the same as a figure, also .png; confusion_percent has the percentages of the rows
 clips.csv        one row per clip
 reliability.csv  one row per confidence bin
 history.csv      training history: one row per run and epoch
-clips/           a spectrogram of each shown clip, and its audio
+clips/           a spectrogram of each shown clip, and the audio of all clips up to `MAX_AUDIO_SECONDS`
 
-With two systems, the CSV names start with a- and b-, and changed_clips.csv lists the clips that differ.
+With two systems, the CSV names start with a- and b-. compared_classes.csv has the scores of A
+and B by class, and changed_clips.csv the clips whose scores differ.
 """
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,16 +30,29 @@ from dcase2018.data.labels import write_table
 from dcase2018.evaluation.evaluate import Evaluation, evaluate
 from dcase2018.evaluation.out_of_fold import OutOfFold
 from dcase2018.inference.ensemble import Ensemble, check_classes
-from dcase2018.reporting.charts import learning_curves, reliability_diagram
-from dcase2018.reporting.clip_media import MAX_SECONDS, find_audio, make_clip_media
+from dcase2018.reporting.charts import learning_curves, reliability_diagram, save_confusion
+from dcase2018.reporting.clip_media import MAX_AUDIO_SECONDS, MAX_SECONDS, find_audio, make_clip_media
 from dcase2018.reporting.html import render
-from dcase2018.reporting.summary import SystemResult, report_data, tables
+from dcase2018.reporting.summary import CONFUSION_FIGURES, SystemResult, report_data, tables
 from dcase2018.runs.run import OUT_OF_FOLD_CSV
-from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable
+from dcase2018.utils.atomic import StrPath, atomic_directory, ensure_writable, open_atomic
 from dcase2018.utils.config import read_json_object
 from dcase2018.utils.errors import InputError
 
+SINGLE_FILE_AUDIO_SECONDS = 900.0  # total length of the excerpts in a single file, to be mailed: about 10 MB
+
 INDEX_HTML, REPORT_JSON, CLIPS_FOLDER = "index.html", "report.json", "clips"
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What `report` is asked to write, besides the systems."""
+
+    out: Path
+    audio: StrPath | None
+    jobs: int
+    corpus: str
+    single_file: bool
 
 
 def report(
@@ -44,6 +62,8 @@ def report(
     audio: StrPath | None = None,
     jobs: int = -1,
     allow_trained: bool = False,
+    corpus: str = "",
+    single_file: bool = False,
 ) -> Path:
     """Write an HTML report of an ensemble on labelled clips.
 
@@ -54,13 +74,17 @@ def report(
     labels : DataFrame
         Clips of the ensemble's stores, with labels among its classes (see `read_labels`).
     out : str or PathLike
-        The folder to write. An existing report is replaced.
+        The folder to write, or with `single_file` the HTML file. An existing report is replaced.
     audio : str or PathLike, optional
         The folder of the clips, to add audio players.
     jobs : int
         Number of processes that plot the clips; -1 for one per core.
     allow_trained : bool
-        Score training clips too; the report then says so.
+        Score training clips too; the report then counts them.
+    corpus : str
+        Where the clips are from, such as the path of the label file. It is in the head of the page.
+    single_file : bool
+        Write one HTML file with everything in it, with at most `SINGLE_FILE_AUDIO_SECONDS` of audio.
 
     Returns
     -------
@@ -82,18 +106,23 @@ def report(
     >>> dcase2018.report(ensemble, labels, "report", "data/audio_test")
     PosixPath('report/index.html')
     """
-    check_report(out, labels, audio)
-    return report_systems([(ensemble, evaluate(ensemble, labels, allow_trained))], out, audio, jobs)
+    check_report(out, labels, audio, single_file=single_file)
+    system = SystemResult(display_name(ensemble), "", ensemble, evaluate(ensemble, labels, allow_trained))
+    return _write_report([system], _Target(Path(out), audio, jobs, corpus, single_file))
 
 
 def check_report(
-    out: StrPath, labels: pd.DataFrame, audio: StrPath | None = None, skip_missing: bool = False
+    out: StrPath,
+    labels: pd.DataFrame,
+    audio: StrPath | None = None,
+    skip_missing: bool = False,
+    single_file: bool = False,
 ) -> dict[str, str]:
     """Check before the work that a report can be written and that its clips are in `audio`.
 
     Parameters
     ----------
-    out, labels, audio
+    out, labels, audio, single_file
         See `report`.
     skip_missing
         Allow clips that are not in `audio`. They get no audio player.
@@ -110,9 +139,14 @@ def check_report(
     """
     out = Path(out)
     ensure_writable(out.absolute().parent)
-    if out.exists() and not out.is_dir():
+    if single_file:
+        if out.suffix != ".html":
+            raise InputError(f"{out} must end in .html for a report in a single file")
+        if out.is_dir():
+            raise InputError(f"{out} is a folder; choose a file for the report")
+    elif out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; choose a folder for the report")
-    if out.exists() and any(out.iterdir()):
+    elif out.exists() and any(out.iterdir()):
         _check_existing(out)
     if audio is None:
         return {}
@@ -144,19 +178,24 @@ def display_name(ensemble: Ensemble) -> str:
     return ", ".join(names)
 
 
-def report_systems(
+def report_comparison(
     evaluated: Sequence[tuple[Ensemble, Evaluation]],
+    comparison: Mapping[str, Any],
     out: StrPath,
     audio: StrPath | None = None,
     jobs: int = -1,
+    corpus: str = "",
+    single_file: bool = False,
 ) -> Path:
-    """Write a report of one system, or of two side by side.
+    """Write a report of two systems, A and B, side by side.
 
     Parameters
     ----------
     evaluated : sequence of (Ensemble, Evaluation)
-        Each system with its evaluation on the same clips.
-    out, audio, jobs
+        A and B, each with its evaluation on the same clips.
+    comparison : dict
+        The result of `dcase2018.evaluation.significance.compare` for A and B.
+    out, audio, jobs, corpus, single_file
         See `report`.
 
     Returns
@@ -167,16 +206,21 @@ def report_systems(
     names = [display_name(ensemble) for ensemble, _ in evaluated]
     if len(set(names)) < len(names):
         names = [str(ensemble.members[0].run.path) for ensemble, _ in evaluated]
-    prefixes = [""] if len(evaluated) == 1 else ["a-", "b-"]
     systems = [
-        SystemResult(name, prefix, ensemble, evaluation)
-        for name, prefix, (ensemble, evaluation) in zip(names, prefixes, evaluated, strict=True)
+        SystemResult(f"{letter}: {name}", f"{letter.lower()}-", ensemble, evaluation)
+        for letter, name, (ensemble, evaluation) in zip("AB", names, evaluated, strict=True)
     ]
-    return _write_report(systems, Path(out), audio, jobs)
+    return _write_report(systems, _Target(Path(out), audio, jobs, corpus, single_file), comparison)
 
 
 def report_out_of_fold(
-    ensemble: Ensemble, out_of_fold: OutOfFold, out: StrPath, audio: StrPath | None = None, jobs: int = -1
+    ensemble: Ensemble,
+    out_of_fold: OutOfFold,
+    out: StrPath,
+    audio: StrPath | None = None,
+    jobs: int = -1,
+    corpus: str = "",
+    single_file: bool = False,
 ) -> Path:
     """Write a report of out-of-fold scores.
 
@@ -185,7 +229,7 @@ def report_out_of_fold(
     ensemble : Ensemble
         The runs of the folds, with a store of all clips.
     out_of_fold : OutOfFold
-    out, audio, jobs
+    out, audio, jobs, corpus, single_file
         See `report`.
 
     Returns
@@ -208,27 +252,56 @@ def report_out_of_fold(
         )
     name = f"{display_name(ensemble)}, out-of-fold scores"
     system = SystemResult(name, "", ensemble, out_of_fold.evaluation, out_of_fold)
-    return _write_report([system], Path(out), audio, jobs)
+    return _write_report([system], _Target(Path(out), audio, jobs, corpus, single_file))
 
 
-def _write_report(systems: Sequence[SystemResult], out: Path, audio: StrPath | None, jobs: int) -> Path:
-    """Write the report folder atomically."""
-    fnames = list(systems[0].evaluation.labels["fname"])
-    sources = find_audio(Path(audio), fnames, allow_missing=True) if audio is not None else {}
-    with atomic_directory(out, fsync=False, overwrite=True) as folder:
-        (folder / CLIPS_FOLDER).mkdir()
-        media = [make_clip_media(folder / CLIPS_FOLDER, system, sources, jobs) for system in systems]
-        data = report_data(systems, media, MAX_SECONDS, audio is not None)
-        for name, table in tables(systems).items():
-            write_table(folder / name, table)
-        (folder / REPORT_JSON).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", "utf-8")
-        charts = [
-            {
-                "reliability": reliability_diagram(system.reliability, system.prefix),
-                "curves": learning_curves(system.histories, system.prefix),
-            }
-            for system in systems
-        ]
-        page = render(json.loads((folder / REPORT_JSON).read_text("utf-8")), charts)
+def _write_report(
+    systems: Sequence[SystemResult], target: _Target, comparison: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the report atomically."""
+    if target.single_file:
+        with tempfile.TemporaryDirectory() as temporary, open_atomic(target.out) as file:
+            page = _fill_folder(Path(temporary), systems, target, comparison)
+            file.write(page.encode("utf-8", "backslashreplace").decode())
+        return target.out
+    with atomic_directory(target.out, fsync=False, overwrite=True) as folder:
+        page = _fill_folder(folder, systems, target, comparison)
         (folder / INDEX_HTML).write_text(page, "utf-8", errors="backslashreplace")
-    return out / INDEX_HTML
+    return target.out / INDEX_HTML
+
+
+def _fill_folder(
+    folder: Path, systems: Sequence[SystemResult], target: _Target, comparison: Mapping[str, Any] | None
+) -> str:
+    """Write all files of a report but the page, which is returned."""
+    fnames = list(systems[0].evaluation.labels["fname"])
+    sources = find_audio(Path(target.audio), fnames, allow_missing=True) if target.audio is not None else {}
+    limit = SINGLE_FILE_AUDIO_SECONDS / len(systems) if target.single_file else MAX_AUDIO_SECONDS
+    clips = folder / CLIPS_FOLDER
+    clips.mkdir()
+    media = [make_clip_media(clips, system, sources, target.jobs, limit) for system in systems]
+    data = report_data(
+        systems, media, MAX_SECONDS, target.audio is not None,
+        corpus=target.corpus, comparison=comparison, max_audio_seconds=limit,
+    )  # fmt: skip
+    for name, table in tables(systems, comparison).items():
+        write_table(folder / name, table)
+    for system in systems:
+        _write_figures(folder, system)
+    (folder / REPORT_JSON).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", "utf-8")
+    charts = [
+        {
+            "reliability": reliability_diagram(system.reliability, system.prefix),
+            "curves": learning_curves(system.histories, system.prefix, system.finetune_starts),
+        }
+        for system in systems
+    ]
+    data = json.loads((folder / REPORT_JSON).read_text("utf-8"))
+    return render(data, charts, folder if target.single_file else None)
+
+
+def _write_figures(folder: Path, system: SystemResult) -> None:
+    if system.figure_files:
+        for stem in CONFUSION_FIGURES:
+            svg, png = (folder / f"{system.prefix}{stem}.{suffix}" for suffix in ("svg", "png"))
+            save_confusion(system.confusion, stem != CONFUSION_FIGURES[0], svg, png)

@@ -239,6 +239,16 @@ class Run:
         return (self.path / "model.keras").exists() and not self.checkpoints
 
     @property
+    def n_finetune_epochs(self) -> int:
+        """Number of epochs of the final fine-tuning phase, which uses verified clips only."""
+        return round(self.hparams.verified_finetune_fraction * self.epochs)
+
+    @property
+    def finetune_start(self) -> int | None:
+        """First epoch, from 1, of the final fine-tuning phase; None without."""
+        return self.epochs - self.n_finetune_epochs + 1 if self.n_finetune_epochs else None
+
+    @property
     def example_shape(self) -> tuple[int, int]:
         """Frames per example, and values per frame."""
         return self.hparams.example_frames(self.feature_config), self.feature_config.n_features

@@ -61,13 +61,14 @@ class StoppingCriteria:
 
 
 class EpochLog(TypedDict):
-    """Row of the history for one epoch; `map3` is the validation MAP@3, if there are validation clips."""
+    """Row of the history for one epoch; `map3` and `validation_loss` are of the validation clips, if any."""
 
     epoch: NonNegativeInt
     step: NonNegativeInt
     loss: float
     learning_rate: NonNegativeFloat
     map3: NotRequired[Annotated[float, Constraint("MAP@3", ge=0, le=1)]]
+    validation_loss: NotRequired[NonNegativeFloat]
     seconds: NonNegativeFloat
 
 

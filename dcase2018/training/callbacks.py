@@ -15,7 +15,7 @@ import pandas as pd
 from dcase2018.batching.dataset import LabeledDataset
 from dcase2018.batching.loader import BatchLoader
 from dcase2018.data.labels import write_table
-from dcase2018.evaluation.metrics import average_precision
+from dcase2018.evaluation.metrics import average_precision, cross_entropy
 from dcase2018.inference.predictor import StorePredictor
 from dcase2018.models.backend import keras
 from dcase2018.runs.model_io import save_model
@@ -88,7 +88,7 @@ class LabelRefinement(TrainingCallback):
 
 
 class Validation(TrainingCallback):
-    """Adds the validation MAP@3 to the logs of each epoch."""
+    """Adds the validation MAP@3 and the validation loss to the logs of each epoch."""
 
     def __init__(self, experiment: Experiment, state: TrainingState, inference_model: keras.Model) -> None:
         super().__init__(experiment, state)
@@ -97,7 +97,7 @@ class Validation(TrainingCallback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         clips = self.experiment.validation
         if clips and self.is_epoch_complete and logs is not None:
-            logs["map3"] = validation_map3(self.run, self.inference_model, clips)
+            logs |= validation_scores(self.run, self.inference_model, clips)
 
 
 class HistoryLogger(TrainingCallback):
@@ -161,7 +161,9 @@ class HistoryLogger(TrainingCallback):
 
     def _epoch_log(self, epoch: int, logs: dict[str, Any]) -> EpochLog:
         state = self.state
-        validation = {"map3": logs["map3"]} if "map3" in logs else {}
+        validation: dict[str, float] = {
+            name: logs[name] for name in ("map3", "validation_loss") if name in logs
+        }
         self.events.write(state.step, **validation)
         state.seconds = self.seconds_before + self.progress.elapsed
         row = {
@@ -254,7 +256,14 @@ def random_states(model: keras.Model) -> list[keras.Variable]:
     return [variable for variable in model.variables if id(variable) not in saved]
 
 
-def validation_map3(run: Run, model: keras.Model, clips: LabeledDataset) -> float:
-    """Compute the MAP@3 of a model on labelled clips."""
+def validation_scores(run: Run, model: keras.Model, clips: LabeledDataset) -> dict[str, float]:
+    """Compute the MAP@3 of a model on labelled clips, as `map3`, and its `validation_loss`.
+
+    The loss is the mean cross-entropy of the clips' scores, as in `cross_entropy`.
+    """
     scores = StorePredictor(run, model, clips.store).scores(clips.rows)
-    return float(average_precision(scores, clips.y_true).mean())
+    is_single_label = run.hparams.classifier == "softmax"
+    return {
+        "map3": float(average_precision(scores, clips.y_true).mean()),
+        "validation_loss": cross_entropy(scores, clips.y_true, is_single_label),
+    }

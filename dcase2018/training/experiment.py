@@ -195,7 +195,7 @@ class Experiment:
             hparams.batch_size,
             self.run.seed,
             final_examples=np.flatnonzero(self.training.verified[clip_index]),
-            n_final_epochs=round(hparams.verified_finetune_fraction * self.run.epochs),
+            n_final_epochs=self.run.n_finetune_epochs,
             sampling_weights=self._inverse_class_frequency[clip_index] if balanced else None,
         )
 

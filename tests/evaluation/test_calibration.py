@@ -17,6 +17,7 @@ from dcase2018.evaluation.calibration import (
     TEMPERATURE_BOUNDS,
     apply_temperature,
     calibration_error,
+    confidence_bias,
     fit_temperature,
     reliability_table,
 )
@@ -176,3 +177,19 @@ def test_predict_rejects_what_cannot_be_calibrated(toy_pipeline: ToyPipeline, tm
     message = run_fails(2, *command, *scores)
     assert f"{path} does not exist; train with dcase2018 fit --validation" in message
     assert not (tmp_path / "s.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("confidence", "verdict"), [(0.9, "overconfident"), (0.52, "unbiased"), (0.3, "underconfident")]
+)
+def test_confidence_bias_of_scores_that_are_half_correct(confidence: float, verdict: str) -> None:
+    rest = (1 - confidence) / 9
+    scores = np.full((200, 10), rest)
+    scores[:, 0] = confidence
+    y_true = np.eye(10, dtype=bool)[np.arange(200) % 2]
+    bias = confidence_bias(scores, y_true)
+    assert bias["verdict"] == verdict
+    assert (bias["confidence"], bias["accuracy"]) == pytest.approx((confidence, 0.5))
+    half_width = 1.959964 * 0.5 * np.sqrt(200 / 199) / np.sqrt(200)  # half of the clips are correct
+    assert bias["interval"] == pytest.approx([confidence - 0.5 - half_width, confidence - 0.5 + half_width])
+    assert confidence_bias(scores[:1], y_true[:1])["verdict"] == "unknown"

@@ -10,6 +10,7 @@ from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     label_ranking_average_precision_score,
+    log_loss,
     precision_recall_fscore_support,
 )
 
@@ -18,6 +19,7 @@ from dcase2018.evaluation.metrics import (
     average_precision,
     class_average_precision,
     class_means,
+    cross_entropy,
     is_top_1_correct,
     label_precision,
     lwlrap,
@@ -131,3 +133,17 @@ def test_map_and_lwlrap_equal_scikit_learn(n_clips: int, n_classes: int, seed: i
 def test_class_means_of_absent_classes_are_nan() -> None:
     y_true = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]], bool)
     np.testing.assert_array_equal(class_means(np.array([1.0, 0.5, 0.0]), y_true), [0.75, np.nan, 0.0])
+
+
+def test_cross_entropy_is_the_log_loss_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(5), 30)
+    labels = rng.integers(0, 5, 30)
+    y_true = np.eye(5, dtype=bool)[labels]
+    assert cross_entropy(scores, y_true, is_single_label=True) == pytest.approx(
+        log_loss(labels, scores, labels=range(5))
+    )
+    expected = log_loss(y_true.ravel(), scores.ravel())
+    assert cross_entropy(scores, y_true, is_single_label=False) == pytest.approx(expected)
+    impossible = cross_entropy(np.array([[0.0, 1.0]]), np.array([[True, False]]), is_single_label=True)
+    assert impossible == pytest.approx(-np.log(1e-7))

@@ -50,6 +50,12 @@ def test_class_table_has_the_most_frequent_confusion() -> None:
     assert table.loc["c", "n_clips"] == 0
 
 
+def test_class_table_lists_tied_confusions() -> None:
+    table = class_table(make_evaluation([[0, 1, 0], [0, 0, 1], [1, 0, 0]], ["a", "a", "b"]))
+    assert table["most_confused_with"].tolist() == ["b, c", "a", "", ""]
+    assert table["n_confused"].tolist() == [1, 1, 0, 3]
+
+
 def test_class_table_counts_confusions_of_each_part() -> None:
     evaluation = make_evaluation([[0.1, 0.9], [0.9, 0.1]], ["a", "a"])
     labels = evaluation.labels.assign(usage=["Public", "Private"])

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,11 @@ from dcase2018.evaluation.evaluate import Evaluation
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble, EnsembleMember
 from dcase2018.reporting.charts import learning_curves, reliability_diagram
-from dcase2018.reporting.html import render
+from dcase2018.reporting.html import SystemView, render
 from dcase2018.reporting.summary import SystemResult, report_data
 from dcase2018.runs.run import Run
+
+NO_RUNS = cast(Ensemble, SimpleNamespace(members=[], checkpoint=0))
 
 
 def draw_labels(n_classes: int, n_clips: int) -> pd.DataFrame:
@@ -86,3 +90,31 @@ def test_a_run_without_held_out_clips_is_noted_with_the_remedy(member: EnsembleM
     note = "No training clips were held out"
     assert [note in page for page in pages] == [True, False]
     assert "<code>make report VALIDATION=0.1</code>" in pages[0]
+
+
+def test_learning_curves_show_the_validation_loss_and_shade_the_finetuning_phase() -> None:
+    columns = {
+        "epoch": [1, 2, 3, 4],
+        "loss": [4.0, 3, 2, 1],
+        "map3": [0.8, 0.9, 0.9, 0.9],
+        "validation_loss": [3.0, 2, 1, 1],
+    }
+    histories = {"run": pd.DataFrame(columns)}
+    plain, shaded = learning_curves(histories), learning_curves(histories, finetune_starts=[4])
+    assert [re.findall('aria-label="Learning curve: (.*) by epoch', svg) for svg in plain] == [
+        ["training loss"], ["validation loss"], ["validation MAP@3"],
+    ]  # fmt: skip
+    assert all(svg.count("opacity: 0.15") == 0 for svg in plain)
+    assert all(svg.count("opacity: 0.15") == 1 for svg in shaded)
+    assert ">0.80</text>" in plain[2]
+    assert ">0.0</text>" not in plain[2]  # the axis does not start at 0
+
+
+def test_matrix_marks_the_classes_that_are_never_confused() -> None:
+    labels = pd.DataFrame({"fname": ["0.wav", "1.wav"], "label": ["a", "b"]}, dtype=object)
+    scores = np.array([[0, 1, 0], [0, 1.0, 0]])
+    system = SystemResult("x", "", NO_RUNS, Evaluation(labels, scores, list("abc")))
+    view = SystemView(list("abc"), json.loads(json.dumps(system.to_dict([]))), {})
+    assert view.class_levels == [0, 0, 2]
+    assert (view.n_most_confused, view.n_confused) == (2, 2)
+    assert view.percent(0, 1) == 100

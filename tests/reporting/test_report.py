@@ -1,8 +1,10 @@
 """Reports: content of the folder, consistent numbers, and safe handling of hostile names."""
 
+import base64
 import itertools
 import json
 import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,15 @@ from html_tree import Element, Page
 
 from dcase2018.data.labels import read_labels
 from dcase2018.evaluation.evaluate import OVERALL, evaluate
+from dcase2018.evaluation.significance import compare
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.models.hparams import HParams, Preset
-from dcase2018.reporting import writer
-from dcase2018.reporting.writer import check_report, report, report_systems
+from dcase2018.reporting import error_analysis, writer
+from dcase2018.reporting.clip_media import MAX_SECONDS
+from dcase2018.reporting.writer import check_report, report, report_comparison
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.training.cross_validation import fit_folds, plan_folds, save_out_of_fold
 from dcase2018.training.experiment import Experiment
@@ -62,8 +66,9 @@ def overall_row(data: dict[str, Any], part: str = "all") -> dict[str, Any]:
 
 def test_folder_has_the_documented_files_only(report_folder: Path) -> None:
     assert list_dir(report_folder) == [
-        "classes.csv", "clips", "clips.csv", "confusion.csv", "history.csv", "index.html",
-        "reliability.csv", "report.json",
+        "classes.csv", "clips", "clips.csv", "confusion.csv", "confusion.png", "confusion.svg",
+        "confusion_percent.png", "confusion_percent.svg", "history.csv", "index.html", "reliability.csv",
+        "report.json",
     ]  # fmt: skip
     assert all(re.fullmatch(r"\d\d\.(ogg|webp)", name) for name in list_dir(report_folder / "clips"))
     assert list_dir(report_folder.parent) == ["labels.csv", "report"]
@@ -96,6 +101,22 @@ def test_tables_equal_the_json(report_folder: Path, data: dict[str, Any]) -> Non
     assert history.to_dict("records") == system["runs"][0]["history"]
 
 
+def test_head_names_corpus_network_preset_features_date_and_clips(
+    report_folder: Path, page: Element, data: dict[str, Any]
+) -> None:
+    (facts,) = page.all("dl", class_="head facts")
+    names, values = ([item.text for item in facts.all(tag)] for tag in ("dt", "dd"))
+    assert dict(zip(names, values, strict=True)) == {
+        "corpus": str(report_folder.parent / "labels.csv"),
+        "test clips": "14",
+        "network": "mlp",
+        "preset": "quick, with epochs=5",
+        "feature config": "baseline",
+        "date": data["date"],
+    }
+    assert abs(date.fromisoformat(data["date"]) - datetime.now(UTC).date()) <= timedelta(days=1)
+
+
 def cell_texts(row: Element) -> list[str]:
     return [cell.text for cell in row.children if isinstance(cell, Element)]
 
@@ -115,7 +136,8 @@ def test_page_shows_the_scores(page: Element, data: dict[str, Any]) -> None:
             assert cells[4] == f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
             scores = [f"{row[name]:.4f}" for name in ("precision", "recall", "f1", "map")]
             assert cells[5:9] == scores
-        confused = f"{row['most_confused_with']} {row['n_confused']}"
+        tie = " each" if ", " in row["most_confused_with"] else ""
+        confused = f"{row['most_confused_with']} {row['n_confused']}{tie}"
         assert cells[9] == (confused if row["most_confused_with"] else "")
     assert data["parts"] == ["all", "Private", "Public"]
     for part in data["parts"]:
@@ -178,6 +200,72 @@ def check_links(folder: Path, page: Element) -> None:
 def test_page_loads_nothing_from_outside_its_folder(report_folder: Path, page: Element) -> None:
     check_links(report_folder, page)
     assert len(page.all("audio", preload="none")) == len(page.all("img", loading="lazy")) == 14
+
+
+def test_figures_of_the_matrix_have_its_classes_and_numbers(
+    report_folder: Path, data: dict[str, Any]
+) -> None:
+    counts = np.array(data["systems"][0]["confusion"])
+    percentages = np.round(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(int)
+    for name, numbers in (("confusion", counts), ("confusion_percent", percentages)):
+        texts = re.findall(r"<text[^>]*>([^<]+)</text>", (report_folder / f"{name}.svg").read_text())
+        assert all(texts.count(label) == 2 for label in data["classes"])
+        shown = sorted(int(text) for text in texts if text.isdecimal())
+        assert shown == sorted(numbers[counts > 0].tolist())
+        assert (report_folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_single_file_contains_everything(
+    toy_pipeline: ToyPipeline, report_folder: Path, tmp_path: Path
+) -> None:
+    labels = read_labels(report_folder.parent / "labels.csv")[:2]
+    ensemble = Ensemble.open([toy_pipeline.run], [Store(toy_pipeline.test)])
+    audio = toy_pipeline.data / "audio_test"
+    path = report(ensemble, labels, tmp_path / "report.html", audio, single_file=True)
+    assert list_dir(tmp_path) == ["report.html"]
+    page = Page(path).root
+    sources = [
+        element.attributes[name]
+        for element in page.walk()
+        for name in ("src", "href")
+        if name in element.attributes
+    ]
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert len([source for source in sources if source.startswith("data:audio/ogg")]) == 2
+    (link,) = page.all("a", download="report.json")
+    encoded = link.attributes["href"].removeprefix("data:application/json;base64,")
+    assert json.loads(base64.b64decode(encoded))["n_clips"] == 2
+    with pytest.raises(InputError, match=r"must end in \.html for a report in a single file"):
+        check_report(tmp_path / "report", labels, single_file=True)
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(InputError, match="is a folder; choose a file"):
+        check_report(tmp_path / "folder.html", labels, single_file=True)
+
+
+def test_all_clips_have_audio_up_to_the_size_limit(
+    toy_pipeline: ToyPipeline, report_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = read_labels(report_folder.parent / "labels.csv")
+    ensemble = Ensemble.open([toy_pipeline.run], [Store(toy_pipeline.test)])
+    monkeypatch.setattr(error_analysis, "MAX_CLIPS", 3)
+    audio = toy_pipeline.data / "audio_test"
+    path = report(ensemble, labels, tmp_path / "all", audio)
+    (system,) = json.loads((path.parent / "report.json").read_text())["systems"]
+    assert [entry["clip_number"] for entry in system["media"]] == [
+        clip["clip_number"] for clip in system["clips"]
+    ]
+    assert sum(entry["spectrogram"] is not None for entry in system["media"]) == 3
+    page = Page(path).root
+    assert len(page.all("article")) == 3
+    cells = [cell for cell in page.all("div") if cell.attributes.get("class") == "cell"]
+    assert sum(len(cell.all("audio")) for cell in cells) == 11  # the others are in the cards that are linked
+    check_links(tmp_path / "all", page)
+
+    seconds = [min(entry["seconds"], MAX_SECONDS) for entry in system["media"] if entry["spectrogram"]]
+    monkeypatch.setattr(writer, "MAX_AUDIO_SECONDS", sum(seconds) + 1e-6)
+    path = report(ensemble, labels, tmp_path / "few", audio)
+    assert len(list((tmp_path / "few" / "clips").glob("*.ogg"))) == 3
+    assert "3 of 14 clips have sound" in Page(path).root.text
 
 
 def test_page_is_accessible(page: Element) -> None:
@@ -346,10 +434,11 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     folds = Ensemble.open([second.parent], stores)
     mixed = Ensemble.open([first, waveform], stores)
     systems = [(ensemble, evaluate(ensemble, labels, allow_trained=True)) for ensemble in (folds, mixed)]
-    page = Page(report_systems(systems, tmp_path / "out", tmp_path / "clips")).root
+    comparison = compare([systems[0][1]], [systems[1][1]], resamples=100)
+    page = Page(report_comparison(systems, comparison, tmp_path / "out", tmp_path / "clips")).root
     check_links(tmp_path / "out", page)
     check_accessibility(page)
-    assert page.all("h1")[0].text == "folds (2 folds) and fold-1, samples"
+    assert page.all("h1")[0].text == "A: folds (2 folds) and B: fold-1, samples"
     assert list_dir(tmp_path / "out")[:3] == ["a-classes.csv", "a-clips.csv", "a-confusion.csv"]
     data = json.loads((tmp_path / "out" / "report.json").read_text())
     for system, (_, evaluation) in zip(data["systems"], systems, strict=True):
@@ -358,15 +447,37 @@ def test_two_systems_of_folds_and_mixed_features_on_several_labels(tmp_path: Pat
     assert "of its labels" in page.text
     a_ap, b_ap = (evaluation.ap_at_3 for _, evaluation in systems)
     changes = {fname: change for fname, change in zip(fnames, b_ap - a_ap, strict=True) if change}
-    rows = data["changed_clips"]
-    assert {row["fname"]: row["difference"] for row in rows} == changes
-    assert [row["difference"] for row in rows] == sorted(changes.values(), reverse=True)
+    assert data["comparison"] == comparison
+    assert {row["fname"]: row["difference"] for row in comparison["changed_clips"]} == pytest.approx(changes)
     table_rows = page.all("section", id="changes")[0].all("tbody")[0].all("tr")
     assert {row.all("th")[0].text for row in table_rows} == set(changes)
+    check_comparison(tmp_path / "out", page, comparison)
 
     ensemble = Ensemble.open([waveform], stores[::-1])
     waveform_page = report(ensemble, labels, tmp_path / "waveform", allow_trained=True)
     assert Page(waveform_page).root.all("h1")[0].text == "samples"
+
+
+def check_comparison(folder: Path, page: Element, comparison: dict[str, Any]) -> None:
+    """The page starts with the comparison and has one class table, with the names A and B."""
+    (section,) = page.all("section", id="comparison")
+    assert page.all("section")[0] is section
+    assert section.all("h2")[0].text == comparison["conclusion"]
+    (stats,) = section.all("dl", **{"data-part": "all"})
+    low, high = comparison["interval"]
+    expected = [f"{comparison['a']:.4f}", f"{comparison['b']:.4f}", f"{comparison['difference']:+.4f}"]
+    expected += [f"{low:+.4f}", f"{high:+.4f}", f"{comparison['p_value']:.4f}"]
+    assert re.findall(r"[+-]?\d\.\d{4}", stats.text) == expected
+    (table,) = page.all("table", class_="classes sortable")
+    headings = [heading.text for heading in table.all("thead")[0].all("th")]
+    assert headings == ["class", "clips", "A", "B", "B - A", ""]
+    shown = [cell_texts(row)[:5] for row in table.all("tbody")[0].all("tr")]
+    assert shown == [
+        [name, str(row["n_clips"]), f"{row['a']:.4f}", f"{row['b']:.4f}", f"{row['difference']:+.4f}"]
+        for name, row in comparison["classes"].items()
+    ]
+    written = pd.read_csv(folder / "compared_classes.csv").set_index("label").to_dict("index")
+    assert written == {name: pytest.approx(row) for name, row in comparison["classes"].items()}
 
 
 def test_same_input_gives_the_same_report(tmp_path: Path) -> None:

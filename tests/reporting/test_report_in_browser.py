@@ -148,6 +148,46 @@ def test_matrix_is_usable_by_keyboard(open_report: Callable[..., BrowserPage]) -
     assert focused  # the focus is back in the matrix
 
 
+def test_the_whole_matrix_is_shown_on_a_desktop(open_report: Callable[..., BrowserPage]) -> None:
+    page = open_report().page
+    matrix = page.locator(".matrix")
+    assert page.locator(".matrix tbody tr").count() == 41
+    width, visible, height, visible_height = matrix.evaluate(
+        "(box) => [box.scrollWidth, box.clientWidth, box.scrollHeight, box.clientHeight]"
+    )
+    assert (width, height) == (visible, visible_height)  # no inner scroller
+    box = matrix.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= DESKTOP["width"]
+
+
+def test_matrix_shows_percentages_of_the_rows(
+    open_report: Callable[..., BrowserPage], system: dict[str, Any]
+) -> None:
+    page = open_report().page
+    counts = page.locator(".matrix td a").all_inner_texts()
+    page.get_by_label("per cent of the row").check()
+    expected = [round(100 * n / sum(row)) for row in system["confusion"] for n in row if n]
+    assert page.locator(".matrix td a").all_inner_texts() == [str(number) for number in expected]
+    page.get_by_label("per cent of the row").uncheck()
+    assert page.locator(".matrix td a").all_inner_texts() == counts
+
+
+def test_matrix_is_reduced_to_the_confused_classes_on_a_phone(
+    open_report: Callable[..., BrowserPage], system: dict[str, Any]
+) -> None:
+    page = open_report(viewport=PHONE).page
+    rows = page.locator(".matrix tbody tr:visible")
+    confused = {index for i, j, _ in system["confusion_cells"] if i != j for index in (i, j)}
+    assert rows.count() == min(10, len(confused))
+    assert page.locator(".matrix").evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    page.get_by_label("classes", exact=True).select_option(str(len(confused)))
+    assert rows.count() == len(confused)
+    page.get_by_label("classes", exact=True).select_option("41")
+    assert rows.count() == 41
+
+
 def test_a_clip_plays(open_report: Callable[..., BrowserPage]) -> None:
     browser = open_report()
     player = browser.page.locator("audio").first

@@ -188,7 +188,7 @@ def test_signal_stops_after_the_step_and_saves_a_checkpoint(
 
 def test_early_stopping_keeps_the_best_model(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.7, 0.6, 0.7])
-    monkeypatch.setattr(callbacks, "validation_map3", lambda run, model, clips: next(scores))
+    monkeypatch.setattr(callbacks, "validation_scores", lambda run, model, clips: {"map3": next(scores)})
     experiment = make_experiment(
         store, "run", Preset("mlp", PRESET.hparams, 9), validation=labels(range(30, 36))
     )

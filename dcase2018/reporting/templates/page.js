@@ -25,3 +25,23 @@ function openTarget() {
 
 addEventListener("hashchange", openTarget);
 openTarget();
+
+// Apply the controls of a confusion matrix: counts or percentages, all classes or the confused ones.
+function showMatrix(form) {
+  const matrix = document.getElementById(form.dataset.matrix);
+  const option = form.elements.show.selectedOptions[0];
+  matrix.dataset.show = option.dataset.level;
+  matrix.style.setProperty("--n", option.value);
+  for (const cell of matrix.querySelectorAll("a[data-percent]")) {
+    cell.dataset.count ??= cell.textContent;
+    cell.textContent = form.elements.percent.checked ? cell.dataset.percent : cell.dataset.count;
+  }
+}
+
+for (const form of document.querySelectorAll(".matrix-controls")) {
+  const options = form.elements.show.options;
+  if (matchMedia("(max-width: 40rem)").matches) form.elements.show.selectedIndex = options.length - 1;
+  form.addEventListener("change", () => showMatrix(form));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  showMatrix(form);
+}

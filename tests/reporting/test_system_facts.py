@@ -1,0 +1,43 @@
+"""Names of presets and feature configs, from the settings of a run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
+from dcase2018.models.hparams import PRESETS
+from dcase2018.reporting.system_facts import feature_config_name, preset_name, system_facts
+from dcase2018.runs.run import Run
+
+
+def make_run(preset: str, epochs: int | None = None, **hparams: object) -> Run:
+    settings = PRESETS[preset]
+    return Run(
+        Path("run"), settings.model, replace(settings.hparams, **hparams), FEATURE_CONFIGS[settings.features],
+        ["a"], [1], [], epochs or settings.epochs, 0, "", "", "", {},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"compact-clean"}))
+def test_a_run_of_a_preset_has_its_name(name: str) -> None:
+    assert preset_name(make_run(name)) == name
+
+
+def test_changed_settings_are_named_or_counted() -> None:
+    assert preset_name(make_run("large", 3, lr=0.5)) == "large, with lr=0.5, epochs=3"
+    changed = make_run("large", 3, lr=0.5, dropout=0.1, mixup_alpha=0.0)
+    assert preset_name(changed) == "large, with 4 other settings"
+    assert preset_name(replace(changed, model="new")) == "none"
+
+
+def test_feature_configs_have_their_names() -> None:
+    assert {name: feature_config_name(config) for name, config in FEATURE_CONFIGS.items()} == {
+        name: name for name in FEATURE_CONFIGS
+    }
+    assert feature_config_name(replace(FeatureConfig(), sample_rate=12345)) == "custom"
+
+
+def test_a_value_that_runs_share_is_listed_once() -> None:
+    facts = system_facts([make_run("quick"), make_run("large"), make_run("quick")])
+    assert facts == {"network": "mlp; vgg", "preset": "quick; large", "feature_config": "baseline; logmel96"}
