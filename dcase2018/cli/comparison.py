@@ -1,6 +1,6 @@
 """The command that compares two systems."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,9 +85,8 @@ def compare(
     """
     if output and output.suffix != ".json":
         raise InputError(f"--output {output} must end in .json")
-    for name, value in (("--audio", audio), ("--single-file", single_file)):
-        if value and not report_path:
-            raise InputError(f"{name} requires --report")
+    if not report_path and (audio or single_file):
+        raise InputError(f"{'--audio' if audio else '--single-file'} requires --report")
     stores = (store, *more_stores) if store != NO_STORE else more_stores
     paths = ((a, *a_seeds), (b, *b_seeds))
     _check_paths(paths, output, (labels_csv, *stores))
@@ -106,9 +105,7 @@ def compare(
     a_runs, b_runs = ([evaluations[path] for path in system] for system in paths)
     comparison = compare(a_runs, b_runs, seed)
     print_line(format_comparison(comparison))
-    for path, evaluation in evaluations.items():
-        if evaluation.is_training_clip is not None:
-            print_line(f"training clips of {path}: {evaluation.is_training_clip.sum()} of {len(labels)}")
+    _print_training_clips(evaluations)
     if output:
         write_json(output, comparison)
     if report_path:
@@ -117,6 +114,14 @@ def compare(
             evaluated, comparison, report_path, audio, corpus=str(labels_csv), single_file=single_file
         )
         print_line(str(page))
+
+
+def _print_training_clips(evaluations: "Mapping[Path, Evaluation]") -> None:
+    """Print how many of the clips each system was trained on."""
+    for path, evaluation in evaluations.items():
+        is_trained = evaluation.is_training_clip
+        if is_trained is not None:
+            print_line(f"training clips of {path}: {is_trained.sum()} of {len(is_trained)}")
 
 
 def _check_paths(paths: Sequence[Sequence[Path]], output: Path | None, inputs: Sequence[Path]) -> None:

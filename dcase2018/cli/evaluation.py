@@ -332,21 +332,12 @@ def report(
     if single_file:
         check_output(output, *filter(None, (store, labels_csv, *more_stores, *runs, out_of_fold)))
     from dcase2018.data.labels import read_labels
-    from dcase2018.evaluation.out_of_fold import OutOfFold
-    from dcase2018.reporting.writer import check_report, report, report_out_of_fold
+    from dcase2018.reporting.writer import check_report, report
 
     if out_of_fold:
         _require(ctx, "store")
         _check_out_of_fold(ctx, "labels_csv", "runs", *SCORING_NAMES)
-        held_out = OutOfFold.load(out_of_fold)
-        ensemble = _open_ensemble([out_of_fold], [store], None, {})
-        check_report(output, held_out.labels, audio, single_file=single_file)
-        ensemble.validate_clips(held_out.labels["fname"])
-        load_keras()
-        page = report_out_of_fold(
-            ensemble, held_out, output, audio, jobs or -1, str(out_of_fold), single_file
-        )
-        print_line(str(page))
+        _report_out_of_fold(out_of_fold, store, output, audio, jobs or -1, single_file)
         return
     _require(ctx, "store", "labels_csv", "runs")
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
@@ -360,6 +351,20 @@ def report(
     page = report(ensemble, labels, output, audio, jobs or -1, allow_trained, str(labels_csv), single_file)
     print_line(str(page))
     exit_if_skipped(ctx, skipped)
+
+
+def _report_out_of_fold(
+    folds: Path, store: Path, output: Path, audio: Path | None, jobs: int, single_file: bool
+) -> None:
+    from dcase2018.evaluation.out_of_fold import OutOfFold
+    from dcase2018.reporting.writer import check_report, report_out_of_fold
+
+    held_out = OutOfFold.load(folds)
+    ensemble = _open_ensemble([folds], [store], None, {})
+    check_report(output, held_out.labels, audio, single_file=single_file)
+    ensemble.validate_clips(held_out.labels["fname"])
+    load_keras()
+    print_line(str(report_out_of_fold(ensemble, held_out, output, audio, jobs, str(folds), single_file)))
 
 
 @click.command(

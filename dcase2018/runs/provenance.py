@@ -1,4 +1,4 @@
-"""Provenance of a run: command, library versions and source commit."""
+"""Provenance of a run: command, library versions, source commit, and fingerprints of its inputs."""
 
 import importlib.metadata
 import shlex
@@ -8,6 +8,13 @@ from functools import cache
 from pathlib import Path
 
 LIBRARIES = ("dcase2018", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
+
+# Fingerprints in run.json, and the inputs of `fit` that they are of.
+INPUTS = {
+    "training_fingerprint": "LABELS_CSV",
+    "validation_fingerprint": "--validation",
+    "pretrained_fingerprint": "--pretrained",
+}
 
 
 @cache
@@ -40,3 +47,15 @@ def _source_commit() -> str:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def input_difference(name: str, fingerprint: str, existing: str) -> list[str]:
+    """Describe how an input of `fit` differs from that of another run, by their fingerprints; [] if equal."""
+    if fingerprint == existing:
+        return []
+    if name == "training_fingerprint":
+        return ["other training clips, labels or frames in LABELS_CSV and STORE"]
+    option = INPUTS[name]
+    if not fingerprint:
+        return [f"{option} is missing"]
+    return [f"{option} has another content" if existing else f"{option} is new"]

@@ -22,6 +22,7 @@ import numpy as np
 from dcase2018.features.config import FeatureConfig
 from dcase2018.models.hparams import MAX_EPOCHS, HParams
 from dcase2018.runs.model_io import is_complete, load_model, shapes
+from dcase2018.runs.provenance import INPUTS, input_difference
 from dcase2018.runs.training_clips import ClipKey, read_training_clips, write_training_clips
 from dcase2018.runs.training_state import EpochLog, TrainingState, read_history
 from dcase2018.utils.atomic import (
@@ -57,13 +58,6 @@ RUN_FILES = (
     "checkpoints", "label_refinement", "events",
 )  # fmt: skip
 OUT_OF_FOLD_CSV = "out_of_fold.csv"
-
-# Fingerprints in run.json, and the inputs of `fit` that they are of.
-INPUTS = {
-    "training_fingerprint": "LABELS_CSV",
-    "validation_fingerprint": "--validation",
-    "pretrained_fingerprint": "--pretrained",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,18 +377,6 @@ def reported_classes(classes: Sequence[str], hidden: Collection[str], option: st
     if not reported:
         raise InputError(f"{option} hides all {len(classes)} classes; leave at least one")
     return reported
-
-
-def input_difference(name: str, fingerprint: str, existing: str) -> list[str]:
-    """Describe how an input of `fit` differs from that of another run, by their fingerprints; [] if equal."""
-    if fingerprint == existing:
-        return []
-    if name == "training_fingerprint":
-        return ["other training clips, labels or frames in LABELS_CSV and STORE"]
-    option = INPUTS[name]
-    if not fingerprint:
-        return [f"{option} is missing"]
-    return [f"{option} has another content" if existing else f"{option} is new"]
 
 
 def clear_run(path: Path) -> None:

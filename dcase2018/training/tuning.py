@@ -13,7 +13,7 @@ import pandas as pd
 
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import HParams, Preset
-from dcase2018.runs.run import input_difference
+from dcase2018.runs.provenance import input_difference
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.atomic import StrPath
