@@ -110,9 +110,7 @@ def compare(
         write_json(output, comparison)
     if report_path:
         evaluated = list(zip(ensembles, (evaluations[a], evaluations[b]), strict=True))
-        page = report_comparison(
-            evaluated, comparison, report_path, audio, corpus=str(labels_csv), single_file=single_file
-        )
+        page = report_comparison(evaluated, comparison, report_path, audio, -1, str(labels_csv), single_file)
         print_line(str(page))
 
 
