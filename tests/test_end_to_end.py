@@ -135,6 +135,7 @@ def test_submission_scores_as_evaluated(
     assert np.mean(values) == pytest.approx(read_part(evaluated[1]).loc["overall", "map3"])
 
 
+@pytest.mark.slow
 def test_predictions_are_bit_exact_across_processes(
     toy_pipeline: ToyPipeline, predicted: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +145,7 @@ def test_predictions_are_bit_exact_across_processes(
         assert (tmp_path / name).read_bytes() == (predicted / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_sample_submission_sets_names_and_order(
     toy_pipeline: ToyPipeline, predicted: Path, tmp_path: Path
 ) -> None:
@@ -157,6 +159,7 @@ def test_sample_submission_sets_names_and_order(
     assert dict(rows[1:]).items() <= read_submission(predicted / "s.csv").items()
 
 
+@pytest.mark.slow
 def test_json_table_equals_csv_table(
     toy_pipeline: ToyPipeline, evaluated: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -170,6 +173,7 @@ def test_json_table_equals_csv_table(
     assert rows["Public", absent]["map3"] is None
 
 
+@pytest.mark.slow
 def test_clips_output_has_label_and_top_three_of_each_clip(
     toy_pipeline: ToyPipeline, predicted: Path, evaluated: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -241,6 +245,7 @@ def test_tensorboard_events_equal_the_history(toy_pipeline: ToyPipeline) -> None
     np.testing.assert_allclose([event.value for event in events.Scalars("map3")], history["map3"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pooling_and_hop_of_inference_can_be_chosen(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     store, run = Store(toy_pipeline.test), Run.load(toy_pipeline.run)
     model = run.load_for_inference()
@@ -278,6 +283,7 @@ def test_ensemble_is_the_mean_over_runs_with_any_feature_config(
     pd.testing.assert_frame_equal(ab, (a + b) / 2)
 
 
+@pytest.mark.slow
 def test_info_prints_size_and_work_of_a_model(toy_pipeline: ToyPipeline) -> None:
     output = run_ok("info", toy_pipeline.run)
     weights = 1600 * 256 + 256 * 256 + 256 * 41

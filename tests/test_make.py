@@ -142,6 +142,7 @@ def test_data_is_downloaded_if_it_is_missing(project: Path) -> None:
     assert pending(project, "data", "--dataset", "fsdkaggle2018") == []
 
 
+@pytest.mark.slow
 def test_another_dataset_of_the_same_name_is_refused(project: Path) -> None:
     for parent in ("a", "b"):
         for seed, name in enumerate(("x/1.wav", "x/2.wav", "y/1.wav", "y/2.wav")):
@@ -154,6 +155,7 @@ def test_another_dataset_of_the_same_name_is_refused(project: Path) -> None:
     assert (project / "features" / "other" / "logmel96" / "clips.h5").exists()
 
 
+@pytest.mark.slow
 def test_an_added_clip_is_extracted(project: Path) -> None:
     dataset = ("features", "--dataset", "c")
     for seed, name in enumerate(("x/1.wav", "x/2.wav", "y y/1.wav", "y y/2.wav")):

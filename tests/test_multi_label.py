@@ -65,6 +65,7 @@ def run(corpus: Path) -> Path:
     return corpus / "run"
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_multi_label_tagger(corpus: Path, run: Path) -> None:
     output = run_ok("evaluate", corpus / "s.h5", corpus / "eval.csv", run, "--output", corpus / "t.json")
     labels = read_labels(corpus / "eval.csv")
@@ -88,6 +89,7 @@ def test_softmax_raises(corpus: Path) -> None:
     assert not (corpus / "none").exists()
 
 
+@pytest.mark.slow
 def test_out_of_fold_scores_have_the_given_labels(corpus: Path) -> None:
     labels = read_labels(corpus / "dev.csv")
     folds = plan_folds(

@@ -131,6 +131,7 @@ def test_sigterm_removes_temporary_files(tmp_path: Path) -> None:
     assert list_dir(tmp_path) == ["l.csv"]
 
 
+@pytest.mark.slow
 def test_files_of_a_run_are_not_overwritten(toy_pipeline: ToyPipeline) -> None:
     run = toy_pipeline.run
     before = (run / "model.keras").read_bytes()

@@ -31,6 +31,7 @@ def test_tag_prints_and_writes_the_scores_of_predict(toy_pipeline: ToyPipeline, 
         assert [entry.split()[0] for entry in top.split(", ")] == submission[fname].split()
 
 
+@pytest.mark.slow
 def test_tag_detects_events_and_skips_invalid_files(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     audio = toy_pipeline.data / "audio_test"
     fname = sorted(path.name for path in audio.iterdir())[0]
@@ -94,6 +95,7 @@ def test_the_help_of_tag_has_the_defaults_of_event_config() -> None:
         assert f"[default: {value:g}]" in helps[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["window", "clip"])
 def test_embed_accepts_a_store_or_audio(toy_pipeline: ToyPipeline, tmp_path: Path, level: str) -> None:
     audio = toy_pipeline.data / "audio_test"
@@ -106,6 +108,7 @@ def test_embed_accepts_a_store_or_audio(toy_pipeline: ToyPipeline, tmp_path: Pat
     pd.testing.assert_frame_equal(from_audio, from_store, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_embed_checks_its_arguments_before_the_work(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     arguments = ("embed", toy_pipeline.run, toy_pipeline.test)
     assert "must end in .h5, .hdf5 or .csv" in run_fails(2, *arguments, "-o", tmp_path / "e.txt")

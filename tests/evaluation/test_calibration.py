@@ -160,6 +160,7 @@ def test_predict_applies_the_temperature_that_fit_stored(toy_pipeline: ToyPipeli
     np.testing.assert_array_equal(ranking(calibrated.to_numpy())[:, :3], ranking(raw.to_numpy())[:, :3])
 
 
+@pytest.mark.slow
 def test_predict_rejects_what_cannot_be_calibrated(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(toy_pipeline.run, run)

@@ -256,6 +256,7 @@ def test_score_files_need_no_store_and_the_seed_determines_the_output(
     assert B_IS_BETTER in printed
 
 
+@pytest.mark.slow
 def test_compare_rejects_invalid_input(toy_pipeline: ToyPipeline, scored: Path, tmp_path: Path) -> None:
     run, better = scored / "run.csv", scored / "better.csv"
     compare_files = ("compare", "-", toy_pipeline.test_labels)

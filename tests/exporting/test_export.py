@@ -106,6 +106,7 @@ def test_example_prints_the_scores_of_predict(
         np.testing.assert_allclose(scores.loc[expected.index], expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_folder_has_metadata(exported: Callable[[str], Path], toy_pipeline: ToyPipeline) -> None:
     folder, run = exported("onnx"), Run.load(toy_pipeline.run)
     assert list_dir(folder) == ["README.md", "example.py", "labels.txt", "model.json", "model.onnx"]
@@ -142,6 +143,7 @@ def test_code_of_the_exported_readme_runs(
     assert run_code(f"{code}\nprint(scores.shape)", folder) == "(41,)\n"
 
 
+@pytest.mark.slow
 def test_code_of_the_export_guide_runs(exported: Callable[[str], Path], tmp_path: Path) -> None:
     blocks = python_blocks(ROOT / "docs" / "export-and-serve.md")
     code, metadata_code = (block for block in blocks if "onnxruntime" in block)

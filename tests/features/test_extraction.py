@@ -115,6 +115,7 @@ def test_verify_names_damaged_clips(store: Store) -> None:
     assert "is damaged in 2 of 5 clips: 'a.wav', 'd.wav'; run dcase2018 extract again" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feature_config", ["baseline", "waveform16k"])
 def test_a_clip_of_ten_minutes_needs_little_memory(tmp_path: Path, feature_config: str) -> None:
     folder = tmp_path / "clips"
@@ -136,6 +137,7 @@ def test_a_clip_of_ten_minutes_needs_little_memory(tmp_path: Path, feature_confi
     assert abs(Store(tmp_path / "s.h5").lengths[0] - 60000) < 5
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_writes_the_same_store(clips: Path, store: Store, tmp_path: Path) -> None:
     from dask.distributed import LocalCluster
 

@@ -132,6 +132,7 @@ def test_command_prints_ten_issues_and_writes_all(tmp_path: Path) -> None:
     assert printed[11:] == [f"{issues_csv}: {summary}"]
 
 
+@pytest.mark.slow
 def test_command_rejects_invalid_input_in_one_line(tmp_path: Path) -> None:
     labels, scores, _ = make_noisy_labels(20)
     write_noisy_labels(tmp_path, labels, scores)

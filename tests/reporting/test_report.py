@@ -242,6 +242,7 @@ def test_a_single_file_contains_everything(
         check_report(tmp_path / "folder.html", labels, single_file=True)
 
 
+@pytest.mark.slow
 def test_all_clips_have_audio_up_to_the_size_limit(
     toy_pipeline: ToyPipeline, report_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +286,7 @@ def check_accessibility(page: Element) -> None:
     assert all(element.attributes["aria-label"] for element in [*page.all("audio"), *page.all("svg")])
 
 
+@pytest.mark.slow
 def test_an_existing_report_is_replaced_and_other_files_are_kept(
     toy_pipeline: ToyPipeline, report_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,6 +482,7 @@ def check_comparison(folder: Path, page: Element, comparison: dict[str, Any]) ->
     assert written == {name: pytest.approx(row) for name, row in comparison["classes"].items()}
 
 
+@pytest.mark.slow
 def test_same_input_gives_the_same_report(tmp_path: Path) -> None:
     write_wav(tmp_path / "clips" / "0.wav", noise(9000))
     write_wav(tmp_path / "clips" / "1.wav", noise(9000, 1))

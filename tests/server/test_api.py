@@ -263,6 +263,7 @@ def test_malformed_http_is_rejected(
     assert requests.get(server.address, timeout=10).ok
 
 
+@pytest.mark.slow
 def test_slow_clients_time_out(server: Server, send_raw: Callable[[bytes], socket.socket]) -> None:
     """No request, an incomplete head, an incomplete body, and an incomplete body that is ignored."""
     head = b"POST /api/tag HTTP/1.1\r\nHost: localhost\r\n"
@@ -290,6 +291,7 @@ def test_too_many_requests_are_rejected(
     wait_until(lambda: post(server, "/api/tag", body).ok)
 
 
+@pytest.mark.slow
 def test_worker_crash_fails_only_its_request(server: Server, recordings: Path, slow_recording: bytes) -> None:
     responses: list[requests.Response] = []
     thread = threading.Thread(target=lambda: responses.append(post(server, "/api/tag", slow_recording)))

@@ -75,6 +75,7 @@ def test_damaged_model_is_written_again(store: Store) -> None:
         np.testing.assert_array_equal(after, expected)
 
 
+@pytest.mark.slow
 def test_model_of_another_shape_is_refused(store: Store) -> None:
     long_window = dataclasses.replace(PRESET.hparams, example_window_seconds=0.5)
     long_examples = make_experiment(store, "long", Preset("mlp", long_window, 1))

@@ -208,6 +208,7 @@ def test_early_stopping_keeps_the_best_model(store: Store, monkeypatch: pytest.M
     )
 
 
+@pytest.mark.slow
 def test_temperature_improves_calibration_on_unseen_clips(tmp_path: Path) -> None:
     """A network that memorizes few clips of similar classes is overconfident."""
     rng = np.random.default_rng(0)
@@ -257,6 +258,7 @@ def test_class_map_sets_the_order_and_may_have_more_classes(store: Store) -> Non
     assert experiment.run.load_for_inference().output_shape == (None, 4)
 
 
+@pytest.mark.slow
 def test_old_checkpoints_are_deleted_except_permanent_ones(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_refinement_corrects_targets_of_wrong_labels(
     assert (predicted[is_wrong] == np.flatnonzero(is_wrong) % 3).all()
 
 
+@pytest.mark.slow
 def test_refinement_is_identical_after_interruptions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     uninterrupted = make_refining_experiment(store, "uninterrupted", monkeypatch)
     fit(uninterrupted)
