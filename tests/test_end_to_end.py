@@ -238,7 +238,7 @@ def test_the_last_three_checkpoints_are_kept(toy_pipeline: ToyPipeline) -> None:
 def test_tensorboard_events_equal_the_history(toy_pipeline: ToyPipeline) -> None:
     events = EventAccumulator(str(toy_pipeline.run / "events"))
     events.Reload()
-    assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "map3"}
+    assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "map3", "validation_loss"}
     for name in ("loss", "learning_rate"):
         assert [event.step for event in events.Scalars(name)] == [1, 50, 100, 150]
     history = pd.read_csv(toy_pipeline.run / "history.csv")

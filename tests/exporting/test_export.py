@@ -147,10 +147,10 @@ def test_code_of_the_exported_readme_runs(
 def test_code_of_the_export_guide_runs(exported: Callable[[str], Path], tmp_path: Path) -> None:
     blocks = python_blocks(ROOT / "docs" / "export-and-serve.md")
     code, metadata_code = (block for block in blocks if "onnxruntime" in block)
-    assert len(list(filter(None, code.splitlines()))) == 5
+    assert len(list(filter(None, code.splitlines()))) == 6
     shutil.copytree(exported("onnx"), tmp_path / "tagger")
-    write_wav(tmp_path / "clip.wav", noise(44100))
-    scores = run_example(tmp_path / "tagger", tmp_path / "clip.wav").iloc[0]
+    clip = write_wav(tmp_path / "data" / "demo" / "audio_test" / "01b070d8.wav", noise(44100))
+    scores = run_example(tmp_path / "tagger", clip).iloc[0]
     assert run_code(code, tmp_path).strip() == scores.idxmax()
     assert run_code(metadata_code, tmp_path) == "44100 ['Acoustic_guitar', 'Applause', 'Bark']\n"
 

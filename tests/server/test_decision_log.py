@@ -38,7 +38,11 @@ def append(path: Path, *rows: Decision) -> list[Decision]:
 
 
 @reused_folder
-@given(st.lists(NAMES.map("".join).filter(lambda name: name and "\0" not in name), max_size=5))
+@given(
+    st.lists(
+        NAMES.map("".join).filter(lambda name: name.strip() == name != "" and "\0" not in name), max_size=5
+    )
+)
 @example(["a\r\nb.wav", "a\rb.wav", '"quoted", ü.wav', "\udcff.wav"])
 def test_any_file_name_survives(tmp_path: Path, names: list[str]) -> None:
     path = tmp_path / "names.csv"

@@ -71,9 +71,9 @@ def test_tagger_that_cannot_be_loaded(runs: dict[str, Path]) -> None:
     command = serve_command(runs["logmel96"], "--port", 0)
     environment = os.environ | {"KERAS_BACKEND": "nonsense"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(
-        "loading the tagger ...\ndcase2018: the tagger cannot be loaded: unexpected "
+        "loading the tagger ...\ndcase2018: KERAS_BACKEND=nonsense cannot be loaded"
     )
     assert "Traceback" not in done.stderr
 

@@ -201,11 +201,10 @@ def test_early_stopping_keeps_the_best_model(store: Store, monkeypatch: pytest.M
     clips = experiment.validation
     assert clips
     best_scores = StorePredictor(run, run.load_for_inference(30), store).scores(clips.rows)
-    assert Calibration.load(run.path).temperature == fit_temperature(best_scores, clips.y_true, True)
+    calibration_of_best = calibration_error(best_scores, clips.y_true)
+    assert Calibration.load(run.path).ece_before == calibration_of_best
     last_scores = StorePredictor(run, run.load_for_inference(run.checkpoints[-1]), store).scores(clips.rows)
-    assert fit_temperature(last_scores, clips.y_true, True) != fit_temperature(
-        best_scores, clips.y_true, True
-    )
+    assert calibration_error(last_scores, clips.y_true) != calibration_of_best
 
 
 @pytest.mark.slow
