@@ -76,12 +76,12 @@ def measure_levels(blocks: Iterable[np.ndarray], hop_length: int, full_scale: fl
     full_scale
         Amplitude in `blocks` that is scaled to 1.
     """
-    parts = [_hop_statistics(np.zeros((0, hop_length)))]
-    parts += (_hop_statistics(hops) for hops in iter_hops(blocks, hop_length))
-    means, deviations, highest, lowest = (np.concatenate(values) for values in zip(*parts, strict=True))
+    threshold = SILENCE_LEVEL * full_scale
+    parts = [_hop_statistics(np.zeros((0, hop_length)), threshold)]
+    parts += (_hop_statistics(hops, threshold) for hops in iter_hops(blocks, hop_length))
+    means, is_silent, highest, lowest = (np.concatenate(values) for values in zip(*parts, strict=True))
     offset = _significant_median(means)
-    peaks = np.maximum(highest - offset, offset - lowest)
-    return HopLevels(float(offset), peaks, deviations < SILENCE_LEVEL * full_scale)
+    return HopLevels(float(offset), np.maximum(highest - offset, offset - lowest), is_silent)
 
 
 def _significant_median(means: np.ndarray) -> np.float32:
@@ -101,10 +101,13 @@ def _significant_median(means: np.ndarray) -> np.float32:
     return values[middle] if abs(values[middle]) > margin else np.float32(0)
 
 
-def _hop_statistics(hops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean, standard deviation, maximum and minimum of each hop, float32."""
+def _hop_statistics(
+    hops: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean of each hop, whether it is silent, and its maximum and minimum."""
     means, deviations = _mean_and_deviation(hops)
-    return means, deviations, hops.max(axis=1).astype(np.float32), hops.min(axis=1).astype(np.float32)
+    highest, lowest = (values.astype(np.float32) for values in (hops.max(axis=1), hops.min(axis=1)))
+    return means, deviations < threshold, highest, lowest
 
 
 def _mean_and_deviation(hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -84,11 +84,11 @@ def detect_events(window_scores: WindowScores, classes: Sequence[str], config: E
     >>> detect_events(tagger.window_scores("night.flac"), tagger.classes, EventConfig(threshold=0.4))
     [Event(onset=12.4, offset=14.0, label='Bark', score=0.93)]
     """
-    scores = np.where(window_scores.is_silent[:, None], 0, window_scores.scores)
     boundaries = window_scores.boundaries
+    columns = (np.where(window_scores.is_silent, 0, column) for column in window_scores.scores.T)
     events = [
         Event(float(boundaries[start]), float(boundaries[stop]), label, float(column[start:stop].max()))
-        for label, column in zip(classes, scores.T, strict=True)
+        for label, column in zip(classes, columns, strict=True)
         for start, stop in _event_windows(column, boundaries, config)
     ]
     rank = {label: index for index, label in enumerate(classes)}
