@@ -101,7 +101,7 @@ def fit_rate(corpus: Corpus, n_steps: int) -> float:
     keep_freed_memory()  # as in the command
     path = corpus.root / f"run {time.perf_counter()}"
     experiment = Experiment.create(path, PRESET, Store(corpus.store), corpus.labels)
-    fit(experiment, StoppingCriteria(max_steps=2 * n_steps), save_every=n_steps)
+    fit(experiment, StoppingCriteria(max_steps=2 * n_steps), save_every=n_steps, keep_checkpoints=2)
     checkpoint_dir = experiment.run.checkpoint_dir
     states = [TrainingState.load(checkpoint_dir(step), step) for step in (n_steps, 2 * n_steps)]
     return n_steps * BATCH_SIZE / (states[1].seconds - states[0].seconds)

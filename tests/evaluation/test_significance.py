@@ -235,7 +235,9 @@ def test_report_of_both_systems(toy_pipeline: ToyPipeline, tmp_path: Path) -> No
     )  # fmt: skip
     assert printed.endswith(f"{NOT_SIGNIFICANT}\n{out / 'index.html'}\n")
     report = json.loads((out / "report.json").read_text())
-    assert [system["name"] for system in report["systems"]] == [str(toy_pipeline.run), str(other)]
+    assert [system["name"] for system in report["systems"]] == [
+        f"A: {toy_pipeline.run}", f"B: {other}"
+    ]  # fmt: skip
     assert report["changed_clips"] == []
     assert (out / "a-classes.csv").read_bytes() == (out / "b-classes.csv").read_bytes()
 

@@ -57,7 +57,11 @@ def damaged_versions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for value in invalid_values(original, key):
             parent[key] = value
             yield f"{path}={value!r:.20}", json.dumps(changed)
-        if isinstance(parent, dict) and path[0] != "permanent_checkpoints" and key not in ("map3",):
+        if (
+            isinstance(parent, dict)
+            and path[0] != "permanent_checkpoints"
+            and key not in ("map3", "validation_loss")
+        ):
             del parent[key]
             yield f"{path} removed", json.dumps(changed)
         parent[key] = original

