@@ -71,7 +71,7 @@ def test_tag_checks_its_arguments_before_the_work(toy_pipeline: ToyPipeline, tmp
         ),
         (
             ["--detect-events", "--output", clip],
-            "x.wav is a file; name a folder, or a file that ends in .csv, .jsonl, .events.csv, .txt, .selections.txt",
+            "x.wav is a file; name a folder, or a file that ends in .csv, .jsonl, .events.csv, .txt, ",
         ),
         (
             ["--detect-events", "--threshold", 0.3, "--low-threshold", 0.4],
