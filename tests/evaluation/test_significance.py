@@ -238,7 +238,7 @@ def test_report_of_both_systems(toy_pipeline: ToyPipeline, tmp_path: Path) -> No
     assert [system["name"] for system in report["systems"]] == [
         f"A: {toy_pipeline.run}", f"B: {other}"
     ]  # fmt: skip
-    assert report["changed_clips"] == []
+    assert report["comparison"]["changed_clips"] == []
     assert (out / "a-classes.csv").read_bytes() == (out / "b-classes.csv").read_bytes()
 
 
