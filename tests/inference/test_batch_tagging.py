@@ -231,11 +231,13 @@ def test_closing_stops_all_threads(
     for index in range(40):
         write_wav(tmp_path / f"{index:02d}.wav", noise(44100 * 2, index))
     calls = record_calls(monkeypatch)
+    earlier_threads = set(threading.enumerate())
     results = tag_files(tagger, list_recordings([tmp_path]), None, None, jobs=2)
     assert isinstance(next(results), TaggingResult)
     results.close()
     assert len(calls) < 40
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    new_threads = set(threading.enumerate()) - earlier_threads
+    assert not [thread for thread in new_threads if "ThreadPool" in thread.name]
 
 
 def test_raven_times_continue_from_one_recording_to_the_next(
