@@ -76,7 +76,7 @@ class AudioReader:
         to the header, or an estimate; 0 if it is unknown.
     warning : str
         What is wrong with the file although it is used, or "". It is complete when `blocks` was read once to
-        its end. `is_incomplete` says whether audio is lost.
+        its end. `is_incomplete` returns whether audio is lost.
     file_sample_rate : int
         Sample rate of the file in Hz.
     is_resampled_or_downmixed : bool

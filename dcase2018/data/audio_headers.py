@@ -38,7 +38,7 @@ MSG_TAIL = "{} unknown bytes after the audio are not used"
 
 @dataclass(frozen=True)
 class HeaderCheck:
-    """What a header says about the size of its file.
+    """Whether a header agrees with the size of its file.
 
     Attributes
     ----------
@@ -137,13 +137,10 @@ def _find_samples(file: BinaryIO, file_size: int, layout: Layout) -> Samples | N
     """Walk the chunks to the samples."""
     position, ds64_start, size64 = layout.start, None, None
     for _ in range(MAX_CHUNKS):
-        if position > file_size:
+        fields = _read_chunk_header(file, file_size, position, layout)
+        if fields is None:
             return None
-        file.seek(position)
-        fields = file.read(layout.header.size)
-        if len(fields) < layout.header.size:
-            return None
-        chunk_id, size = layout.header.unpack(fields)
+        chunk_id, size = fields
         size = max(0, size - layout.header_in_size)
         position += layout.header.size
         if chunk_id == b"ds64":
@@ -155,6 +152,20 @@ def _find_samples(file: BinaryIO, file_size: int, layout: Layout) -> Samples | N
             return Samples(layout, position, size, ds64_start)
         position += size + -size % layout.align
     return None
+
+
+def _read_chunk_header(
+    file: BinaryIO, file_size: int, position: int, layout: Layout
+) -> tuple[bytes, int] | None:
+    """Read the identifier and the size of the chunk at a position; None if the file ends before."""
+    if position > file_size:
+        return None
+    file.seek(position)
+    fields = file.read(layout.header.size)
+    if len(fields) < layout.header.size:
+        return None
+    chunk_id, size = layout.header.unpack(fields)
+    return chunk_id, size
 
 
 def _check_oversized(samples: Samples, remaining: int) -> HeaderCheck:
@@ -211,13 +222,10 @@ def _has_only_chunks(file: BinaryIO, file_size: int, position: int, layout: Layo
     for _ in range(MAX_CHUNKS):
         if position in (file_size, file_size + 1, file_size - 1):  # one byte may pad the last chunk
             return True
-        if position > file_size:
+        fields = _read_chunk_header(file, file_size, position, layout)
+        if fields is None:
             return False
-        file.seek(position)
-        fields = file.read(layout.header.size)
-        if len(fields) < layout.header.size:
-            return False
-        chunk_id, size = layout.header.unpack(fields)
+        chunk_id, size = fields
         if chunk_id == layout.data_id or not all(32 <= byte < 127 for byte in chunk_id):
             return False
         position += layout.header.size + size + size % 2

@@ -172,7 +172,7 @@ def warn_missing_classes(place: StrPath, labels: pd.DataFrame, is_selected: np.n
 
 
 def _fold_key(text: str) -> tuple[int, Decimal, str]:
-    """Return a key by which folds are told apart and sorted."""
+    """Return a key that identifies and sorts folds."""
     number = parse_number(text)
     return (1, Decimal(0), text.strip()) if number is None else (0, number.normalize(), "")
 
