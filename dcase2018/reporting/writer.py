@@ -288,7 +288,8 @@ def _fill_folder(
         write_table(folder / name, table)
     for system in systems:
         _write_figures(folder, system)
-    (folder / REPORT_JSON).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", "utf-8")
+    text = json.dumps(data, indent=1, allow_nan=False)
+    (folder / REPORT_JSON).write_text(text + "\n", "utf-8")
     charts = [
         {
             "reliability": reliability_diagram(system.reliability, system.prefix),
@@ -296,8 +297,7 @@ def _fill_folder(
         }
         for system in systems
     ]
-    data = json.loads((folder / REPORT_JSON).read_text("utf-8"))
-    return render(data, charts, folder if target.single_file else None)
+    return render(json.loads(text), charts, folder if target.single_file else None)
 
 
 def _write_figures(folder: Path, system: SystemResult) -> None:
