@@ -18,7 +18,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
@@ -344,21 +344,23 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    args = parse_args()
+def print_table(program: str, args: argparse.Namespace, prepare: Callable[[], object] | None = None) -> int:
+    """Call `prepare`, print the table of `args.configs`, and return the exit code of the program."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("dcase2018").setLevel(logging.INFO)
     try:
+        if prepare:
+            prepare()
         rows = make_table(args)
     except (Dcase2018Error, OSError) as error:
-        print(f"compare_configs: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
-        print("compare_configs: interrupted; run the same command again to resume", file=sys.stderr)
+        print(f"{program}: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
     print(format_markdown(rows), end="")
     return int(any("error" in row for row in rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table("compare_configs", parse_args()))

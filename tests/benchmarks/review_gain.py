@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from compare_configs import ConfigComparison, format_markdown, make_table, parse_config
+from compare_configs import ConfigComparison, parse_config, print_table
 
 from dcase2018.data.labels import class_names, read_labels, verified_mask, write_table
 from dcase2018.evaluation.out_of_fold import read_out_of_fold
@@ -26,7 +26,7 @@ from dcase2018.label_quality.label_issues import find_label_issues
 from dcase2018.label_quality.review_decisions import ACCEPT, KEEP, NO_CLASS, Decision, apply_decisions
 from dcase2018.runs.run import OUT_OF_FOLD_CSV
 from dcase2018.server.decision_log import DecisionLog
-from dcase2018.utils.errors import Dcase2018Error, InputError
+from dcase2018.utils.errors import InputError
 
 log = logging.getLogger("dcase2018.review_gain")
 
@@ -104,22 +104,15 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def prepare(args: argparse.Namespace) -> None:
+    """Write the configurations to compare, and name their file in `args`."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    args.configs = write_configs(args)
+
+
 def main() -> int:
     args = parse_args()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("dcase2018").setLevel(logging.INFO)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        args.configs = write_configs(args)
-        rows = make_table(args)
-    except (Dcase2018Error, OSError) as error:
-        print(f"review_gain: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        print("review_gain: interrupted; run the same command again to resume", file=sys.stderr)
-        return 130
-    print(format_markdown(rows), end="")
-    return int(any("error" in row for row in rows))
+    return print_table("review_gain", args, lambda: prepare(args))
 
 
 if __name__ == "__main__":
