@@ -36,8 +36,9 @@ def find_label_issues(
     """Rank the unverified clips of LABELS by the probability that their label is wrong.
 
     OUT_OF_FOLD has the scores that fit --folds writes: each clip is scored by a model that was not trained on
-    it. ISSUES gets one row per unverified clip, most probable issue first: issue_probability, another class
-    if it is more probable, the reason, and the scores of both classes. The first ten are printed.
+    it. ISSUES gets one row per unverified clip, most probable issue first: issue_probability, the probability
+    that the clip is of none of the classes, another class if it is more probable, the reason, and the scores
+    of both classes. The first ten are printed.
     """
     check_output(output, labels_csv, out_of_fold_csv, embeddings, store)
     from dcase2018.data.labels import read_labels, write_table
@@ -56,8 +57,11 @@ def find_label_issues(
     if len(issues):
         printed = issues[["rank", "fname", "label", "issue_probability", "reason"]].head(N_PRINTED)
         print_line(printed.to_string(index=False, float_format="{:.3f}".format))
-    n_wrong = issues["issue_probability"].sum()
-    print_line(f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong")
+    n_wrong, n_none = issues["issue_probability"].sum(), issues["none_probability"].sum()
+    print_line(
+        f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong;"
+        f" an estimated {n_none:.0f} clips are of none of the classes"
+    )
 
 
 @click.command(

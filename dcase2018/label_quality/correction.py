@@ -33,7 +33,8 @@ class CorrectedLabels:
 def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float = 0.7) -> CorrectedLabels:
     """Replace the label of each unverified clip whose most probable class is another one.
 
-    A verified clip keeps its label and has the weight 1.
+    A verified clip keeps its label and has the weight 1. A clip that is probably of none of the classes keeps
+    its label and has a small weight.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float
     """
     posterior = infer_true_labels(labels, scores)
     predicted = posterior.predicted_labels
-    is_changed = (predicted != posterior.given_labels) & (posterior.posterior_of(predicted) >= confidence)
+    is_other = (predicted != posterior.given_labels) & ~posterior.has_no_class
+    is_changed = is_other & (posterior.posterior_of(predicted) >= confidence)
     corrected = np.where(is_changed, predicted, posterior.given_labels)
     changes = pd.DataFrame(
         {

@@ -13,11 +13,9 @@ from dcase2018.utils.errors import InputError
 DUPLICATE_COSINE = 0.98
 EMBEDDING_BATCH = 1024
 
-OUTLIER_QUANTILE = 0.05  # of the verified clips: a lower maximum probability makes a clip an outlier
-
 SILENCE_TOLERANCE = 0.01  # largest distance from the silence value, or between the frames of a constant clip
 
-SILENT, OUTLIER, AGREES = "silent", "outlier", "agrees with label"
+SILENT, NO_CLASS, AGREES = "silent", "none of the classes", "agrees with label"
 
 
 def find_label_issues(
@@ -41,7 +39,8 @@ def find_label_issues(
     -------
     DataFrame
         One row per unverified clip, most probable issue first: `rank` from 1, `fname`, `label`,
-        `issue_probability`, `predicted_label` ("" if it is the given one), `reason`, `given_label_score`, and
+        `issue_probability`, `none_probability` (that the clip is of none of the classes), `predicted_label`
+        ("" if it is the given one, or there is none), `reason`, `given_label_score`, and
         `predicted_label_score` (NaN without a predicted label).
 
     Raises
@@ -55,8 +54,7 @@ def find_label_issues(
     is_silent = np.zeros(len(labels), bool) if store is None else _is_silent(labels, store)
     posterior = infer_true_labels(labels, scores, near_duplicates)
     reasons = _explain(labels, posterior, near_duplicates, is_silent)
-    probability = np.where(is_silent, 1, 1 - posterior.posterior_of(posterior.given_labels))
-    issues = _issue_table(labels, posterior, probability, reasons)[~posterior.is_verified]
+    issues = _issue_table(labels, posterior, reasons, is_silent)[~posterior.is_verified]
     issues = issues.sort_values(["issue_probability", "fname"], ascending=[False, True], ignore_index=True)
     issues.insert(0, "rank", np.arange(1, len(issues) + 1))
     return issues
@@ -102,14 +100,12 @@ def _explain(
 ) -> np.ndarray:
     """Reason for the issue probability of each clip: str, (n_clips,)."""
     given, is_verified = posterior.given_labels, posterior.is_verified
-    max_prob = posterior.pred_probs.max(axis=1)
-    min_usual = np.quantile(max_prob[is_verified], OUTLIER_QUANTILE) if is_verified.any() else 0
     reasons = np.where(
         posterior.predicted_labels == given,
         AGREES,
         np.char.add("predicted as ", posterior.classes[posterior.predicted_labels]),
     ).astype(object)
-    reasons[max_prob < min_usual] = OUTLIER
+    reasons[posterior.has_no_class] = NO_CLASS
     for clip in np.flatnonzero(np.diff(near_duplicates.indptr)):
         duplicates = near_duplicates.indices[near_duplicates.indptr[clip] : near_duplicates.indptr[clip + 1]]
         conflicting = duplicates[given[duplicates] != given[clip]]
@@ -123,17 +119,18 @@ def _explain(
 
 
 def _issue_table(
-    labels: pd.DataFrame, posterior: LabelPosterior, probability: np.ndarray, reasons: np.ndarray
+    labels: pd.DataFrame, posterior: LabelPosterior, reasons: np.ndarray, is_silent: np.ndarray
 ) -> pd.DataFrame:
     """All columns of `find_label_issues` except the rank, one row per clip, in the order of the labels."""
-    has_no_class = np.isin(reasons, (SILENT, OUTLIER))
+    has_no_class = is_silent | posterior.has_no_class
     predicted = np.where(has_no_class, posterior.given_labels, posterior.predicted_labels)
     is_other = predicted != posterior.given_labels
     return pd.DataFrame(
         {
             "fname": labels["fname"],
             "label": labels["label"],
-            "issue_probability": probability,
+            "issue_probability": np.where(is_silent, 1, 1 - posterior.posterior_of(posterior.given_labels)),
+            "none_probability": np.where(is_silent, 1, posterior.none_probs),
             "predicted_label": np.where(is_other, posterior.classes[predicted], ""),
             "reason": reasons,
             "given_label_score": posterior.scores_of(posterior.given_labels),

@@ -1,28 +1,45 @@
-"""Posterior probability of each clip's true class, from predicted probabilities and the given label.
+"""Posterior probabilities of each clip's true class, and of none, from predicted probabilities and the label.
 
 The predictions come from models that were not trained on the clip, or have not memorized its label yet.
-Their scores, at the temperature that fits the verified clips, serve as p(class | clip). An unverified label
-is correct with probability 1 - e, and otherwise any other class with equal probability (symmetric noise:
-Angluin and Laird, "Learning from noisy examples", 1988). By Bayes' rule
+Their scores, at the temperature that fits the verified clips, serve as p(class | clip). An unverified clip
+is of none of the classes with probability n(clip). Its label is then any class with equal probability.
+Otherwise its label is correct with probability 1 - e, and any other class with equal probability (symmetric
+noise: Angluin and Laird, "Learning from noisy examples", 1988). By Bayes' rule
 
-    P(class | clip, label) ~ p(class | clip) * (1 - e if class == label else e / (n_classes - 1))
+    P(class | clip, label) ~ (1 - n) * p(class | clip) * (1 - e if class == label else e / (n_classes - 1))
+    P(none | clip, label) ~ n / n_classes
 
-The noise rate e is the one that maximizes the likelihood of all unverified labels.
+Clips of none of the classes are the most frequent label errors of FSDnoisy18k (Fonseca et al., "Learning
+sound event classifiers from web audio with noisy labels", 2019). Scores of such clips have a high entropy
+(cf. Hendrycks and Gimpel, "A baseline for detecting misclassified and out-of-distribution examples in neural
+networks", 2017), so n is a logistic function of the entropy. It is estimated together with e: they maximize
+the posterior of the unverified labels, given the scores. The evidence is how often labels disagree with
+confident and with uncertain predictions. That unverified clips have uncertain predictions more often than
+verified ones is no evidence, because they may be harder, and training clips may be memorized.
+
+The result is the average of this model and of the model with n = 0, weighted by their Bayesian information
+criteria (Raftery, "Bayesian model selection in social research", 1995). It is close to the latter on labels
+that are all of one of the classes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.sparse import csr_array
-from scipy.special import softmax
+from scipy.special import entr, expit, log_expit, logit, softmax
 
 from dcase2018.data.labels import is_multi_label, verified_mask
 from dcase2018.evaluation.calibration import apply_temperature, fit_temperature
 from dcase2018.utils.errors import InputError
 
 VERIFIED_ERROR_RATE = 1e-3  # of a verified label as evidence for a near duplicate
+
+# Prior of the slope of the log odds of n, per standard deviation of the entropy: median, and standard
+# deviation of its logarithm. Slopes from true labels were 2 to 3.
+ENTROPY_SLOPE, LOG_SLOPE_DEVIATION = 3.0, 0.25
 
 FIT_FOLDS_HINT = "run dcase2018 fit --folds on this label file"
 
@@ -44,8 +61,8 @@ class LabelPosterior:
         Calibrated scores; each row sums to 1.
     posterior : ndarray of float64, (n_clips, n_classes)
         Probability of each class, given scores and label. For a verified clip it is 1 at the label.
-    noise_rate : float
-        Estimated fraction of unverified labels that are wrong.
+    none_probs : ndarray of float64, (n_clips,)
+        Probability of none of the classes, given scores and label: 1 minus the sum of the posterior's row.
     """
 
     classes: np.ndarray
@@ -54,12 +71,30 @@ class LabelPosterior:
     scores: np.ndarray
     pred_probs: np.ndarray
     posterior: np.ndarray
-    noise_rate: float
+    none_probs: np.ndarray
+
+    @property
+    def noise_rate(self) -> float:
+        """Estimated fraction of unverified labels that are wrong; 0 without unverified labels."""
+        return self._mean_of_unverified(1 - self.posterior_of(self.given_labels))
+
+    @property
+    def none_rate(self) -> float:
+        """Estimated fraction of unverified clips of none of the classes; 0 without unverified clips."""
+        return self._mean_of_unverified(self.none_probs)
+
+    def _mean_of_unverified(self, values: np.ndarray) -> float:
+        return float(values[~self.is_verified].sum() / max(1, (~self.is_verified).sum()))
 
     @property
     def predicted_labels(self) -> np.ndarray:
         """Class index with the highest posterior: int, (n_clips,)."""
         return self.posterior.argmax(axis=1)
+
+    @property
+    def has_no_class(self) -> np.ndarray:
+        """Whether none of the classes is more probable than each class: bool, (n_clips,)."""
+        return self.none_probs > self.posterior.max(axis=1)
 
     def posterior_of(self, labels: np.ndarray) -> np.ndarray:
         """Posterior of one class index per clip: float64, (n_clips,)."""
@@ -92,67 +127,115 @@ def infer_true_labels(
         scores.
     """
     _check_inputs(labels, scores)
-    given_labels = scores.columns.get_indexer(labels["label"])
-    is_verified = verified_mask(labels)
-    one_hot = np.eye(scores.shape[1], dtype=bool)[given_labels]
-    values = scores.loc[labels["fname"]].to_numpy(float)
-    estimates = estimate_posterior(values, one_hot, is_verified, near_duplicates)
-    return LabelPosterior(scores.columns.to_numpy(str), given_labels, is_verified, values, *estimates)
+    return estimate_posterior(
+        scores.columns.to_numpy(str),
+        scores.loc[labels["fname"]].to_numpy(float),
+        scores.columns.get_indexer(labels["label"]),
+        verified_mask(labels),
+        near_duplicates,
+    )
 
 
 def estimate_posterior(
+    classes: np.ndarray,
     scores: np.ndarray,
-    one_hot: np.ndarray,
+    given_labels: np.ndarray,
     is_verified: np.ndarray,
     near_duplicates: csr_array | None = None,
-) -> tuple[np.ndarray, np.ndarray, float]:
+) -> LabelPosterior:
     """Combine scores and labels by Bayes' rule.
 
     Parameters
     ----------
-    scores : ndarray, (n_clips, n_classes)
-        Scores in [0, 1].
-    one_hot : ndarray of bool, (n_clips, n_classes)
-        The given labels.
-    is_verified : ndarray of bool, (n_clips,)
-    near_duplicates : csr_array, optional
+    classes, scores, given_labels, is_verified
+        See `LabelPosterior`.
+    near_duplicates
         See `infer_true_labels`.
-
-    Returns
-    -------
-    tuple
-        `pred_probs`, `posterior` and `noise_rate` of `LabelPosterior`.
     """
+    one_hot = np.eye(len(classes), dtype=bool)[given_labels]
     temperature = fit_temperature(scores[is_verified], one_hot[is_verified], is_single_label=True)
     pred_probs = apply_temperature(scores, temperature, is_single_label=True)
-    n_other_classes = max(1, scores.shape[1] - 1)
-    noise_rate = _noise_rate(pred_probs[one_hot][~is_verified], n_other_classes)
-    error_rate = np.where(is_verified, VERIFIED_ERROR_RATE, noise_rate)[:, None]
-    # Log likelihood of each given label, for each possible true class.
-    log_likelihood = np.log(np.where(one_hot, 1 - error_rate, error_rate / n_other_classes))
-    if near_duplicates is not None:
-        log_likelihood = log_likelihood + near_duplicates @ log_likelihood
-    posterior = softmax(np.log(pred_probs) + log_likelihood, axis=1)
-    posterior[is_verified] = one_hot[is_verified]
-    return pred_probs, posterior, noise_rate
+    posterior = np.zeros((len(scores), len(classes) + 1))  # the last column is none of the classes
+    for weight, error_rate, none_logits in _fit_models(scores, pred_probs, one_hot, is_verified):
+        log_likelihood = _log_likelihood(one_hot, is_verified, error_rate)
+        if near_duplicates is not None:
+            log_likelihood += near_duplicates @ log_likelihood
+        log_prior = np.column_stack(
+            [np.log(pred_probs) + log_expit(-none_logits)[:, None], log_expit(none_logits)]
+        )
+        posterior += weight * softmax(log_prior + log_likelihood, axis=1)
+    posterior[is_verified] = np.eye(len(classes) + 1)[given_labels[is_verified]]
+    return LabelPosterior(
+        classes, given_labels, is_verified, scores, pred_probs, posterior[:, :-1], posterior[:, -1]
+    )
 
 
-def _noise_rate(label_probs: np.ndarray, n_other_classes: int) -> float:
-    """Estimate the fraction of wrong labels, by maximum a posteriori.
+def _log_likelihood(one_hot: np.ndarray, is_verified: np.ndarray, error_rate: float) -> np.ndarray:
+    """Log likelihood of each given label, for each true class and for none: (n_clips, n_classes + 1)."""
+    n_classes = one_hot.shape[1]
+    error_rates = np.where(is_verified, VERIFIED_ERROR_RATE, error_rate)[:, None]
+    likelihood = np.where(one_hot, 1 - error_rates, error_rates / max(1, n_classes - 1))
+    return np.log(np.column_stack([likelihood, np.where(is_verified, VERIFIED_ERROR_RATE, 1) / n_classes]))
+
+
+def _fit_models(
+    scores: np.ndarray, pred_probs: np.ndarray, one_hot: np.ndarray, is_verified: np.ndarray
+) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Fit the models without and with clips of none of the classes, by maximum a posteriori.
+
+    Without verified clips the scores are not calibrated, and the second model is left out.
+
+    Yields
+    ------
+    tuple
+        Weight of the model, error rate e, and log odds of n for each clip.
+    """
+    entropy = entr(apply_temperature(scores, 1, is_single_label=True)).sum(axis=1)
+    z = (entropy - entropy.mean()) / max(entropy.std(), np.finfo(float).tiny)
+    label_probs, n_classes = pred_probs[one_hot][~is_verified], one_hot.shape[1]
+
+    def neg_log_posterior(error_rate: float, intercept: float, log_slope: float) -> float:
+        none_logits = intercept + np.exp(log_slope) * z[~is_verified]
+        log_likelihood = _log_likelihood_of_labels(label_probs, none_logits, error_rate, n_classes)
+        # The prior of e is as if one more label were correct and one more wrong.
+        log_prior = np.log(error_rate * (1 - error_rate))
+        log_prior -= ((log_slope - np.log(ENTROPY_SLOPE)) / LOG_SLOPE_DEVIATION) ** 2 / 2
+        return float(-log_prior - log_likelihood.sum())
+
+    log_slope = np.log(ENTROPY_SLOPE)
+    simple = minimize_scalar(
+        lambda rate: neg_log_posterior(rate, -np.inf, log_slope), bounds=(0, 1), options={"xatol": 1e-6}
+    )
+    weight = 0.0
+    if is_verified.any() and not is_verified.all():
+        full = minimize(
+            lambda params: neg_log_posterior(expit(params[0]), *params[1:]),
+            [logit(simple.x), -3.0, log_slope],
+            method="Nelder-Mead",
+            options={"xatol": 1e-6, "fatol": 1e-8, "maxiter": 2000},
+        )
+        # Half the difference of the criteria: the full model has two parameters more.
+        weight = float(expit(simple.fun - full.fun - np.log(len(label_probs))))
+        yield weight, float(expit(full.x[0])), full.x[1] + np.exp(full.x[2]) * z
+    yield 1 - weight, float(simple.x), np.full(len(scores), -np.inf)
+
+
+def _log_likelihood_of_labels(
+    label_probs: np.ndarray, none_logits: np.ndarray, error_rate: float, n_classes: int
+) -> np.ndarray:
+    """Log likelihood of each given label, whatever the true class: (n_clips,).
 
     Parameters
     ----------
-    label_probs : ndarray, (n_unverified,)
+    label_probs : ndarray, (n_clips,)
         Predicted probability of each given label.
-    n_other_classes : int
+    none_logits : ndarray, (n_clips,)
+        Log odds of n.
     """
-
-    def neg_log_posterior(rate: float) -> float:
-        log_prior = np.log(rate * (1 - rate))  # as if one more label were correct and one more wrong
-        likelihood = (1 - rate) * label_probs + rate / n_other_classes * (1 - label_probs)
-        return float(-log_prior - np.log(likelihood).sum())
-
-    return float(minimize_scalar(neg_log_posterior, bounds=(0, 1), options={"xatol": 1e-6}).x)
+    of_class = (1 - error_rate) * label_probs + error_rate / max(1, n_classes - 1) * (1 - label_probs)
+    return np.logaddexp(
+        log_expit(-none_logits) + np.log(of_class), log_expit(none_logits) - np.log(n_classes)
+    )
 
 
 def _check_inputs(labels: pd.DataFrame, scores: pd.DataFrame) -> None:

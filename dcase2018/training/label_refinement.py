@@ -4,6 +4,11 @@ With mixup, masking and a high learning rate, a network fits patterns that many 
 memorizes single wrong labels (Arpit et al., "A closer look at memorization in deep networks", 2017). Its
 predictions on the training clips therefore reveal most label errors. Refinement combines predictions and
 given labels to class posteriors, and training continues with these as targets.
+
+The target of a clip sums to 1 minus its probability of none of the classes. Without label smoothing, this sum
+acts as a sample weight. With mixup, the clip has a smaller share in the mixed target. Label smoothing still
+adds its full fraction, which draws the scores of a clip of none of the classes to equal values (cf. Hendrycks
+et al., "Deep anomaly detection with outlier exposure", 2019).
 """
 
 import logging
@@ -46,7 +51,8 @@ def refined_targets(experiment: Experiment, step: int, checksums: Mapping[int, i
     """Return the targets of the training clips at a step: float, (clips, classes).
 
     They are the given labels before the first refinement. Afterwards, the target of an unverified clip is
-    the class posterior, from the predictions that `score_training_clips` wrote.
+    the class posterior, from the predictions that `score_training_clips` wrote. It sums to 1 minus the
+    probability of none of the classes.
 
     Parameters
     ----------
@@ -66,13 +72,16 @@ def refined_targets(experiment: Experiment, step: int, checksums: Mapping[int, i
     scores = _read_scores(path, experiment)
     if zlib.crc32(path.read_bytes()) != checksums.get(done_steps[-1]):
         raise InputError(f"{path} was changed: its checksum is wrong; {MSG_RESTART}")
-    _, posterior, noise_rate = estimate_posterior(scores, clips.y_true, clips.verified)
-    n_changed = (~clips.verified & (posterior.argmax(axis=1) != clips.y_true.argmax(axis=1))).sum()
+    estimate = estimate_posterior(
+        np.array(clips.classes), scores, clips.y_true.argmax(axis=1), clips.verified
+    )
+    is_changed = (estimate.predicted_labels != estimate.given_labels) & ~estimate.has_no_class
     log.info(
-        "label refinement after step %d: about %.0f %% of unverified labels are wrong, %d targets changed",
-        done_steps[-1], 100 * noise_rate, n_changed,
+        "label refinement after step %d: about %.0f %% of unverified labels are wrong"
+        " (%.0f %% of none of the classes), %d targets changed",
+        done_steps[-1], 100 * estimate.noise_rate, 100 * estimate.none_rate, is_changed.sum(),
     )  # fmt: skip
-    return posterior
+    return estimate.posterior
 
 
 def _read_scores(path: Path, experiment: Experiment) -> np.ndarray:
