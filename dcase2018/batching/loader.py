@@ -4,7 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from dcase2018.batching.augmentation import Augmentation, Batch
+from dcase2018.batching.augmentation import Augmentation, Batch, weight_by_sum
 from dcase2018.batching.sampler import EpochSampler
 from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.models.backend import keras
@@ -45,6 +45,7 @@ class BatchLoader(keras.utils.PyDataset):
         super().__init__(workers=1)
         self.examples, self.sampler, self.augmentation = examples, sampler, augmentation
         self.targets, self.weights = targets, weights
+        self.n_soft_classes = 0
         self.n_prefetch = 2 * n_workers if n_workers > 1 else 0
         self._threads = ThreadPoolExecutor(n_workers) if n_workers > 1 else None
         self.set_epoch(0)
@@ -53,6 +54,14 @@ class BatchLoader(keras.utils.PyDataset):
         """Select the epoch that the items belong to, and the batch that is item 0 where training resumes."""
         self.epoch, self.first_batch = epoch, first_batch
         self._pending: dict[int, Future[Batch]] = {}
+
+    def set_soft_targets(self, targets: np.ndarray, n_classes: int) -> None:
+        """Replace the targets by soft ones.
+
+        The classes of a soft target, its first `n_classes` values, sum to 1 or less. After mixup, this sum
+        is a factor of the example's weight (see `weight_by_sum`).
+        """
+        self.targets, self.n_soft_classes = targets, n_classes
 
     @property
     def num_batches(self) -> int:
@@ -74,4 +83,7 @@ class BatchLoader(keras.utils.PyDataset):
         clips = self.examples.clip_index[indices]
         x = self.examples.gather(indices, rng)
         allow_mixup = epoch < self.sampler.final_phase_start
-        return self.augmentation(x, self.targets[clips], self.weights[clips], rng, allow_mixup)
+        x, targets, weights = self.augmentation(x, self.targets[clips], self.weights[clips], rng, allow_mixup)
+        if self.n_soft_classes:
+            weight_by_sum(targets, weights, self.n_soft_classes)
+        return x, targets, weights

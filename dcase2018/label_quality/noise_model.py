@@ -215,7 +215,7 @@ def _fit_models(
             options={"xatol": 1e-6, "fatol": 1e-8, "maxiter": 2000},
         )
         # Half the difference of the criteria: the full model has two parameters more.
-        weight = float(expit(simple.fun - full.fun - np.log(len(label_probs))))
+        weight = float(expit(simple.fun - full.fun - np.log(len(scores))))
         yield weight, float(expit(full.x[0])), full.x[1] + np.exp(full.x[2]) * z
     yield 1 - weight, float(simple.x), np.full(len(scores), -np.inf)
 

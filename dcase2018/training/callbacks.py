@@ -83,7 +83,7 @@ class LabelRefinement(TrainingCallback):
             checksum = score_training_clips(self.experiment, self.inference_model, step)
             self.state.refinement_checksums[step] = checksum
         targets = refined_targets(self.experiment, step, self.state.refinement_checksums)
-        self.loader.targets = self.experiment.make_targets(targets)
+        self.loader.set_soft_targets(self.experiment.make_targets(targets), len(self.run.classes))
         self.last_refinement = latest
 
 

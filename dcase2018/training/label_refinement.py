@@ -5,10 +5,9 @@ memorizes single wrong labels (Arpit et al., "A closer look at memorization in d
 predictions on the training clips therefore reveal most label errors. Refinement combines predictions and
 given labels to class posteriors, and training continues with these as targets.
 
-The target of a clip sums to 1 minus its probability of none of the classes. Without label smoothing, this sum
-acts as a sample weight. With mixup, the clip has a smaller share in the mixed target. Label smoothing still
-adds its full fraction, which draws the scores of a clip of none of the classes to equal values (cf. Hendrycks
-et al., "Deep anomaly detection with outlier exposure", 2019).
+The target of a clip sums to 1 minus its probability of none of the classes. With mixup, a clip of none of the
+classes therefore has a small share in the mixed target. The sum of the mixed target is a factor of the
+example's weight.
 """
 
 import logging

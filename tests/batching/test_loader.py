@@ -134,6 +134,23 @@ def test_epoch_has_each_example_once_in_whole_batches(loader: BatchLoader) -> No
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
+@pytest.mark.parametrize("mixup_alpha", [0.0, 0.5])
+def test_sum_of_a_soft_target_is_a_factor_of_the_weight(tmp_path: Path, mixup_alpha: float) -> None:
+    """Of two loaders with the same mixup, one has soft targets with a last value that is not a class."""
+    augmentation = Augmentation(HParams(mixup_alpha=mixup_alpha), FEATURES)
+    hard, soft = (make_loader(tmp_path, 8, augmentation=augmentation) for _ in range(2))
+    factors = np.array([1, 0.25, 1, 0.5, 1e-30], np.float32)
+    soft.set_soft_targets(np.column_stack([np.diag(factors), np.arange(5)]).astype(np.float32), n_classes=5)
+    for item in range(hard.num_batches):
+        (x, targets, weights), (soft_x, soft_targets, soft_weights) = hard[item], soft[item]
+        np.testing.assert_array_equal(soft_x, x)
+        share = targets @ factors
+        np.testing.assert_allclose(soft_weights, weights * share, rtol=1e-5)
+        np.testing.assert_allclose(soft_targets[:, :5], targets * factors / share[:, None], atol=1e-6)
+        np.testing.assert_allclose(soft_targets[:, 5], targets @ np.arange(5), rtol=1e-5)
+        assert soft_targets.dtype == soft_weights.dtype == np.float32
+
+
 def test_remainder_differs_between_epochs(tmp_path: Path) -> None:
     loader = make_loader(tmp_path, 5)
     remainders = [frozenset(all_examples(loader)) - set(epoch_of(loader, epoch)) for epoch in range(5)]

@@ -63,7 +63,7 @@ def make_labels_with_no_class(
     posterior = np.column_stack([(1 - none_probs)[:, None] * scores * likelihood, none_probs / 20])
     posterior /= posterior.sum(axis=1, keepdims=True)
     posterior[is_verified] = np.eye(21)[given[is_verified]]
-    names = np.array([f"class {i:02}" for i in range(20)], object)
+    names = np.array([f"class_{i}" for i in range(20)], object)
     fnames = pd.Index([f"{i}.wav" for i in range(n)], name="fname")
     verified = np.where(is_verified, "1", "0").astype(object)
     labels = pd.DataFrame({"fname": fnames, "label": names[given], "manually_verified": verified})

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import run_fails, run_ok
-from noisy_labels import make_noisy_labels, write_noisy_labels
+from noisy_labels import make_labels_with_no_class, make_noisy_labels, write_noisy_labels
 
 from dcase2018.data.labels import read_labels
 from dcase2018.evaluation.out_of_fold import read_out_of_fold
@@ -43,6 +44,22 @@ def test_weights_are_calibrated() -> None:
         assert weights[in_bin].mean() == pytest.approx(is_correct[in_bin].mean(), abs=0.1)
     twice = correct_labels(corrected, scores, 0.8).labels
     assert twice.columns.tolist() == corrected.columns.tolist() == [*labels.columns, "weight"]
+
+
+def test_clips_of_none_of_the_classes_keep_their_label_with_a_small_weight() -> None:
+    labels, scores, true_classes, posterior = make_labels_with_no_class()
+    corrected = correct_labels(labels, scores, 0.0)
+    is_of_no_class = posterior[:, -1] > 0.6
+    assert (corrected.labels["label"] == labels["label"])[is_of_no_class].all()
+    weights = corrected.labels["weight"].to_numpy(float)
+    assert weights[is_of_no_class].mean() < 0.1
+    unverified = (labels["manually_verified"] == "0").to_numpy()
+    is_correct = corrected.labels["label"] == np.append(scores.columns, "none")[true_classes]
+    assert weights[unverified].mean() == pytest.approx(is_correct[unverified].mean(), abs=0.02)
+    sure = correct_labels(labels, scores, 0.7)
+    precision = is_correct[sure.changes.index].mean()
+    assert len(sure.changes) > 50
+    assert precision > 0.8
 
 
 def test_command_writes_labels_and_changes_and_keeps_its_input(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BASELINE, run_fails, run_ok
-from noisy_labels import make_noisy_labels, write_noisy_labels
+from noisy_labels import make_labels_with_no_class, make_noisy_labels, write_noisy_labels
 from sklearn.metrics import average_precision_score
 
 from dcase2018.features.store import ClipRecord, Store, checksum
@@ -61,9 +61,27 @@ def test_reason_and_predicted_label() -> None:
     assert (flute["reason"], flute["predicted_label"]) == ("predicted as Flute", "Flute")
     assert (flute["given_label_score"], flute["predicted_label_score"]) == (0.04, 0.95)
     assert flute["issue_probability"] > 0.9
-    outlier = issue_of([0.3, 0.35, 0.35])
-    assert (outlier["reason"], outlier["predicted_label"]) == ("outlier", "")
-    assert agreeing["issue_probability"] < outlier["issue_probability"] < flute["issue_probability"]
+    uncertain = issue_of([0.3, 0.35, 0.35])
+    assert agreeing["issue_probability"] < uncertain["issue_probability"] < flute["issue_probability"]
+
+
+def test_clips_of_none_of_the_classes_have_no_predicted_label() -> None:
+    labels, scores, true_classes, posterior = make_labels_with_no_class()
+    issues = find_label_issues(labels, scores).set_index("fname")
+    of_no_class = issues[issues["reason"] == "none of the classes"]
+    truth = pd.DataFrame({"is_none": true_classes < 0, "none_prob": posterior[:, -1]}, scores.index)
+    precision = truth["is_none"][of_no_class.index].mean()
+    assert precision == pytest.approx(of_no_class["none_probability"].mean(), abs=0.03)
+    assert len(of_no_class) > 0.7 * truth["is_none"].sum()
+    assert (issues["none_probability"] <= issues["issue_probability"] + 1e-12).all()
+    assert (of_no_class["predicted_label"] == "").all()
+    assert of_no_class["predicted_label_score"].isna().all()
+    np.testing.assert_allclose(issues["none_probability"], truth["none_prob"][issues.index], atol=0.15)
+    is_wrong = true_classes != scores.columns.get_indexer(labels["label"])
+    is_wrong = pd.Series(is_wrong, scores.index)[issues.index]
+    for low, high in ((0, 0.1), (0.1, 0.9), (0.9, 1)):
+        in_bin = issues["issue_probability"].between(low, high)
+        assert issues["issue_probability"][in_bin].mean() == pytest.approx(is_wrong[in_bin].mean(), abs=0.05)
 
 
 def test_labels_of_near_duplicates_are_combined() -> None:
@@ -106,10 +124,11 @@ def test_silent_clips(tmp_path: Path, frames: np.ndarray, is_silent: bool) -> No
     write_store(tmp_path / "s.h5", BASELINE, records, list(clips.values()))
     issue = issue_of([0.95, 0.04, 0.01], store=Store(tmp_path / "s.h5"))
     assert (issue["reason"] == "silent", issue["issue_probability"] == 1) == (is_silent, is_silent)
+    assert (issue["none_probability"] == 1) == is_silent
 
 
 def test_command_prints_ten_issues_and_writes_all(tmp_path: Path) -> None:
-    labels, scores, _ = make_noisy_labels(200)
+    labels, scores, *_ = make_labels_with_no_class(200, intercept=-1)
     write_noisy_labels(tmp_path, labels, scores)
     with h5py.File(tmp_path / "e.h5", "w") as file:
         file["fname"] = list(labels["fname"])
@@ -122,13 +141,16 @@ def test_command_prints_ten_issues_and_writes_all(tmp_path: Path) -> None:
     n_unverified = (labels["manually_verified"] == "0").sum()
     assert len(issues) == n_unverified
     assert list(issues) == [
-        "rank", "fname", "label", "issue_probability", "predicted_label", "reason", "given_label_score",
-        "predicted_label_score",
+        "rank", "fname", "label", "issue_probability", "none_probability", "predicted_label", "reason",
+        "given_label_score", "predicted_label_score",
     ]  # fmt: skip
     assert printed[0].split() == ["rank", "fname", "label", "issue_probability", "reason"]
     assert [line.split()[1] for line in printed[1:11]] == issues["fname"][:10].tolist()
     n_wrong = f"{issues['issue_probability'].sum():.0f}"
-    summary = f"{n_unverified} unverified labels, an estimated {n_wrong} of them wrong"
+    n_none = f"{issues['none_probability'].sum():.0f}"
+    assert int(n_none) > 10
+    summary = f"{n_unverified} unverified labels, an estimated {n_wrong} of them wrong;"
+    summary += f" an estimated {n_none} clips are of none of the classes"
     assert printed[11:] == [f"{issues_csv}: {summary}"]
 
 
