@@ -149,8 +149,8 @@ def test_command_prints_ten_issues_and_writes_all(tmp_path: Path) -> None:
     n_wrong = f"{issues['issue_probability'].sum():.0f}"
     n_none = f"{issues['none_probability'].sum():.0f}"
     assert int(n_none) > 10
-    summary = f"{n_unverified} unverified labels, an estimated {n_wrong} of them wrong;"
-    summary += f" an estimated {n_none} clips are of none of the classes"
+    summary = f"{n_unverified} unverified labels, an estimated {n_wrong} of them wrong"
+    summary += f" ({n_none} on clips of none of the classes)"
     assert printed[11:] == [f"{issues_csv}: {summary}"]
 
 
