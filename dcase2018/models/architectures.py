@@ -49,14 +49,14 @@ def mlp(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
 
 
 def compact(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
-    """A small CRNN: a large kernel and stride first, then 3x3 convolutions and a bidirectional GRU."""
-    x = _conv(_add_channel_axis(x), 32, size=7, strides=(4, 2))
-    x = layers.MaxPooling2D((1, 2), padding="same")(x)  # (n_frames / 4, n_bands / 4, 32)
-    x = _conv(x, 64)
-    for block in ((96, 128), (128,)):
-        x = layers.MaxPooling2D(2, padding="same")(x)
-        for filters in block:
-            x = _conv(x, filters)
+    """A small CRNN: a large kernel and stride first, then 3x3 convolutions and a bidirectional GRU.
+
+    Pooling precedes normalization and activation, which makes them cheaper.
+    """
+    x = _conv(_add_channel_axis(x), 32, size=7, strides=(4, 2), pool=(1, 2))
+    x = _conv(x, 64, pool=2)  # from (n_frames / 4, n_bands / 4)
+    x = _conv(_conv(x, 96), 128, pool=2)
+    x = _conv(x, 128)
     x = _conv1d(_flatten_bands(x), 128, size=1)  # (n_frames / 16, 128)
     return _mean_max_pool_time(layers.Bidirectional(layers.GRU(64, return_sequences=True))(x))
 
@@ -131,10 +131,14 @@ def _conv(
     size: int = 3,
     strides: int | tuple[int, int] = 1,
     activation: str | None = "relu",
+    pool: int | tuple[int, int] | None = None,
 ) -> keras.KerasTensor:
+    """Convolution, optional max-pooling, batch normalization and activation."""
     x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal")(
         x
     )
+    if pool:
+        x = layers.MaxPooling2D(pool, padding="same")(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.Activation(activation)(x) if activation else x
 
