@@ -59,8 +59,8 @@ def find_label_issues(
         print_line(printed.to_string(index=False, float_format="{:.3f}".format))
     n_wrong, n_none = issues["issue_probability"].sum(), issues["none_probability"].sum()
     print_line(
-        f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong"
-        f" ({n_none:.0f} on clips of none of the classes)"
+        f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong\n"
+        f"estimated clips of none of the classes: {n_none:.0f}"
     )
 
 
