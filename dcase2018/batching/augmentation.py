@@ -138,21 +138,3 @@ def mixup(
         return values
 
     return mix(x), mix(targets), mix(weights)
-
-
-def weight_by_sum(targets: np.ndarray, weights: np.ndarray, n_classes: int) -> None:
-    """Scale the classes of each target to a sum of 1, and multiply the weights by the former sums, in place.
-
-    The cross-entropy of logits in TensorFlow has a wrong gradient for other sums.
-
-    Parameters
-    ----------
-    targets : ndarray, (batch, values)
-        The first `n_classes` values of a target are its classes.
-    weights : ndarray, (batch,)
-    n_classes : int
-    """
-    classes = targets[:, :n_classes]
-    sums = classes.sum(axis=1)
-    classes /= np.maximum(sums, np.finfo(np.float32).tiny)[:, None]
-    weights *= sums

@@ -4,7 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from dcase2018.batching.augmentation import Augmentation, Batch, weight_by_sum
+from dcase2018.batching.augmentation import Augmentation, Batch
 from dcase2018.batching.sampler import EpochSampler
 from dcase2018.batching.windows import AllWindows, RandomCrops
 from dcase2018.models.backend import keras
@@ -59,7 +59,7 @@ class BatchLoader(keras.utils.PyDataset):
         """Replace the targets by soft ones.
 
         The classes of a soft target, its first `n_classes` values, sum to 1 or less. After mixup, this sum
-        is a factor of the example's weight (see `weight_by_sum`).
+        is a factor of the example's weight (see `_weight_by_sum`).
         """
         self.targets, self.n_soft_classes = targets, n_classes
 
@@ -85,5 +85,23 @@ class BatchLoader(keras.utils.PyDataset):
         allow_mixup = epoch < self.sampler.final_phase_start
         x, targets, weights = self.augmentation(x, self.targets[clips], self.weights[clips], rng, allow_mixup)
         if self.n_soft_classes:
-            weight_by_sum(targets, weights, self.n_soft_classes)
+            _weight_by_sum(targets, weights, self.n_soft_classes)
         return x, targets, weights
+
+
+def _weight_by_sum(targets: np.ndarray, weights: np.ndarray, n_classes: int) -> None:
+    """Scale the classes of each target to a sum of 1, and multiply the weights by the former sums, in place.
+
+    The cross-entropy of logits in TensorFlow has a wrong gradient for other sums.
+
+    Parameters
+    ----------
+    targets : ndarray, (batch, values)
+        The first `n_classes` values of a target are its classes.
+    weights : ndarray, (batch,)
+    n_classes : int
+    """
+    classes = targets[:, :n_classes]
+    sums = classes.sum(axis=1)
+    classes /= np.maximum(sums, np.finfo(np.float32).tiny)[:, None]
+    weights *= sums

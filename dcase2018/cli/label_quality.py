@@ -58,10 +58,8 @@ def find_label_issues(
         printed = issues[["rank", "fname", "label", "issue_probability", "reason"]].head(N_PRINTED)
         print_line(printed.to_string(index=False, float_format="{:.3f}".format))
     n_wrong, n_none = issues["issue_probability"].sum(), issues["none_probability"].sum()
-    print_line(
-        f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong\n"
-        f"estimated clips of none of the classes: {n_none:.0f}"
-    )
+    print_line(f"{output}: {len(issues)} unverified labels, an estimated {n_wrong:.0f} of them wrong")
+    print_line(f"estimated clips of none of the classes: {n_none:.0f}")
 
 
 @click.command(

@@ -50,8 +50,7 @@ def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float
     """
     posterior = infer_true_labels(labels, scores)
     predicted = posterior.predicted_labels
-    is_other = (predicted != posterior.given_labels) & ~posterior.has_no_class
-    is_changed = is_other & (posterior.posterior_of(predicted) >= confidence)
+    is_changed = posterior.has_other_class & (posterior.posterior_of(predicted) >= confidence)
     corrected = np.where(is_changed, predicted, posterior.given_labels)
     changes = pd.DataFrame(
         {

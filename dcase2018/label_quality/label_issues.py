@@ -122,9 +122,7 @@ def _issue_table(
     labels: pd.DataFrame, posterior: LabelPosterior, reasons: np.ndarray, is_silent: np.ndarray
 ) -> pd.DataFrame:
     """All columns of `find_label_issues` except the rank, one row per clip, in the order of the labels."""
-    has_no_class = is_silent | posterior.has_no_class
-    predicted = np.where(has_no_class, posterior.given_labels, posterior.predicted_labels)
-    is_other = predicted != posterior.given_labels
+    predicted, is_other = posterior.predicted_labels, posterior.has_other_class & ~is_silent
     return pd.DataFrame(
         {
             "fname": labels["fname"],

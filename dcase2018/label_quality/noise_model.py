@@ -96,6 +96,11 @@ class LabelPosterior:
         """Whether none of the classes is more probable than each class: bool, (n_clips,)."""
         return self.none_probs > self.posterior.max(axis=1)
 
+    @property
+    def has_other_class(self) -> np.ndarray:
+        """Whether another class than the given label is the most probable outcome: bool, (n_clips,)."""
+        return (self.predicted_labels != self.given_labels) & ~self.has_no_class
+
     def posterior_of(self, labels: np.ndarray) -> np.ndarray:
         """Posterior of one class index per clip: float64, (n_clips,)."""
         return self.posterior[np.arange(len(labels)), labels]
@@ -193,24 +198,24 @@ def _fit_models(
     entropy = entr(apply_temperature(scores, 1, is_single_label=True)).sum(axis=1)
     z = (entropy - entropy.mean()) / max(entropy.std(), np.finfo(float).tiny)
     label_probs, n_classes = pred_probs[one_hot][~is_verified], one_hot.shape[1]
+    prior_log_slope = np.log(ENTROPY_SLOPE)
 
     def neg_log_posterior(error_rate: float, intercept: float, log_slope: float) -> float:
         none_logits = intercept + np.exp(log_slope) * z[~is_verified]
-        log_likelihood = _log_likelihood_of_labels(label_probs, none_logits, error_rate, n_classes)
+        log_likelihood = _marginal_log_likelihood(label_probs, none_logits, error_rate, n_classes)
         # The prior of e is as if one more label were correct and one more wrong.
         log_prior = np.log(error_rate * (1 - error_rate))
-        log_prior -= ((log_slope - np.log(ENTROPY_SLOPE)) / LOG_SLOPE_DEVIATION) ** 2 / 2
+        log_prior -= ((log_slope - prior_log_slope) / LOG_SLOPE_DEVIATION) ** 2 / 2
         return float(-log_prior - log_likelihood.sum())
 
-    log_slope = np.log(ENTROPY_SLOPE)
     simple = minimize_scalar(
-        lambda rate: neg_log_posterior(rate, -np.inf, log_slope), bounds=(0, 1), options={"xatol": 1e-6}
+        lambda rate: neg_log_posterior(rate, -np.inf, prior_log_slope), bounds=(0, 1), options={"xatol": 1e-6}
     )
     weight = 0.0
     if is_verified.any() and not is_verified.all():
         full = minimize(
             lambda params: neg_log_posterior(expit(params[0]), *params[1:]),
-            [logit(simple.x), -3.0, log_slope],
+            [logit(simple.x), -3.0, prior_log_slope],
             method="Nelder-Mead",
             options={"xatol": 1e-6, "fatol": 1e-8, "maxiter": 2000},
         )
@@ -220,10 +225,10 @@ def _fit_models(
     yield 1 - weight, float(simple.x), np.full(len(scores), -np.inf)
 
 
-def _log_likelihood_of_labels(
+def _marginal_log_likelihood(
     label_probs: np.ndarray, none_logits: np.ndarray, error_rate: float, n_classes: int
 ) -> np.ndarray:
-    """Log likelihood of each given label, whatever the true class: (n_clips,).
+    """Log likelihood of each given label, summed over all outcomes: (n_clips,).
 
     Parameters
     ----------

@@ -53,9 +53,10 @@ def compact(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
 
     Pooling precedes normalization and activation, which makes them cheaper.
     """
-    x = _conv(_add_channel_axis(x), 32, size=7, strides=(4, 2), pool=(1, 2))
-    x = _conv(x, 64, pool=2)  # from (n_frames / 4, n_bands / 4)
-    x = _conv(_conv(x, 96), 128, pool=2)
+    x = _add_channel_axis(x)  # (n_frames, n_bands, 1)
+    x = _conv(x, 32, size=7, strides=(4, 2), pool=(1, 2))  # (n_frames / 4, n_bands / 4, 32)
+    x = _conv(x, 64, pool=2)  # (n_frames / 8, n_bands / 8, 64)
+    x = _conv(_conv(x, 96), 128, pool=2)  # (n_frames / 16, n_bands / 16, 128)
     x = _conv(x, 128)
     x = _conv1d(_flatten_bands(x), 128, size=1)  # (n_frames / 16, 128)
     return _mean_max_pool_time(layers.Bidirectional(layers.GRU(64, return_sequences=True))(x))

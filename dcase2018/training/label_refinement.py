@@ -74,11 +74,11 @@ def refined_targets(experiment: Experiment, step: int, checksums: Mapping[int, i
     estimate = estimate_posterior(
         np.array(clips.classes), scores, clips.y_true.argmax(axis=1), clips.verified
     )
-    is_changed = (estimate.predicted_labels != estimate.given_labels) & ~estimate.has_no_class
     log.info(
         "label refinement after step %d: about %.0f %% of unverified labels are wrong"
         " (%.0f %% of none of the classes), %d targets changed",
-        done_steps[-1], 100 * estimate.noise_rate, 100 * estimate.none_rate, is_changed.sum(),
+        done_steps[-1], 100 * estimate.noise_rate, 100 * estimate.none_rate,
+        estimate.has_other_class.sum(),
     )  # fmt: skip
     return estimate.posterior
 
