@@ -16,6 +16,8 @@ from dcase2018.utils.buffers import reusable_buffer
 
 N_CONTROL_POINTS = 4  # bands for which `filter_augment` draws a gain
 
+MEL_FACTOR, MEL_BREAK_HZ = 2595 / math.log(10), 700.0  # of the mel scale of HTK
+
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # examples, targets, sample weights
 
 
@@ -36,13 +38,14 @@ class Augmentation:
     ) -> Batch:
         """Augment a batch."""
         hp = self.hparams
+        has_bands = self.feature_config.feature == "log_mel"
+        if hp.speed_change and has_bands:
+            n_frames = hp.example_frames(self.feature_config)
+            x = speed_change(x, rng, hp.speed_change, self.feature_config, n_frames)
         if hp.time_shift:
             x = time_shift(x, rng, hp.time_shift)
         if hp.gain_db:
             x = gain(x, rng, hp.gain_db, self.feature_config)
-        has_bands = self.feature_config.feature == "log_mel"
-        if hp.freq_shift and has_bands:
-            x = freq_shift(x, rng, hp.freq_shift)
         if hp.filter_augment_db and has_bands:
             x = filter_augment(x, rng, hp.filter_augment_db, self.feature_config)
         if hp.time_mask:
@@ -65,24 +68,69 @@ def time_shift(x: np.ndarray, rng: np.random.Generator, max_fraction: float) -> 
 
 def gain(x: np.ndarray, rng: np.random.Generator, max_db: float, feature_config: FeatureConfig) -> np.ndarray:
     """Change the level of each example by at most `max_db`, as if its samples were scaled."""
-    factors = 10 ** (rng.uniform(-max_db, max_db, (len(x), 1, 1)) / 20)
+    factors = (10 ** (rng.uniform(-max_db, max_db, (len(x), 1, 1)) / 20)).astype(np.float32)
     if feature_config.feature == "waveform":
-        return (x * factors).astype(np.float32)
-    mel = np.maximum(np.exp(x, dtype=np.float64) - feature_config.mel_log_offset, 0)
-    return np.log(mel * factors + feature_config.mel_log_offset).astype(np.float32)
+        return np.multiply(x, factors, out=x)
+    offset = np.float32(feature_config.mel_log_offset)
+    np.exp(x, out=x)
+    x -= offset
+    np.maximum(x, 0, out=x)
+    x *= factors
+    x += offset
+    return np.log(x, out=x)
 
 
-def freq_shift(x: np.ndarray, rng: np.random.Generator, max_fraction: float) -> np.ndarray:
-    """Shift each example along the bands by at most `max_fraction` of them, which imitates a pitch shift.
+def speed_change(
+    x: np.ndarray,
+    rng: np.random.Generator,
+    max_fraction: float,
+    feature_config: FeatureConfig,
+    n_frames: int,
+) -> np.ndarray:
+    """Play a random part of each example up to `max_fraction` faster, or slower by the same factor.
 
-    The free bands at one end repeat the value of the edge band.
+    This changes duration and pitch together, as if the samples were resampled. All frequencies are multiplied
+    by the speed, so the shift along the bands depends on the frequency. Values between frames and between
+    bands are interpolated. Bands without a source repeat the value of the edge band.
+
+    Parameters
+    ----------
+    x : ndarray
+        Longer examples: `crop_frames` of the hyperparameters.
+    n_frames
+        Frames of the result.
     """
-    n_bands = x.shape[2]
-    max_shift = round(max_fraction * n_bands)
-    for example, shift in zip(x, rng.integers(-max_shift, max_shift + 1, len(x)), strict=True):
-        bands = np.clip(np.arange(n_bands) - shift, 0, n_bands - 1)
-        example[:] = example[:, bands]
-    return x
+    speeds = (1 + max_fraction) ** rng.uniform(-1, 1, len(x))
+    starts = rng.uniform(0, x.shape[1] - 1 - (n_frames - 1) * speeds)
+    source_frames = starts[:, None] + np.arange(n_frames) * speeds[:, None]
+    source_bands = _source_bands(feature_config, speeds)
+    changed = np.empty((len(x), n_frames, x.shape[2]), np.float32)
+    for example, frames, bands, out in zip(x, source_frames, source_bands, changed, strict=True):
+        by_band = np.ascontiguousarray(_interpolate_rows(example, frames).T)
+        out[:] = _interpolate_rows(by_band, bands).T
+    return changed
+
+
+def _source_bands(feature_config: FeatureConfig, speeds: np.ndarray) -> np.ndarray:
+    """Compute which band a speed moves to each band, as fractional indices: (len(speeds), n_bands)."""
+    n_bands = feature_config.mel_bands
+    low, high = _hz_to_mel(np.array([feature_config.mel_min_hz, feature_config.mel_max_hz]))
+    width = (high - low) / (n_bands + 1)  # between the centers of two bands
+    centers_hz = MEL_BREAK_HZ * np.expm1((low + width * np.arange(1, n_bands + 1)) / MEL_FACTOR)
+    bands = (_hz_to_mel(centers_hz / speeds[:, None]) - low) / width - 1
+    return np.clip(bands, 0, n_bands - 1)
+
+
+def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
+    """Convert frequencies to the mel scale of the bands, that of HTK."""
+    return MEL_FACTOR * np.log1p(hz / MEL_BREAK_HZ)
+
+
+def _interpolate_rows(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Interpolate linearly between rows, at fractional indices."""
+    lower = np.minimum(positions.astype(int), len(values) - 2)
+    upper_share = (positions - lower).astype(np.float32)[:, None]
+    return values[lower] * (1 - upper_share) + values[lower + 1] * upper_share
 
 
 def filter_augment(

@@ -195,7 +195,7 @@ def build(
     n_classes
         Number of outputs.
     hparams
-        Uses `precision`, `dropout` and the hyperparameters of the architecture.
+        Uses `precision`, `mean_subtraction`, `dropout` and the hyperparameters of the architecture.
     norm_stats
         Mean and variance of each feature, (n_features,) each, for normalization. None: no normalization.
 
@@ -211,6 +211,8 @@ def build(
         if norm_stats:
             mean, variance = (values.tolist() for values in norm_stats)
             x = layers.Normalization(mean=mean, variance=variance)(x)
+        if hparams.mean_subtraction:
+            x -= hparams.mean_subtraction * keras.ops.mean(x, axis=1, keepdims=True)
         x = MODELS[name](x, hparams)
         if hparams.dropout:
             x = layers.Dropout(hparams.dropout)(x)

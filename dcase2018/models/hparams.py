@@ -4,6 +4,7 @@ The first nine have the names, defaults and meanings of the reference. The defau
 it. The parameters of the features belong to the `FeatureConfig`, and are stored with the features.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from dcase2018.features.config import FeatureConfig
@@ -61,6 +62,9 @@ class HParams:
     normalization: str = setting(
         "none", "per_band: to mean 0 and variance 1 over the training clips", choices=("none", "per_band")
     )
+    mean_subtraction: float = setting(
+        0.0, "fraction of each band's mean over the example that is subtracted", ge=0, le=1
+    )
     dropout: float = setting(0.0, "dropout rate before the output layer", ge=0, le=0.95)
     weight_decay: float = setting(0.0, "decoupled weight decay, as in AdamW", ge=0, le=1)
     lr_schedule: str = setting("constant", "learning rate schedule", choices=("constant", "cosine"))
@@ -71,7 +75,9 @@ class HParams:
         0.0, "maximum circular shift in time, as a fraction of the example", ge=0, le=1
     )
     gain_db: float = setting(0.0, "maximum gain change", ge=0, le=60)
-    freq_shift: float = setting(0.0, "maximum shift along the mel bands, as a fraction of them", ge=0, le=0.5)
+    speed_change: float = setting(
+        0.0, "maximum change of speed and pitch, as a fraction of the speed", ge=0, le=1
+    )
     filter_augment_db: float = setting(
         0.0, "maximum gain of a random smooth filter over the bands", ge=0, le=60
     )
@@ -114,6 +120,11 @@ class HParams:
     def example_frames(self, feature_config: FeatureConfig) -> int:
         """Return the number of frames per example."""
         return max(1, round(self.example_window_seconds * (1 / feature_config.stft_hop_seconds)))
+
+    def crop_frames(self, feature_config: FeatureConfig) -> int:
+        """Return the number of frames that a training example is made from, before `speed_change`."""
+        speed = 1 + self.speed_change if feature_config.feature == "log_mel" else 1
+        return math.ceil(self.example_frames(feature_config) * speed)
 
     def hop_frames(self, feature_config: FeatureConfig) -> int:
         """Return the hop between examples in frames, in training."""
@@ -164,13 +175,15 @@ COMMON_HPARAMS = HParams(
     example_sampling="random_crop",
     pad_mode="wrap",
     normalization="per_band",
+    mean_subtraction=0.5,
     dropout=0.3,
     weight_decay=0.01,
     lr_schedule="cosine",
     warmup_epochs=4,
     label_smoothing=0.1,
     mixup_alpha=0.3,
-    freq_shift=0.03,
+    gain_db=10,
+    speed_change=0.3,
     filter_augment_db=6,
     time_mask=0.2,
     freq_mask=0.2,
@@ -208,6 +221,7 @@ PRESETS = NamedConfigs(
                 example_window_seconds=0.96,
                 inference_hop_seconds=0.48,
                 normalization="none",
+                mean_subtraction=0,
                 lr=1e-3,
             ),
             epochs=60,

@@ -177,7 +177,7 @@ class Experiment:
     def examples(self) -> AllWindows | RandomCrops:
         """Training examples."""
         hparams, clips, feature_config = self.run.hparams, self.training, self.run.feature_config
-        window = hparams.example_frames(feature_config)
+        window = hparams.crop_frames(feature_config)
         if hparams.example_sampling == "random_crop":
             return RandomCrops(clips.store, clips.rows, window, hparams.pad_mode)
         return AllWindows(
@@ -309,8 +309,8 @@ def _warn_unused_hparams(hparams: HParams, training: LabeledDataset) -> None:
     if hparams.label_refinement_every and hparams.classifier != "softmax":
         log.info("label_refinement_every has no effect: it requires classifier=softmax")
     is_waveform = training.store.feature_config.feature == "waveform"
-    if is_waveform and (hparams.freq_shift or hparams.filter_augment_db):
-        log.info("freq_shift and filter_augment_db have no effect: the store holds no mel bands")
+    if is_waveform and (hparams.speed_change or hparams.filter_augment_db):
+        log.info("speed_change and filter_augment_db have no effect: the store holds no mel bands")
 
 
 def _check_clips(hparams: HParams, training: LabeledDataset) -> None:

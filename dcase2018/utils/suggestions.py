@@ -73,7 +73,7 @@ SYNONYMS = {
     "out": ("output",),
     "output_dir": ("output",),
     "padding": ("pad_mode",),
-    "pitch_shift": ("freq_shift",),
+    "pitch_shift": ("speed_change",),
     "processes": ("jobs",),
     "random_state": ("seed",),
     "regularization": ("weight_decay",),

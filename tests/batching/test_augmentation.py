@@ -1,18 +1,21 @@
 """Each augmentation applied to known examples."""
 
+import librosa
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from dcase2018.batching.augmentation import (
     Augmentation,
     filter_augment,
-    freq_shift,
     gain,
     mixup,
     spec_mask,
+    speed_change,
     time_shift,
 )
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
+from dcase2018.features.logmel import LogMel
 from dcase2018.models.hparams import HParams
 
 FEATURES = FeatureConfig(mel_bands=8)
@@ -43,33 +46,46 @@ def test_time_shift_rolls_each_example_by_its_own_shift(rng: np.random.Generator
 def test_gain_scales_the_mel_energies(rng: np.random.Generator) -> None:
     mel = np.exp(np.random.default_rng(1).normal(-2, 2, (300, 5, 8)))
     x = np.log(mel + FEATURES.mel_log_offset).astype(np.float32)
-    louder = np.exp(gain(x, rng, 6, FEATURES).astype(np.float64)) - FEATURES.mel_log_offset
+    louder = np.exp(gain(x.copy(), rng, 6, FEATURES).astype(np.float64)) - FEATURES.mel_log_offset
     factors = np.median(louder / mel, axis=(1, 2))
     np.testing.assert_allclose(louder, mel * factors[:, None, None], rtol=2e-3, atol=1e-5)
     decibels = 20 * np.log10(factors)
     assert decibels.min() == pytest.approx(-6, abs=0.2)
     assert decibels.max() == pytest.approx(6, abs=0.2)
     silence = np.full((3, 5, 8), FEATURES.silence_value, np.float32)
-    np.testing.assert_allclose(gain(silence, rng, 20, FEATURES), silence, rtol=1e-5)
+    np.testing.assert_allclose(gain(silence.copy(), rng, 20, FEATURES), silence, rtol=1e-5)
 
 
 def test_gain_scales_samples(rng: np.random.Generator) -> None:
     x = np.random.default_rng(1).normal(0, 0.1, (50, 5, 160)).astype(np.float32)
-    ratio = gain(x, rng, 6, FEATURE_CONFIGS["waveform16k"]) / x
+    ratio = gain(x.copy(), rng, 6, FEATURE_CONFIGS["waveform16k"]) / x
     assert np.ptp(ratio, axis=(1, 2)).max() < 1e-5
     assert 0.5 < ratio.min() < 0.6 < 1.8 < ratio.max() < 2
 
 
-def test_freq_shift_moves_bands_and_repeats_the_edge(rng: np.random.Generator) -> None:
-    x = ramps()
-    shifts = set()
-    for example, original in zip(freq_shift(x.copy(), rng, 0.25), x, strict=True):
-        (shift,) = (
-            step for step in range(-8, 9)
-            if np.array_equal(example, original[:, np.clip(np.arange(8) - step, 0, 7)])
-        )  # fmt: skip
-        shifts.add(shift)
-    assert shifts == {-2, -1, 0, 1, 2}
+def test_speed_change_scales_frequencies_and_times_by_one_factor(rng: np.random.Generator) -> None:
+    config = FEATURE_CONFIGS["logmel96"]
+    seconds = np.arange(config.sample_rate * 2) / config.sample_rate
+    tone = np.float32(np.sin(2 * np.pi * 1500 * seconds) * (seconds % 0.4 < 0.2))
+    windows = sliding_window_view(tone, config.win_length)[:: config.hop_length]
+    frames = LogMel(config)(windows, full_scale=1)[:160]
+    changed = speed_change(np.tile(frames, (200, 1, 1)), rng, 0.3, config, 120)
+    assert changed.shape == (200, 120, 96)
+    assert changed.dtype == np.float32
+    centers = librosa.mel_frequencies(98, fmin=config.mel_min_hz, fmax=config.mel_max_hz, htk=True)[1:-1]
+    speeds = centers[changed.max(axis=1).argmax(axis=1)] / 1500
+    band_width = np.diff(centers)[50] / 1500
+    assert speeds.min() == pytest.approx(1 / 1.3, abs=band_width)
+    assert speeds.max() == pytest.approx(1.3, abs=band_width)
+    for speed, example in zip(speeds, changed, strict=True):
+        is_on = example.max(axis=1) > example.max() / 2
+        periods = np.diff(np.flatnonzero(is_on[1:] & ~is_on[:-1]))
+        assert len(periods) >= 1
+        np.testing.assert_allclose(periods, 40 / speed, rtol=band_width, atol=1)
+
+
+def test_speed_change_of_zero_repeats_the_example(rng: np.random.Generator) -> None:
+    np.testing.assert_allclose(speed_change(ramps(), rng, 0, FEATURES, ramps().shape[1]), ramps(), atol=1e-3)
 
 
 def test_filter_augment_adds_a_piecewise_linear_gain_curve(rng: np.random.Generator) -> None:

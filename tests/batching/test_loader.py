@@ -87,7 +87,7 @@ def loader_of(
     augmentation: Augmentation = NO_AUGMENTATION,
     n_workers: int = 1,
 ) -> BatchLoader:
-    windows = AllWindows(store, np.arange(5), 25, 12)
+    windows = AllWindows(store, np.arange(5), augmentation.hparams.crop_frames(FEATURES), 12)
     sampler = EpochSampler(N_EPOCHS, len(windows), batch_size, seed)
     targets = np.eye(5, dtype=np.float32)
     return BatchLoader(windows, sampler, augmentation, targets, WEIGHTS, n_workers)
@@ -166,7 +166,7 @@ def test_order_depends_on_the_seed(tmp_path: Path) -> None:
 ALL_AUGMENTATIONS = HParams(
     time_shift=0.5,
     gain_db=6,
-    freq_shift=0.1,
+    speed_change=0.2,
     filter_augment_db=6,
     time_mask=0.3,
     freq_mask=0.5,

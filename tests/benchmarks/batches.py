@@ -108,7 +108,7 @@ def load_crops(store: Store, n_batches: int, n_workers: int = 1) -> BatchLoader:
     """Load crops in epochs of `n_batches` batches, for which clips are repeated."""
     hparams = PRESETS["compact"].hparams
     rows = np.resize(np.arange(len(store)), n_batches * hparams.batch_size)
-    n_frames = hparams.example_frames(store.feature_config)
+    n_frames = hparams.crop_frames(store.feature_config)
     return make_loader(RandomCrops(store, rows, n_frames, hparams.pad_mode), hparams, n_workers)
 
 

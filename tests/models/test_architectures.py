@@ -117,6 +117,22 @@ def test_mixed_precision_computes_in_16_bits_and_scores_in_float32(precision: st
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+def test_mean_subtraction_removes_a_fraction_of_each_bands_mean(fraction: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, *SHAPE)).astype(np.float32)
+    means = x.mean(axis=1, keepdims=True)
+    plain = build("mlp", SHAPE, 41, HParams(weights_init_stddev=0.1))
+    subtracting = build("mlp", SHAPE, 41, HParams(weights_init_stddev=0.1, mean_subtraction=fraction))
+    subtracting.set_weights(plain.get_weights())
+    np.testing.assert_allclose(
+        subtracting.predict(x, verbose=0),
+        plain.predict(x - fraction * means, verbose=0),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
 def test_model_names_are_the_keys_of_models() -> None:
     assert tuple(MODELS) == MODEL_NAMES
 

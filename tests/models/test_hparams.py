@@ -29,6 +29,17 @@ def test_example_has_25_frames_and_a_hop_of_12() -> None:
     assert HParams().hop_frames(FeatureConfig()) == 12
 
 
+@pytest.mark.parametrize(
+    ("features", "speed_change", "n_frames"),
+    [("logmel96", 0, 160), ("logmel96", 0.3, 208), ("logmel96", 0.301, 209), ("waveform16k", 0.3, 160)],
+)
+def test_crops_are_long_enough_for_the_greatest_speed(
+    features: str, speed_change: float, n_frames: int
+) -> None:
+    hparams = HParams(example_window_seconds=1.6, speed_change=speed_change)
+    assert hparams.crop_frames(FEATURE_CONFIGS[features]) == n_frames
+
+
 def test_overrides_have_the_type_of_the_field() -> None:
     changed = apply_overrides(HParams(), " batch_size=32, lr=0.01,classifier=logistic,")
     assert changed == HParams(batch_size=32, lr=0.01, classifier="logistic")
