@@ -45,7 +45,7 @@ class BatchLoader(keras.utils.PyDataset):
         super().__init__(workers=1)
         self.examples, self.sampler, self.augmentation = examples, sampler, augmentation
         self.targets, self.weights = targets, weights
-        self.n_soft_classes = 0
+        self.n_soft_classes, self.n_workers = 0, n_workers
         self.n_prefetch = 2 * n_workers if n_workers > 1 else 0
         self._threads = ThreadPoolExecutor(n_workers) if n_workers > 1 else None
         self.set_epoch(0)

@@ -90,10 +90,9 @@ runtime_options = combine_options(
     click.option(
         "-j",
         "--jobs",
-        default=1,
-        show_default=True,
         type=click.IntRange(1, 64),
-        help="Threads that prepare batches; the result does not depend on it.",
+        help="Threads that prepare batches; the result does not depend on it."
+        "  [default: 1, and 4 with a GPU or TPU]",
     ),
 )
 
@@ -129,7 +128,7 @@ class FitOptions:
     background: tuple[str, ...]
     save_every: int
     keep_checkpoints: int | None
-    jobs: int
+    jobs: int | None
     dask_address: str | None
     seed: int
     skip_missing: bool

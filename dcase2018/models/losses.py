@@ -4,7 +4,10 @@ Losses are computed from logits. Scores round to 0 and 1, where the loss is no l
 give no gradient.
 """
 
+import math
 from typing import Any
+
+import numpy as np
 
 from dcase2018.models.backend import keras
 from dcase2018.models.hparams import HParams
@@ -33,14 +36,33 @@ def learning_rate(
     """
     if hparams.lr_schedule == "constant":
         return hparams.lr
-    warmup_steps = min(round(hparams.warmup_epochs * epoch_steps), total_steps)
-    decay_steps = max(1, total_steps - warmup_steps)
+    warmup_steps, decay_steps = _schedule_steps(hparams, epoch_steps, total_steps)
     return schedules.CosineDecay(
         0.0 if warmup_steps else hparams.lr,
         decay_steps=decay_steps,
         warmup_target=hparams.lr if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
+
+
+def learning_rate_after(step: int, hparams: HParams, epoch_steps: float, total_steps: int) -> float:
+    """Compute the value of `learning_rate` after `step` steps without Keras, which compiles it each time.
+
+    The loss scaling of float16 skips steps, which count here.
+    """
+    if hparams.lr_schedule == "constant":
+        return float(np.float32(hparams.lr))
+    warmup_steps, decay_steps = _schedule_steps(hparams, epoch_steps, total_steps)
+    if step < warmup_steps:
+        return hparams.lr * step / warmup_steps
+    progress = min(1, (step - warmup_steps) / decay_steps)
+    return hparams.lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _schedule_steps(hparams: HParams, epoch_steps: float, total_steps: int) -> tuple[int, int]:
+    """Return the steps of the warmup and of the decay."""
+    warmup_steps = min(round(hparams.warmup_epochs * epoch_steps), total_steps)
+    return warmup_steps, max(1, total_steps - warmup_steps)
 
 
 @keras.saving.register_keras_serializable("dcase2018")

@@ -1,11 +1,15 @@
 """Keras callbacks of `dcase2018.training.fit`, one per purpose.
 
-They share one `TrainingState`. Keras calls them in this order: `LabelRefinement`, `Validation`,
+They share one `TrainingState`. `StepCallbacks` calls them in this order: `LabelRefinement`, `Validation`,
 `HistoryLogger` (which updates the state), `Stopping`, `Checkpointing`.
+
+An accelerator computes a step while Python prepares the next ones, so no callback may wait for each step. With JAX,
+access to `self.model` waits, and copies all variables.
 """
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,6 +22,7 @@ from dcase2018.data.labels import write_table
 from dcase2018.evaluation.metrics import average_precision, cross_entropy
 from dcase2018.inference.predictor import StorePredictor
 from dcase2018.models.backend import keras
+from dcase2018.models.losses import learning_rate_after
 from dcase2018.runs.model_io import save_model
 from dcase2018.runs.run import Run
 from dcase2018.runs.tensorboard import TensorBoardWriter
@@ -31,11 +36,32 @@ from dcase2018.utils.signals import StopFlag
 
 log = logging.getLogger(__name__)
 
+N_IN_FLIGHT = 2  # steps whose losses are not awaited yet, so that an accelerator always has work
 LOG_EVERY_STEPS = 50
 MAX_CHECKPOINTS = 30  # of a run in training, by default, besides the permanent ones
 PERMANENT_EVERY_SECONDS = 15 * 60
 
 Logs = dict[str, Any] | None
+
+
+class StepCallbacks(keras.callbacks.CallbackList):
+    """Callbacks whose logs of a step are tensors; Keras would wait for the step and convert them."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+def track_step_loss(model: keras.Model) -> None:
+    """Make `loss` in the logs the loss of the last step, instead of the mean since the start of the epoch."""
+    tracker = model.metrics[0]
+    add = tracker.update_state
+
+    def replace(*args: Any, **kwargs: Any) -> Any:
+        tracker.reset_state()
+        return add(*args, **kwargs)
+
+    tracker.update_state = replace
 
 
 class TrainingCallback(keras.callbacks.Callback):
@@ -54,12 +80,12 @@ class TrainingCallback(keras.callbacks.Callback):
         """Whether the current epoch has no more steps; Keras also ends an epoch when training stops."""
         return self.state.step == self.epoch_end
 
-    def require(self, condition: bool, problem: str) -> None:
+    def require(self, condition: bool, problem: str, step: int) -> None:
         """Raise an error about diverged training unless the condition holds."""
         if not condition:
             checkpoint = max(self.run.checkpoints, default=0)
             raise Dcase2018Error(
-                f"{problem} at step {self.state.step}; the last checkpoint is of step {checkpoint}."
+                f"{problem} at step {step}; the last checkpoint is of step {checkpoint}."
                 " Train again with a lower learning rate: --hparams lr=... --overwrite"
             )
 
@@ -115,6 +141,7 @@ class HistoryLogger(TrainingCallback):
         super().__init__(experiment, state)
         self.epoch_hook = on_epoch_end
         self.seconds_before = state.seconds
+        self._pending: deque[tuple[int, Any]] = deque()  # steps and their losses, as tensors
 
     def __enter__(self) -> "HistoryLogger":
         self.events = TensorBoardWriter(self.run.path / "events", self.state.step)
@@ -126,16 +153,23 @@ class HistoryLogger(TrainingCallback):
         self.events.close()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        state, loss = self.state, float((logs or {})["loss"])
-        self.model.reset_metrics()  # the next loss is then of its own step alone
+        state = self.state
         state.step += 1
-        state.loss_sum += loss
-        state.n_losses += 1
         state.seconds = self.seconds_before + self.progress.elapsed
-        self._log_step(loss)
+        self._pending.append((state.step, (logs or {})["loss"]))
+        self.collect_losses(N_IN_FLIGHT)
 
-    def _log_step(self, loss: float) -> None:
-        step = self.state.step
+    def collect_losses(self, n_left: int = 0) -> None:
+        """Wait for all steps but the last `n_left`, and log their losses."""
+        while len(self._pending) > n_left:
+            step, tensor = self._pending.popleft()
+            loss = float(tensor)
+            self.require(math.isfinite(loss), f"the loss is {loss}", step)
+            self.state.loss_sum += loss
+            self.state.n_losses += 1
+            self._log_step(step, loss)
+
+    def _log_step(self, step: int, loss: float) -> None:
         log.debug("step %d: loss %.4f", step, loss)
         n_examples = (self.progress.done + 1 - self.progress.first) * self.experiment.batch_size
         rate = n_examples / self.progress.elapsed
@@ -143,12 +177,14 @@ class HistoryLogger(TrainingCallback):
             1, epoch=len(self.state.history) + 1, loss=f"{loss:.4f}", examples=f"{rate:.0f}/s"
         )
         if step == 1 or step % LOG_EVERY_STEPS == 0:
-            self.events.write(step, loss=loss, learning_rate=self._learning_rate())
+            self.events.write(step, loss=loss, learning_rate=self._learning_rate(step))
 
-    def _learning_rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+    def _learning_rate(self, step: int) -> float:
+        experiment = self.experiment
+        return learning_rate_after(step, self.run.hparams, experiment.steps_per_epoch, experiment.total_steps)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.collect_losses()
         if not self.is_epoch_complete:
             return
         row = self._epoch_log(epoch + 1, {} if logs is None else logs)
@@ -170,7 +206,7 @@ class HistoryLogger(TrainingCallback):
             "epoch": epoch,
             "step": state.step,
             "loss": state.loss_sum / state.n_losses,
-            "learning_rate": self._learning_rate(),
+            "learning_rate": self._learning_rate(state.step),
             **validation,
             "seconds": round(state.seconds, 2),
         }
@@ -178,13 +214,14 @@ class HistoryLogger(TrainingCallback):
 
 
 class Stopping(TrainingCallback):
-    """Stops training on a stopping criterion or a signal, and raises if the loss is not finite."""
+    """Stops training on a stopping criterion or a signal."""
 
     def __init__(
         self, experiment: Experiment, state: TrainingState, criteria: StoppingCriteria, stop: StopFlag
     ) -> None:
         super().__init__(experiment, state)
         self.criteria, self.stop = criteria, stop
+        self.has_stopped = False
 
     @property
     def reason(self) -> str:
@@ -192,8 +229,6 @@ class Stopping(TrainingCallback):
         return self.state.stop_reason(self.experiment.total_steps, self.criteria)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        loss = float((logs or {})["loss"])
-        self.require(math.isfinite(loss), f"the loss is {loss}")
         self._stop_if_needed()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -201,7 +236,7 @@ class Stopping(TrainingCallback):
 
     def _stop_if_needed(self) -> None:
         if self.stop.signum or self.reason:
-            self.model.stop_training = True
+            self.has_stopped = self.model.stop_training = True
 
 
 class Checkpointing(TrainingCallback):
@@ -215,14 +250,17 @@ class Checkpointing(TrainingCallback):
         experiment: Experiment,
         state: TrainingState,
         inference_model: keras.Model,
+        logger: HistoryLogger,
+        stopping: Stopping,
         save_every: int,
         n_kept: int | None,
     ) -> None:
         super().__init__(experiment, state)
-        self.inference_model, self.save_every, self.n_kept = inference_model, save_every, n_kept
+        self.inference_model, self.logger, self.stopping = inference_model, logger, stopping
+        self.save_every, self.n_kept = save_every, n_kept
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        is_due = self.model.stop_training or self.state.step % self.save_every == 0
+        is_due = self.stopping.has_stopped or self.state.step % self.save_every == 0
         if is_due and not self.is_epoch_complete:  # `on_epoch_end` saves a complete epoch
             self._save()
 
@@ -233,9 +271,10 @@ class Checkpointing(TrainingCallback):
             self._save()
 
     def _save(self) -> None:
+        self.logger.collect_losses()
         model, state, run = self.model, self.state, self.run
         is_finite = all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights)
-        self.require(is_finite, "a weight is NaN or infinite")
+        self.require(is_finite, "a weight is NaN or infinite", state.step)
         last_permanent = max(state.permanent_checkpoints.values(), default=0)
         if self.n_kept is None and state.seconds - last_permanent >= PERMANENT_EVERY_SECONDS:
             state.permanent_checkpoints[state.step] = state.seconds

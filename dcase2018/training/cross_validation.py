@@ -105,7 +105,7 @@ def fit_folds(
     criteria: StoppingCriteria,
     save_every: int,
     overwrite: bool,
-    jobs: int,
+    jobs: int | None,
     workers: Sequence[Submit] = INLINE,
     keep_checkpoints: int | None = None,
 ) -> None:
@@ -121,7 +121,7 @@ def _train_fold(
     criteria: StoppingCriteria,
     save_every: int,
     overwrite: bool,
-    jobs: int,
+    jobs: int | None,
     keep_checkpoints: int | None,
 ) -> tuple[Path, str]:
     from dcase2018.training.fit import fit  # imports Keras, only in the process that trains

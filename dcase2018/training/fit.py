@@ -41,9 +41,11 @@ from dcase2018.training.callbacks import (
     Checkpointing,
     HistoryLogger,
     LabelRefinement,
+    StepCallbacks,
     Stopping,
     Validation,
     random_states,
+    track_step_loss,
 )
 from dcase2018.training.experiment import Experiment, InitialWeights
 from dcase2018.utils.atomic import atomic_path
@@ -53,6 +55,8 @@ from dcase2018.utils.signals import Interrupted, catch_stop_signals
 
 log = logging.getLogger(__name__)
 
+ACCELERATOR_JOBS = 4
+
 
 def fit(
     experiment: Experiment,
@@ -60,7 +64,7 @@ def fit(
     save_every: int = 250,
     overwrite: bool = False,
     on_epoch_end: Callable[[EpochLog], None] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     keep_checkpoints: int | None = None,
 ) -> str:
     """Train the model of an experiment, or resume training; a finished run is not retrained.
@@ -78,7 +82,7 @@ def fit(
     on_epoch_end
         Called with the history row of each epoch. An exception that it raises ends training.
     jobs
-        Threads that prepare batches. The result does not depend on it.
+        Threads that prepare batches. The result does not depend on it. If None, `default_jobs`.
     keep_checkpoints
         Number of checkpoints to keep. If None, the last 30, and one per 15 minutes, are kept during training,
         and only the last one after it.
@@ -107,7 +111,8 @@ def fit(
     """
     criteria = criteria or StoppingCriteria()
     check_number("save_every", save_every, int, ge=1)
-    check_number("jobs", jobs, int, ge=1)
+    if jobs is not None:
+        check_number("jobs", jobs, int, ge=1)
     reason = experiment.stop_reason(criteria, overwrite)
     if reason:
         return reason
@@ -117,13 +122,15 @@ def fit(
             experiment.run.delete_checkpoints(keep_checkpoints)  # frees space on a full disk
         state = experiment.run.state()
         model = _build_or_restore(experiment, state)
+        track_step_loss(model)
         inference_model = with_activation(model, experiment.run.hparams.classifier)
         stopping = Stopping(experiment, state, criteria, stop)
         if not stopping.reason:
+            loader = make_loader(experiment, jobs)
             with _explain_full_disk(experiment.run):
-                _train(
-                    experiment, model, inference_model, stopping,
-                    save_every, on_epoch_end, jobs, keep_checkpoints,
+                train(
+                    experiment, model, inference_model, stopping, loader,
+                    save_every, on_epoch_end, keep_checkpoints,
                 )  # fmt: skip
         if not stopping.reason:
             raise Interrupted(
@@ -193,32 +200,33 @@ def enable_data_parallel() -> None:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
-def _train(
+def train(
     experiment: Experiment,
     model: keras.Model,
     inference_model: keras.Model,
     stopping: Stopping,
+    loader: BatchLoader,
     save_every: int,
-    on_epoch_end: Callable[[EpochLog], None] | None,
-    jobs: int,
-    keep_checkpoints: int | None,
+    on_epoch_end: Callable[[EpochLog], None] | None = None,
+    keep_checkpoints: int | None = None,
 ) -> None:
     """Train until a stop; Keras needs one `fit` call for each series of epochs of one length."""
     _log_size(experiment, model)
-    state, loader = stopping.state, _make_loader(experiment, jobs)
+    state = stopping.state
 
     def select_epoch(epoch: int, logs: object = None) -> None:
         loader.set_epoch(epoch, state.step - experiment.epoch_end(epoch))
 
     with HistoryLogger(experiment, state, on_epoch_end) as logger:
-        callbacks = [
+        parts = [
             keras.callbacks.LambdaCallback(on_epoch_begin=select_epoch),
             LabelRefinement(experiment, state, inference_model, loader),
             Validation(experiment, state, inference_model),
             logger,
             stopping,
-            Checkpointing(experiment, state, inference_model, save_every, keep_checkpoints),
+            Checkpointing(experiment, state, inference_model, logger, stopping, save_every, keep_checkpoints),
         ]
+        callbacks = StepCallbacks(parts, add_history=True, model=model)  # Keras reads `model.history`
         while not (stopping.reason or stopping.stop.signum):
             epoch = len(state.history)
             select_epoch(epoch)
@@ -243,7 +251,15 @@ def _last_of_same_length(experiment: Experiment, state: TrainingState) -> int:
     return start if epoch < start else experiment.run.epochs
 
 
-def _make_loader(experiment: Experiment, jobs: int) -> BatchLoader:
+def default_jobs() -> int:
+    """Return 1 if the CPU trains, which needs all cores, or up to `ACCELERATOR_JOBS` if a GPU or TPU does."""
+    if keras.backend.backend() == "torch":  # Keras cannot list its devices
+        return 1
+    is_cpu = keras.distribution.list_devices()[0].startswith("cpu")
+    return 1 if is_cpu else min(ACCELERATOR_JOBS, os.cpu_count() or 1)
+
+
+def make_loader(experiment: Experiment, jobs: int | None) -> BatchLoader:
     run = experiment.run
     return BatchLoader(
         experiment.examples,
@@ -251,7 +267,7 @@ def _make_loader(experiment: Experiment, jobs: int) -> BatchLoader:
         Augmentation(run.hparams, run.feature_config),
         experiment.make_targets(experiment.training.y_true),
         experiment.sample_weights,
-        n_workers=jobs,
+        n_workers=jobs or default_jobs(),
     )
 
 

@@ -14,7 +14,13 @@ import pytest
 from gradient_probe import loss_and_gradient
 
 from dcase2018.models.hparams import HParams
-from dcase2018.models.losses import MaskedLoss, compile_model, learning_rate, loss
+from dcase2018.models.losses import (
+    MaskedLoss,
+    compile_model,
+    learning_rate,
+    learning_rate_after,
+    loss,
+)
 
 
 def test_cosine_schedule_with_warmup() -> None:
@@ -25,6 +31,21 @@ def test_cosine_schedule_with_warmup() -> None:
     np.testing.assert_allclose(values[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 101))), atol=1e-6)
     without_warmup = learning_rate(HParams(lr=0.5, lr_schedule="cosine"), epoch_steps=10, total_steps=10)
     assert [float(without_warmup(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
+
+
+@pytest.mark.parametrize("warmup_epochs", [0, 2, 100])
+def test_logged_learning_rate_is_that_of_the_optimizer(warmup_epochs: int) -> None:
+    hparams = HParams(lr=0.5, lr_schedule="cosine", warmup_epochs=warmup_epochs)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    compile_model(model, hparams, epoch_steps=10.5, total_steps=120)
+    for step in (0, 1, 20, 21, 22, 70, 119, 120, 121):
+        model.optimizer.iterations.assign(step)
+        expected = float(model.optimizer.learning_rate)
+        assert learning_rate_after(step, hparams, 10.5, 120) == pytest.approx(expected, abs=1e-7)
+
+
+def test_constant_learning_rate_is_logged_as_float32() -> None:
+    assert learning_rate_after(3, HParams(lr=1e-4), 10, 120) == float(np.float32(1e-4))
 
 
 # Correct and wrong, uncertain and confident predictions: in float32, 1 + exp(-60) is 1.

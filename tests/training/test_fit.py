@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -166,9 +167,9 @@ def test_signal_stops_after_the_step_and_saves_a_checkpoint(
     experiment = make_experiment(store, "run")
     log_step = callbacks.HistoryLogger._log_step
 
-    def log_step_and_send_signal(callback: callbacks.HistoryLogger, loss: float) -> None:
-        log_step(callback, loss)
-        if callback.state.step == 20:
+    def log_step_and_send_signal(callback: callbacks.HistoryLogger, step: int, *args: Any) -> None:
+        log_step(callback, step, *args)
+        if step == 20 - callbacks.N_IN_FLIGHT:
             os.kill(os.getpid(), signum)
 
     handler = signal.getsignal(signum)
@@ -327,8 +328,8 @@ def test_non_finite_weights_are_not_saved(store: Store, monkeypatch: pytest.Monk
     experiment = make_experiment(store, "run")
     log_step = callbacks.HistoryLogger._log_step
 
-    def log_step_and_set_nan(callback: callbacks.HistoryLogger, loss: float) -> None:
-        log_step(callback, loss)
+    def log_step_and_set_nan(callback: callbacks.HistoryLogger, *args: Any) -> None:
+        log_step(callback, *args)
         if callback.state.step == 15:
             callback.model.weights[0].assign(callback.model.weights[0] * np.nan)
 
@@ -373,14 +374,14 @@ def test_pretrained_layers_of_another_run(store: Store) -> None:
 def test_run_is_locked_during_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = make_experiment(store, "run")
 
-    train = fit_module._train
+    train = fit_module.train
 
     def fit_again_and_train(*args: object) -> None:
         with pytest.raises(Dcase2018Error, match="run is being written by another process"):
             fit(experiment)
         train(*args)
 
-    monkeypatch.setattr(fit_module, "_train", fit_again_and_train)
+    monkeypatch.setattr(fit_module, "train", fit_again_and_train)
     fit(experiment)
 
 
