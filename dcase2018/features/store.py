@@ -33,20 +33,27 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK_VERSION = 3  # of HDF5 1.10, the byte after the signature
 
 # float16 has 5 bits of exponent, with a bias of 15, and 10 bits of fraction; float32 has 8 bits, with a bias
-# of 127, and 23 bits. The bits of a float16, shifted left by 13 below the sign, are a float32 that is 2**112
-# too small.
+# of 127, and 23 bits. A shift by 13 below the sign and the other bias convert all numbers but zero and
+# subnormal ones.
 FLOAT16_SHIFT = 23 - 10
 FLOAT16_MASK = np.int32(~0x7FFFFFFF | 0x0FFFE000)  # the sign and the shifted bits
-FLOAT16_SCALE = np.float32(2.0 ** (127 - 15))
+FLOAT16_BIAS = np.int32((127 - 15) << 23)
+FLOAT16_EXPONENT = np.int16(0x7C00)  # 0 in zero and subnormal numbers
 
 
 def float16_to_float32(frames: np.ndarray) -> np.ndarray:
-    """Convert finite float16 frames to float32, exactly, including subnormal numbers."""
-    bits = frames.view(np.int16).astype(np.int32)  # repeats the sign in all upper bits
+    """Convert finite float16 frames to float32, exactly, including subnormal numbers.
+
+    Only integers are computed with, because TensorFlow's threads replace subnormal float32 numbers by 0.
+    """
+    halves = frames.view(np.int16)
+    bits = halves.astype(np.int32)  # repeats the sign in all upper bits
     bits <<= FLOAT16_SHIFT
     bits &= FLOAT16_MASK
+    bits += FLOAT16_BIAS
     values = bits.view(np.float32)
-    values *= FLOAT16_SCALE
+    small = np.flatnonzero((halves & FLOAT16_EXPONENT) == 0)
+    values.reshape(-1)[small] = frames.reshape(-1)[small]
     return values
 
 

@@ -3,8 +3,8 @@
 They share one `TrainingState`. `StepCallbacks` calls them in this order: `LabelRefinement`, `Validation`,
 `HistoryLogger` (which updates the state), `Stopping`, `Checkpointing`.
 
-An accelerator computes a step while Python prepares the next ones, so no callback may wait for each step. With JAX,
-access to `self.model` waits, and copies all variables.
+An accelerator computes a step while Python prepares the next ones, so no callback may wait for each step.
+With JAX, access to `self.model` waits, and copies all variables.
 """
 
 import logging
