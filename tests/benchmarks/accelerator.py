@@ -7,6 +7,7 @@ The corpus has the size of FSDKaggle2018: the clips of its label file, of noise.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ from dcase2018.training.fit import make_loader, train
 from dcase2018.utils.signals import StopFlag
 
 LABELS = Path(__file__).parents[1] / "label_files" / "train.csv"
-PRECISIONS = ("float32", "mixed_bfloat16")
 N_NOISE_FRAMES = 1 << 17  # from which the frames of all clips are cut
-N_STEADY = 10  # steps before the clock starts
+N_STEADY = 20  # steps before the clock starts
 N_DEVICE_BATCHES = 4
+THREADS = (1, 2, 4, 8, 16)  # for which the loader alone is measured
 NEVER = 10**9  # steps between checkpoints
 
 STATE = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
@@ -74,73 +75,64 @@ class TimedLoader(BatchLoader):
 
 @dataclass
 class Trainer:
-    """A compiled model of a preset, trained one epoch at a time."""
+    """A compiled model of a preset, whose training steps are measured."""
 
     experiment: Experiment
     model: keras.Model
-    loaders: dict[int, TimedLoader]
-    state: TrainingState
+    n_steps: int  # per measurement
 
     @classmethod
-    def create(cls, run: Path, preset: str, precision: str, store: Store, labels: pd.DataFrame) -> "Trainer":
-        settings = PRESETS[preset]
-        hparams = replace(settings.hparams, precision=precision, label_refinement_every=0)
-        experiment = Experiment.create(run, replace(settings, hparams=hparams), store, labels)
-        statistics = experiment.training.feature_stats()
-        classes = experiment.run.classes
-        model = build(settings.model, experiment.run.example_shape, len(classes), hparams, statistics)
-        compile_model(model, hparams, experiment.steps_per_epoch, experiment.total_steps)
+    def create(
+        cls, experiment: Experiment, statistics: tuple[np.ndarray, np.ndarray], n_steps: int
+    ) -> "Trainer":
+        """Build and compile the model as `fit` does."""
+        run, steps = experiment.run, (experiment.steps_per_epoch, experiment.total_steps)
+        model = build(run.model, run.example_shape, len(run.classes), run.hparams, statistics)
+        compile_model(model, run.hparams, *steps)
         track_step_loss(model)
-        return cls(experiment, model, {}, TrainingState())
+        return cls(experiment, model, min(n_steps, experiment.steps_per_epoch))
 
     def loader(self, n_threads: int | None) -> TimedLoader:
         """Return the loader of `fit`, with a clock."""
-        key = n_threads or 0
-        if key not in self.loaders:
-            loader = make_loader(self.experiment, n_threads)
-            self.loaders[key] = TimedLoader(
-                loader.examples, loader.sampler, loader.augmentation,
-                loader.targets, loader.weights, loader.n_workers,
-            )  # fmt: skip
-        return self.loaders[key]
+        loader = make_loader(self.experiment, n_threads)
+        parts = (loader.examples, loader.sampler, loader.augmentation, loader.targets, loader.weights)
+        return TimedLoader(*parts, loader.n_workers)
 
     def store_rate(self, n_threads: int | None) -> float:
-        """Train one epoch from the store as `fit` does: examples per second."""
-        loader, state = self.loader(n_threads), self.state
-        criteria = StoppingCriteria(max_steps=self.experiment.epoch_end(len(state.history) + 1))
-        stopping = Stopping(self.experiment, state, criteria, StopFlag())
-        inference_model = with_activation(self.model, self.experiment.run.hparams.classifier)
-        self.experiment.run.path.mkdir(parents=True, exist_ok=True)
-        train(self.experiment, self.model, inference_model, stopping, loader, NEVER, keep_checkpoints=1)
-        return self.experiment.batch_size / loader.seconds_per_batch
+        """Train from the store as `fit` does: examples per second. None is its default number of threads."""
+        experiment, loader, state = self.experiment, self.loader(n_threads), TrainingState()
+        shutil.rmtree(experiment.run.path, ignore_errors=True)
+        experiment.run.path.mkdir(parents=True)
+        stopping = Stopping(experiment, state, StoppingCriteria(max_steps=self.n_steps), StopFlag())
+        inference_model = with_activation(self.model, experiment.run.hparams.classifier)
+        train(experiment, self.model, inference_model, stopping, loader, NEVER)
+        return experiment.batch_size / loader.seconds_per_batch
 
-    def device_rate(self, n_steps: int) -> float:
+    def device_rate(self) -> float:
         """Repeat the compiled step of `store_rate` on batches on the device: examples per second."""
         loader = self.loader(1)
         batches = cycle([jax.device_put(loader[i % loader.num_batches]) for i in range(N_DEVICE_BATCHES)])
         variables = self.model._get_jax_state(**dict.fromkeys(STATE, True), purge_model_variables=True)
         variables = self._run_steps(batches, variables, N_STEADY)
         started = time.perf_counter()
-        variables = self._run_steps(batches, variables, n_steps)
+        variables = self._run_steps(batches, variables, self.n_steps)
         seconds = time.perf_counter() - started
         self.model._jax_state = dict(zip(STATE, variables, strict=True))
         self.model._jax_state_synced = False
         self.model.jax_state_sync()
-        return n_steps * self.experiment.batch_size / seconds
+        return self.n_steps * self.experiment.batch_size / seconds
 
     def _run_steps(self, batches: Iterator, variables: Any, n_steps: int) -> Any:
         for _ in range(n_steps):
             _, variables = self.model.train_function(variables, batches)
         return jax.block_until_ready(variables)
 
-    def loader_rate(self, n_threads: int, n_batches: int) -> float:
-        """Rate of the loader alone: examples per second."""
+    def loader_rate(self, n_threads: int) -> float:
+        """Load batches and do nothing with them: examples per second."""
         loader = self.loader(n_threads)
-        loader.set_epoch(0)
-        started = time.perf_counter()
-        for item in range(min(n_batches, loader.num_batches)):
+        for item in range(self.n_steps):
             loader[item]
-        return loader.sampler.batch_size * (item + 1) / (time.perf_counter() - started)
+        return self.experiment.batch_size / loader.seconds_per_batch
 
 
 def write_noise_store(path: Path, labels: pd.DataFrame) -> Store:
@@ -160,28 +152,26 @@ def write_noise_store(path: Path, labels: pd.DataFrame) -> Store:
     return Store(path)
 
 
-def measure_preset(trainer: Trainer, rounds: int, device_steps: int, loader_batches: int) -> dict[str, Any]:
-    """Measure the rates of one preset in turn, `rounds` times, after one turn that is not counted."""
+def measure_rates(trainer: Trainer, rounds: int) -> dict[str, Any]:
+    """Measure the rates of one model in turn, `rounds` times."""
     implementations = {
         "store": partial(trainer.store_rate, None),
         "store, 1 thread": partial(trainer.store_rate, 1),
-        "device": partial(trainer.device_rate, device_steps),
+        "device": trainer.device_rate,
     }
     started = time.perf_counter()
     trainer.store_rate(None)
-    compilation_seconds = time.perf_counter() - started
+    first_seconds = time.perf_counter() - started
     rates: dict[str, list[float]] = {name: [] for name in implementations}
     for _ in range(rounds):
         for name, rate in implementations.items():
             rates[name].append(rate())
     ratios = np.array(rates["store"]) / np.array(rates["device"])
     return {
-        "first_epoch_seconds": round(compilation_seconds, 1),
+        "first_seconds": round(first_seconds, 1),
         "examples_per_second": {name: summarize(values) for name, values in rates.items()},
         "store_to_device": summarize(ratios.tolist()),
-        "loader_alone": {
-            threads: round(trainer.loader_rate(threads, loader_batches)) for threads in (1, 2, 4, 8, 16)
-        },
+        "loader_alone": {n_threads: round(trainer.loader_rate(n_threads)) for n_threads in THREADS},
     }
 
 
@@ -215,33 +205,64 @@ def measure_fit(
     }
 
 
-def print_preset(name: str, result: dict[str, Any]) -> None:
+def print_rates(name: str, result: dict[str, Any]) -> None:
     ratio = result["store_to_device"]
-    print(f"{name}: first epoch {result['first_epoch_seconds']} s, with compilation")
+    print(f"{name}: {result['first_seconds']} s for compilation and the first steps")
     for implementation, rate in result["examples_per_second"].items():
         print(
             f"  {implementation:16} {rate['median']:8.0f} examples/s ({rate['min']:.0f} to {rate['max']:.0f})"
         )
     print(f"  store / device   {ratio['median']:8.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
-    print("  loader alone     " + ", ".join(f"{n} threads {r}" for n, r in result["loader_alone"].items()))
+    rates = ", ".join(f"{n} threads {rate}" for n, rate in result["loader_alone"].items())
+    print(f"  loader alone     {rates}", flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="JSON file to write")
     parser.add_argument("--presets", nargs="*", default=["compact", "large"])
-    parser.add_argument("--precisions", nargs="*", default=PRECISIONS)
-    parser.add_argument("--clips", type=int, default=None, help="clips of the corpus (default: all 9,473)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device-steps", type=int, default=200)
-    parser.add_argument("--loader-batches", type=int, default=200)
+    parser.add_argument("--precisions", nargs="*", default=["float32", "mixed_bfloat16"])
+    parser.add_argument("--clips", type=int, help="clips of the corpus (default: all 9,473)")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each rate")
+    parser.add_argument("--steps", type=int, default=250, help="steps per measurement, at most an epoch")
     parser.add_argument(
-        "--rates-seconds", type=float, default=np.inf, help="start no more presets after this"
+        "--rates-seconds", type=float, default=np.inf, help="start no more models after this time"
     )
     parser.add_argument("--skip-fit", action="store_true", help="do not train with the command")
-    parser.add_argument("--epochs", type=int, default=None, help="epochs of the command")
-    parser.add_argument("--limit-seconds", type=float, default=None, help="stop the command after this time")
+    parser.add_argument("--epochs", type=int, help="epochs of the command (default: those of compact)")
+    parser.add_argument("--limit-seconds", type=float, help="stop the command after this time")
     return parser.parse_args()
+
+
+class Output:
+    """Results that are written as JSON after each of them, so that none is lost."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.values = path, dict[str, Any]()
+
+    def add(self, **values: Any) -> None:
+        self.values |= values
+        self.path.write_text(json.dumps(self.values, indent=2) + "\n", "utf-8")
+
+
+def measure_models(
+    args: argparse.Namespace, store: Store, labels: pd.DataFrame, folder: Path, output: Output
+) -> None:
+    """Measure the rates of all presets and precisions, until `--rates-seconds`."""
+    started = time.perf_counter()
+    statistics, rates = None, dict[str, Any]()
+    for precision, preset in product(args.precisions, args.presets):
+        name, settings = f"{preset}, {precision}", PRESETS[preset]
+        if time.perf_counter() - started > args.rates_seconds:
+            print(f"{name}: skipped, as the time is over")
+            continue
+        hparams = replace(settings.hparams, precision=precision, label_refinement_every=0)
+        experiment = Experiment.create(folder / "rates", replace(settings, hparams=hparams), store, labels)
+        statistics = statistics or experiment.training.feature_stats()
+        rates[name] = measure_rates(Trainer.create(experiment, statistics, args.steps), args.rounds)
+        output.add(rates=rates)
+        print_rates(name, rates[name])
+        print(f"  {time.perf_counter() - started:.0f} s so far", flush=True)
 
 
 def main() -> None:
@@ -249,35 +270,22 @@ def main() -> None:
     if keras.backend.backend() != "jax":
         sys.exit("set KERAS_BACKEND=jax")
     keep_freed_memory()  # as in the command
-    result: dict[str, Any] = {"device": str(jax.devices()[0].device_kind), "cores": os.cpu_count()}
-
-    def save(**values: Any) -> None:
-        result.update(values)
-        args.output.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
-
-    with tempfile.TemporaryDirectory() as folder:
-        root, started = Path(folder), time.perf_counter()
+    output = Output(args.output)
+    with tempfile.TemporaryDirectory() as name:
+        folder, started = Path(name), time.perf_counter()
         labels = read_labels(LABELS).head(args.clips)
-        store = write_noise_store(root / "noise.h5", labels)
-        labels.to_csv(root / "noise.csv", index=False)
-        save(clips=len(store), hours=round(len(store.frames) / 360000, 2))
-        print(f"{result['device']}, {result['cores']} cores; {result['clips']} clips, {result['hours']} h")
-        print(f"corpus written in {time.perf_counter() - started:.1f} s", flush=True)
-        started = time.perf_counter()
-        for precision in args.precisions:
-            for preset in args.presets:
-                name = f"{preset}, {precision}"
-                if time.perf_counter() - started > args.rates_seconds:
-                    print(f"{name}: skipped, because --rates-seconds is over")
-                    continue
-                trainer = Trainer.create(root / name, preset, precision, store, labels)
-                rates = measure_preset(trainer, args.rounds, args.device_steps, args.loader_batches)
-                save(rates=result.get("rates", {}) | {name: rates})
-                print_preset(name, rates)
-                print(f"  {time.perf_counter() - started:.0f} s so far", flush=True)
+        labels.to_csv(folder / "noise.csv", index=False)
+        store = write_noise_store(folder / "noise.h5", labels)
+        device, hours = jax.devices()[0].device_kind, len(store.frames) / 360_000
+        output.add(device=device, cores=os.cpu_count(), clips=len(store), hours=round(hours, 2))
+        print(f"{device}, {os.cpu_count()} cores; {len(store)} clips, {hours:.2f} h,", end=" ")
+        print(f"written in {time.perf_counter() - started:.0f} s", flush=True)
+        measure_models(args, store, labels, folder, output)
         if not args.skip_fit:
-            fit = measure_fit(store.path, root / "noise.csv", root / "fit", args.epochs, args.limit_seconds)
-            save(fit=fit)
+            fit = measure_fit(
+                store.path, folder / "noise.csv", folder / "fit", args.epochs, args.limit_seconds
+            )
+            output.add(fit=fit)
             print(f"fit: exit code {fit['exit_code']}, {fit['epochs']} epochs in {fit['seconds']} s")
     print(f"written to {args.output}")
 
