@@ -69,7 +69,7 @@ class TimedLoader(BatchLoader):
     @property
     def seconds_per_batch(self) -> float:
         """Mean time between two requests of the last epoch, without its start."""
-        times = self.request_times[min(N_STEADY, len(self.request_times) // 2) :]
+        times = self.request_times[min(N_STEADY, len(self.request_times) // 2 - 1) :]
         return (times[-1] - times[0]) / (len(times) - 1)
 
 
@@ -130,9 +130,10 @@ class Trainer:
     def loader_rate(self, n_threads: int) -> float:
         """Load batches and do nothing with them: examples per second."""
         loader = self.loader(n_threads)
+        started = time.perf_counter()
         for item in range(self.n_steps):
             loader[item]
-        return self.experiment.batch_size / loader.seconds_per_batch
+        return self.n_steps * self.experiment.batch_size / (time.perf_counter() - started)
 
 
 def write_noise_store(path: Path, labels: pd.DataFrame) -> Store:
@@ -224,7 +225,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="*", default=["float32", "mixed_bfloat16"])
     parser.add_argument("--clips", type=int, help="clips of the corpus (default: all 9,473)")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each rate")
-    parser.add_argument("--steps", type=int, default=250, help="steps per measurement, at most an epoch")
+    parser.add_argument("--steps", type=int, default=250, help="steps per measurement, from 2 to an epoch")
     parser.add_argument(
         "--rates-seconds", type=float, default=np.inf, help="start no more models after this time"
     )
