@@ -92,7 +92,7 @@ runtime_options = combine_options(
         "--jobs",
         type=click.IntRange(1, 64),
         help="Threads that prepare batches; the result does not depend on it."
-        "  [default: 1, and 4 with a GPU or TPU]",
+        "  [default: 1; with a GPU or TPU half of the cores, up to 8]",
     ),
 )
 

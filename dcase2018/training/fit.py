@@ -55,7 +55,7 @@ from dcase2018.utils.signals import Interrupted, catch_stop_signals
 
 log = logging.getLogger(__name__)
 
-ACCELERATOR_JOBS = 4
+MAX_DEFAULT_JOBS = 8
 
 
 def fit(
@@ -252,11 +252,11 @@ def _last_of_same_length(experiment: Experiment, state: TrainingState) -> int:
 
 
 def default_jobs() -> int:
-    """Return 1 if the CPU trains, which needs all cores, or up to `ACCELERATOR_JOBS` if a GPU or TPU does."""
+    """Return 1 if the CPU trains, which needs all cores; half of the cores, up to 8, if a GPU or TPU does."""
     if keras.backend.backend() == "torch":  # Keras cannot list its devices
         return 1
     is_cpu = keras.distribution.list_devices()[0].startswith("cpu")
-    return 1 if is_cpu else min(ACCELERATOR_JOBS, os.cpu_count() or 1)
+    return 1 if is_cpu else max(1, min(MAX_DEFAULT_JOBS, (os.cpu_count() or 1) // 2))
 
 
 def make_loader(experiment: Experiment, jobs: int | None) -> BatchLoader:

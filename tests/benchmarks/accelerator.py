@@ -158,6 +158,7 @@ def measure_rates(trainer: Trainer, rounds: int) -> dict[str, Any]:
     implementations = {
         "store": partial(trainer.store_rate, None),
         "store, 1 thread": partial(trainer.store_rate, 1),
+        "store, 4 threads": partial(trainer.store_rate, 4),
         "device": trainer.device_rate,
     }
     started = time.perf_counter()
