@@ -1,6 +1,7 @@
 """The benchmark scripts run and measure what they claim."""
 
 import importlib
+import importlib.util
 import json
 import math
 import os
@@ -337,3 +338,25 @@ def test_review_gain_reviews_the_first_clips_by_the_truth(
     args.clips = len(unverified) + 1
     with pytest.raises(InputError, match=f"it must be from 1 to {len(unverified)}, the unverified clips"):
         review_gain.write_configs(args)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_accelerator_benchmark_at_its_smallest_size(tmp_path: Path) -> None:
+    output = tmp_path / "accelerator.json"
+    options = "--presets compact --precisions float32 --clips 100 --rounds 1 --steps 2 --epochs 1".split()
+    result = subprocess.run(
+        [sys.executable, BENCHMARKS / "accelerator.py", output, *options],
+        env=ENV | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    values = json.loads(output.read_text())
+    assert values["clips"] == 100
+    rates = values["rates"]["compact, float32"]["examples_per_second"]
+    assert list(rates) == ["store", "store, 1 thread", "store, 4 threads", "device"]
+    assert all(rate["min"] > 0 for rate in rates.values())
+    assert values["fit"]["exit_code"] == 0
+    assert (values["fit"]["epochs"], values["fit"]["steps"]) == (1, 3)

@@ -405,6 +405,17 @@ def test_result_does_not_depend_on_the_number_of_threads(store: Store) -> None:
     assert_same(one.run, several.run)
 
 
+@pytest.mark.parametrize(
+    ("device", "n_cores", "n_threads"), [("cpu:0", 16, 1), ("gpu:0", 2, 1), ("gpu:0", 6, 3), ("tpu:0", 64, 8)]
+)
+def test_threads_prepare_batches_by_default_if_the_cpu_is_free(
+    device: str, n_cores: int, n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: [device])
+    monkeypatch.setattr(os, "cpu_count", lambda: n_cores)
+    assert fit_module.default_jobs() == n_threads
+
+
 def few_verified_labels() -> pd.DataFrame:
     return labels().assign(manually_verified=["1"] * 3 + ["0"] * 27)
 
