@@ -344,7 +344,20 @@ def test_review_gain_reviews_the_first_clips_by_the_truth(
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_accelerator_benchmark_at_its_smallest_size(tmp_path: Path) -> None:
     output = tmp_path / "accelerator.json"
-    options = "--presets compact --precisions float32 --clips 100 --rounds 1 --steps 2 --epochs 1".split()
+    options = [
+        "--presets",
+        "compact",
+        "--precisions",
+        "float32",
+        "--clips",
+        "100",
+        "--rounds",
+        "1",
+        "--steps",
+        "2",
+        "--epochs",
+        "1",
+    ]
     result = subprocess.run(
         [sys.executable, BENCHMARKS / "accelerator.py", output, *options],
         env=ENV | {"KERAS_BACKEND": "jax"},

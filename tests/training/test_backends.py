@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +52,22 @@ def test_models_and_scores_are_portable_between_backends(
             scores[scoring_backend] = read_scores(out)
         np.testing.assert_allclose(scores[backend], scores["tensorflow"], atol=1e-4)
         run_on(backend, "evaluate", toy_pipeline.test, toy_pipeline.test_labels, trained)
+
+
+@pytest.mark.slow
+def test_resume_is_exact_on_other_backends(toy_pipeline: ToyPipeline, tmp_path: Path, backend: str) -> None:
+    histories, weights = [], []
+    for stops in ((), (1, 20)):
+        run = tmp_path / f"{len(stops)} stops"
+        fit = ("fit", toy_pipeline.train, toy_pipeline.fit_labels, run, "--preset", "quick", "--epochs", 2)
+        for max_steps in stops:
+            run_on(backend, *fit, "-j", 2, "--max-steps", max_steps)
+        run_on(backend, *fit)
+        histories.append(pd.read_csv(run / "history.csv").drop(columns="seconds"))
+        model = keras.saving.load_model(run / "model.keras", compile=False)
+        weights.append(np.concatenate([np.ravel(keras.ops.convert_to_numpy(w)) for w in model.weights]))
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    np.testing.assert_array_equal(*weights)
 
 
 @pytest.mark.slow
