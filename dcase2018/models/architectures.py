@@ -49,7 +49,7 @@ def mlp(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
 
 
 def compact(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
-    """A small CRNN: a large kernel and stride first, then 3x3 convolutions and a bidirectional GRU.
+    """A small CNN: a large kernel and stride first, then 3x3 convolutions, then one over time.
 
     Pooling precedes normalization and activation, which makes them cheaper.
     """
@@ -59,7 +59,7 @@ def compact(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     x = _conv(_conv(x, 96), 128, pool=2)  # (n_frames / 16, n_bands / 16, 128)
     x = _conv(x, 128)
     x = _conv1d(_flatten_bands(x), 128, size=1)  # (n_frames / 16, 128)
-    return _mean_max_pool_time(layers.Bidirectional(layers.GRU(64, return_sequences=True))(x))
+    return _mean_max_pool_time(_conv1d(x, 128, size=3))
 
 
 def vgg(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
