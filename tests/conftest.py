@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "label_files"
 BASELINE = FeatureConfig()
+
+hypothesis.settings.register_profile("deterministic", derandomize=True)
+hypothesis.settings.load_profile("deterministic")
 
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # tests run make as a user does, not as a child of make
     os.environ.pop(name, None)

@@ -19,7 +19,7 @@ from dcase2018.utils.atomic import write_json
 from dcase2018.utils.config import Constraint, NonNegativeFloat, NonNegativeInt, from_dict, read_json_object
 from dcase2018.utils.errors import InputError
 
-TEMPERATURE_BOUNDS = (0.1, 10.0)
+TEMPERATURE_BOUNDS = (0.2, 10.0)  # a lower temperature rounds different scores to 1
 EPS = 1e-30  # smaller scores are raised to it; its logarithm divided by any allowed temperature is finite
 
 
@@ -70,7 +70,8 @@ class Calibration:
 def apply_temperature(scores: np.ndarray, temperature: float, is_single_label: bool) -> np.ndarray:
     """Divide log scores (or log odds) by a temperature; the ranking of the classes stays the same.
 
-    A temperature above 1 makes the scores less confident, one below 1 more confident.
+    A temperature above 1 makes the scores less confident, one below 1 more confident. Scores within 0.001 of
+    1 may become equal.
 
     Parameters
     ----------

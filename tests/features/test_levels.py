@@ -71,7 +71,7 @@ def test_a_constant_offset_changes_neither_trimming_nor_features(
             results.append(FrontEnd(config)(clip).astype(float))
     assert len(results[0]) == pytest.approx(200, abs=5)
     if name == "logmel96":  # bands without the rounding noise of 16 bits, which the offset changes
-        has_tone = results[0].mean(axis=0) > 0
+        has_tone = results[0].mean(axis=0) > 2
         assert 4 <= has_tone.sum() <= 10
         results = [frames[2:-2, has_tone] for frames in results]
     for frames in results[1:]:
