@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcase2018.features.config import FeatureConfig
+from dcase2018.features.levels import scale_frames
 from dcase2018.models.hparams import HParams
 from dcase2018.utils.buffers import reusable_buffer
 
@@ -70,16 +71,8 @@ def time_shift(x: np.ndarray, rng: np.random.Generator, max_fraction: float) -> 
 
 def gain(x: np.ndarray, rng: np.random.Generator, max_db: float, feature_config: FeatureConfig) -> np.ndarray:
     """Change the level of each example by at most `max_db`, as if its samples were scaled."""
-    factors = (10 ** (rng.uniform(-max_db, max_db, (len(x), 1, 1)) / 20)).astype(np.float32)
-    if feature_config.feature == "waveform":
-        return np.multiply(x, factors, out=x)
-    offset = np.float32(feature_config.mel_log_offset)
-    np.exp(x, out=x)
-    x -= offset
-    np.maximum(x, 0, out=x)
-    x *= factors
-    x += offset
-    return np.log(x, out=x)
+    factors = 10 ** (rng.uniform(-max_db, max_db, len(x)) / 20)
+    return scale_frames(x, factors.astype(np.float32), feature_config)
 
 
 def speed_change(

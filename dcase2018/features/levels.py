@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dcase2018.features.config import FeatureConfig
+
 SILENCE_DBFS = -80.0  # below the noise of 13 bits
 SILENCE_LEVEL = 10 ** (SILENCE_DBFS / 20)  # standard deviation; full scale is 1
 
@@ -160,3 +162,29 @@ class SilenceDetector:
     def _are_silent(self, hops: np.ndarray) -> bool:
         steps = (hops[start : start + CHECKED_HOPS] for start in range(0, len(hops), CHECKED_HOPS))
         return all((_mean_and_deviation(step)[1] < self.threshold).all() for step in steps)
+
+
+def scale_frames(x: np.ndarray, factors: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
+    """Change frames in place to those of scaled samples.
+
+    Parameters
+    ----------
+    x : ndarray, float32, (batch, n_frames, n_features)
+    factors : ndarray, float32, (batch,)
+        Factor of the samples of each example.
+
+    Returns
+    -------
+    ndarray
+        `x` itself.
+    """
+    factors = factors[:, None, None]
+    if feature_config.feature == "waveform":
+        return np.multiply(x, factors, out=x)
+    offset = np.float32(feature_config.mel_log_offset)
+    np.exp(x, out=x)
+    x -= offset
+    np.maximum(x, 0, out=x)
+    x *= factors
+    x += offset
+    return np.log(x, out=x)

@@ -15,7 +15,7 @@ import numpy as np
 
 from dcase2018.batching.windows import pad_or_tile
 from dcase2018.features.config import FeatureConfig
-from dcase2018.features.levels import HopLevels
+from dcase2018.features.levels import HopLevels, scale_frames
 from dcase2018.utils.config import setting, validate
 
 
@@ -159,7 +159,7 @@ class LevelNormalizer:
         config = self.feature_config
         peaks = np.array([self._local_peak(start) for start in starts], np.float32)
         if config.normalize == "peak":
-            examples = rescale(examples, np.where(peaks > 0, peaks, 1), config)
+            examples = scale_frames(examples.copy(), 1 / np.where(peaks > 0, peaks, 1), config)
         normalized = np.empty((len(starts), self.window, config.n_features), config.storage_dtype)
         is_silent = np.zeros(len(starts), bool)
         for i, (start, frames) in enumerate(zip(starts, examples, strict=True)):
@@ -181,12 +181,3 @@ class LevelNormalizer:
         first = min(start, center - self.half_context)
         stop = max(start + self.window, center + self.half_context)
         return float(self.levels.peaks[max(0, first) : stop].max(initial=0))
-
-
-def rescale(examples: np.ndarray, peaks: np.ndarray, feature_config: FeatureConfig) -> np.ndarray:
-    """Return the frames of samples divided by a peak per window: float32, the shape of `examples`."""
-    factors = (1 / peaks)[:, None, None]
-    if feature_config.feature == "waveform":
-        return examples * factors
-    offset = np.float32(feature_config.mel_log_offset)
-    return np.log(np.maximum(np.exp(examples) - offset, 0) * factors + offset)
