@@ -21,7 +21,7 @@ from dcase2018.data.files import AudioFile, list_recordings
 from dcase2018.features.frontend import FrontEnd
 from dcase2018.inference.audio_inputs import audio_paths, named_errors
 from dcase2018.inference.ensemble import hide_classes, open_runs
-from dcase2018.inference.pooling import Pooling
+from dcase2018.inference.pooling import Pooling, log_pooling
 from dcase2018.inference.predictor import Predictor, WindowBatch, WindowConfig, iter_clip_scores
 from dcase2018.inference.window_scores import ClipScores, LevelConfig, LevelNormalizer, WindowScores
 from dcase2018.runs.run import Run
@@ -142,6 +142,7 @@ class AudioTagger:
         self.runs, self.checkpoint = runs, checkpoint
         self.classes = hide_classes(runs, hide)
         self._reported = [index for index, name in enumerate(runs[0].classes) if name in self.classes]
+        log_pooling(runs)
         self.pooling = Pooling.of_runs(runs)
         self._groups: list[FrontEndGroup] = []
         self._loading = threading.Lock()

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from dcase2018.features.store import Store
-from dcase2018.inference.pooling import describe_pooling
 from dcase2018.runs.run import OUT_OF_FOLD_CSV, RUN_FILES, Run, reported_classes
 from dcase2018.runs.training_clips import ClipKey
 from dcase2018.utils.atomic import StrPath
@@ -172,8 +171,6 @@ def open_runs(
         run.model_file(checkpoint)
         opened.append(dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, **overrides)))
         check_classes(run.classes, path, opened[0].classes, opened[0].path)
-    if len(opened) > 1:
-        log.info("%s", describe_pooling(opened))
     return opened
 
 

@@ -1,11 +1,14 @@
 """Averages of scores: over the windows of a clip, and over the runs of an ensemble."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from dcase2018.runs.run import Run
+
+log = logging.getLogger(__name__)
 
 SCORE_EPS = 1e-7  # smaller scores count as this one in a geometric mean
 
@@ -53,6 +56,12 @@ class Pooling:
     def __call__(self, scores: Sequence[np.ndarray]) -> np.ndarray:
         """Average arrays of scores, (..., classes) each."""
         return self.finish(np.mean(self.terms(np.asarray(scores)), axis=0))
+
+
+def log_pooling(runs: Sequence[Run]) -> None:
+    """Log how the scores of several runs are averaged."""
+    if len(runs) > 1:
+        log.info("%s", describe_pooling(runs))
 
 
 def describe_pooling(runs: Sequence[Run]) -> str:

@@ -20,7 +20,7 @@ from dcase2018.data.labels import LABELS_COLUMN
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.inference.pooling import Pooling
+from dcase2018.inference.pooling import Pooling, log_pooling
 from dcase2018.runs.run import Run
 from dcase2018.utils.errors import Dcase2018Error
 from dcase2018.utils.progress import Progress
@@ -269,7 +269,9 @@ def iter_ensemble_scores(ensemble: Ensemble, fnames: Sequence[str]) -> Iterator[
     streams = [
         predictor.iter_clip_scores(predictor.store.rows_of(fnames)) for predictor in load_predictors(ensemble)
     ]
-    pooling = Pooling.of_runs([member.run for member in ensemble.members])
+    runs = [member.run for member in ensemble.members]
+    log_pooling(runs)
+    pooling = Pooling.of_runs(runs)
     for scores in zip(*streams, strict=True):
         yield pooling(scores)
 

@@ -97,7 +97,9 @@ def test_pooling_applies_to_the_folds_of_an_ensemble(
     path, folds = trained
     store = folds[0].held_out.store
     with caplog.at_level("INFO"):
-        ensemble = predict(Ensemble.open([path], [store], clip_pooling="geometric_mean"))
+        opened = Ensemble.open([path], [store], clip_pooling="geometric_mean")
+        assert "mean over 3 runs" not in caplog.text
+        ensemble = predict(opened)
     assert "scores: geometric mean over 3 runs, as over the windows of a clip" in caplog.messages
     runs = [path / f"fold-{n}" for n in (1, 2, 3)]
     members = [predict(Ensemble.open([run], [store], clip_pooling="geometric_mean")) for run in runs]
