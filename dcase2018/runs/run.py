@@ -41,7 +41,7 @@ from dcase2018.utils.config import (
     from_dict,
     read_json_object,
 )
-from dcase2018.utils.errors import InputError, check_classes_exist
+from dcase2018.utils.errors import InputError, check_classes_exist, shorten_list
 from dcase2018.utils.locks import exclusive_lock
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ FORMAT = 3
 CALIBRATION = "calibration.json"
 TRAINING_CLIPS_CSV = "training_clips.csv"
 BEST_CHECKPOINT = "best"  # a checkpoint by name
+MAX_DIFFERENCES = 8  # in a message
 
 # Names in a run folder beside run.json, and the file in a folder of folds.
 RUN_FILES = (
@@ -190,7 +191,7 @@ class Run:
             raise
         if differences and not overwrite:
             raise InputError(
-                f"{self.path} holds another run ({'; '.join(differences)});"
+                f"{self.path} holds another run ({shorten_list(differences, MAX_DIFFERENCES, '; ')});"
                 " name another folder, or replace it with --overwrite"
             )
         return not differences

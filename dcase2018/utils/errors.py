@@ -31,7 +31,7 @@ def check_classes_exist(names: Iterable[str], classes: Sequence[str], option: st
             raise InputError(f"{option} {name!r} is not a class; the nearest one is {nearest[0]!r}")
 
 
-def shorten_list(names: Sequence[str], limit: int = MAX_NAMES) -> str:
+def shorten_list(names: Sequence[str], limit: int = MAX_NAMES, separator: str = ", ") -> str:
     """Join the first `limit` names for a message, and append the number of the others."""
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+    return separator.join(names[:limit]) + rest

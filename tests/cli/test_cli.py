@@ -1,6 +1,7 @@
 """Help and wrong use of the commands: one line, the right exit code, no partial output."""
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -98,6 +99,12 @@ def test_fit_overwrites_no_other_run_and_no_other_folder(toy_pipeline: ToyPipeli
     )
     assert "; --hparams weights_init_stddev=0.001, not 0.05; --hparams lr=0.0001, not 0.001)" in message
     assert "name another folder, or replace it with --overwrite" in message
+    other = ("--preset", "compact", "--any-features")
+    message = run_fails(2, "fit", toy_pipeline.train, toy_pipeline.labels, toy_pipeline.run, *other)
+    assert len(message) < 1000
+    assert re.search(
+        r"holds another run \(--model compact, not mlp; .* and \d+ more\); name another", message
+    )
     (tmp_path / "thesis.tex").write_text("years of work")
     assert "exists and is not a run; name another folder" in run_fails(
         2, "fit", toy_pipeline.train, toy_pipeline.labels, tmp_path, "--overwrite"
