@@ -141,8 +141,8 @@ def evaluate(
     """Print the scores of RUN on LABELS: MAP@3, accuracy, precision, recall, F1 and mAP.
 
     STORE has the features of the clips. Several runs, or the folds in a folder, are evaluated as one
-    ensemble, by the mean of their scores. Clips that a network was trained on are refused. With
-    --out-of-fold, each clip is scored by the network that was not trained on it; STORE, LABELS and RUN are
+    ensemble, by the mean of their scores. Clips that a run was trained on are refused. With
+    --out-of-fold, each clip is scored by the model that was not trained on it; STORE, LABELS and RUN are
     then omitted, and the scores of each fold are also printed.
 
     MAP@3 and accuracy have a 95 % confidence interval over the choice of clips. Overall precision, recall, F1

@@ -1,4 +1,4 @@
-"""The facts in the head of a report: corpus, network, preset, feature config and date."""
+"""The facts in the head of a report: corpus, model, preset, feature config and date."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,10 @@ MAX_NAMED_SETTINGS = 3  # changed settings of a preset that are named; more are 
 
 
 def system_facts(runs: Iterable[Run]) -> dict[str, str]:
-    """Describe the runs of a system: `network`, `preset` and `feature_config`, each value once."""
+    """Describe the runs of a system: `model`, `preset` and `feature_config`, each value once."""
     runs = list(runs)
     columns = {
-        "network": [run.model for run in runs],
+        "model": [run.model for run in runs],
         "preset": [preset_name(run) for run in runs],
         "feature_config": [feature_config_name(run.feature_config) for run in runs],
     }
@@ -26,7 +26,7 @@ def system_facts(runs: Iterable[Run]) -> dict[str, str]:
 def preset_name(run: Run) -> str:
     """Name the preset that a run was trained with, and the settings that differ from it.
 
-    A run does not store its preset. This is the first preset of its network with the fewest differences.
+    A run does not store its preset. This is the first preset of its model with the fewest differences.
     """
     candidates = {name: preset for name, preset in PRESETS.items() if preset.model == run.model}
     if not candidates:

@@ -160,6 +160,7 @@ def test_info_marks_what_differs_from_the_preset(toy_pipeline: ToyPipeline) -> N
     assert changed_settings(run, PRESETS["quick"]) == {"epochs": (5, 20)}
     other = dataclasses.replace(run, hparams=dataclasses.replace(run.hparams, lr=0.5))
     assert changed_settings(other, PRESETS["quick"]) == {"epochs": (5, 20), "lr": (0.5, 1e-3)}
+    assert "preset   quick, with 1 other setting" in format_description(describe_run(toy_pipeline.run))
     lines = list(format_description(describe_run(toy_pipeline.run, "baseline")))
     assert "preset   baseline, with 3 other settings" in lines
     assert "setting  model = mlp  <- baseline: cnn" in lines

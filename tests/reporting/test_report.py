@@ -109,7 +109,7 @@ def test_head_names_corpus_network_preset_features_date_and_clips(
     assert dict(zip(names, values, strict=True)) == {
         "corpus": str(report_folder.parent / "labels.csv"),
         "test clips": "14",
-        "network": "mlp",
+        "model": "mlp",
         "preset": "quick, with epochs=5",
         "feature config": "baseline",
         "date": data["date"],

@@ -40,4 +40,4 @@ def test_feature_configs_have_their_names() -> None:
 
 def test_a_value_that_runs_share_is_listed_once() -> None:
     facts = system_facts([make_run("quick"), make_run("large"), make_run("quick")])
-    assert facts == {"network": "mlp; vgg", "preset": "quick; large", "feature_config": "baseline; logmel96"}
+    assert facts == {"model": "mlp; vgg", "preset": "quick; large", "feature_config": "baseline; logmel96"}
