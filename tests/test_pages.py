@@ -22,8 +22,8 @@ import dcase2018
 from dcase2018.cli.main import main
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.logmel import LogMel
-from dcase2018.models.architectures import MODELS, build
-from dcase2018.models.hparams import HParams, Preset
+from dcase2018.models.architectures import MODELS, build, count_macs
+from dcase2018.models.hparams import PRESETS, HParams, Preset
 from dcase2018.utils.config import setting
 
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
@@ -89,7 +89,7 @@ def test_readme_blocks_run_in_order(checkout: Path) -> None:
             score, label = re.fullmatch(r"MAP@3 ([\d.]+)\n(\S+)\n", result.stdout).groups()
             assert 0.5 < float(score) <= 1  # chance is 0.045
             assert label in pd.read_csv(checkout / "data" / "demo" / "train.csv")["label"].unique()
-    for path in ("runs/first/submission.csv", "runs/first/tags.csv", "runs/demo/quick/report/index.html"):
+    for path in ("runs/quick/submission.csv", "runs/quick/tags.csv", "runs/demo/quick/report/index.html"):
         assert (checkout / path).exists()
 
 
@@ -246,6 +246,56 @@ def test_hyperparameters_of_the_tables_exist(page: str) -> None:
     fields = {*HParams.__dataclass_fields__, *FeatureConfig.__dataclass_fields__}
     for table in re.findall(r"\n\| hyperparameter \|.*?\n\n", read(page), flags=re.DOTALL):
         assert set(re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE)) <= fields
+
+
+def table_rows(page: str, header: str) -> Iterator[list[str]]:
+    """Cells of the rows of the table whose header row starts so, without backquotes."""
+    for line in read(page).partition(f"\n{header}")[2].splitlines()[2:]:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.slow
+def test_table_of_presets_has_their_sizes() -> None:
+    rows = {name: numbers for name, _, *numbers in table_rows("docs/how-it-works.md", "| preset | use")}
+    assert sorted(rows) == sorted(PRESETS)
+    for name, preset in PRESETS.items():
+        config, hparams = FEATURE_CONFIGS[preset.features], preset.hparams
+        example_shape = (hparams.example_frames(config), config.n_features)
+        model = build(preset.model, example_shape, 41, hparams)
+        macs = count_macs(model) / 1e6
+        hop_seconds = hparams.inference_hop_frames(config) * config.stft_hop_seconds
+        sizes = [
+            f"{preset.epochs}",
+            f"{model.count_params():,}",
+            f"{macs:,.1f}M",
+            f"{macs / hop_seconds:,.1f}M",
+        ]
+        assert rows[name] == sizes
+
+
+def test_table_of_feature_configs_names_their_presets() -> None:
+    rows = {name: users for name, _, users in table_rows("docs/how-it-works.md", "| feature config |")}
+    assert sorted(rows) == sorted(FEATURE_CONFIGS)
+    for name, users in rows.items():
+        using = [preset for preset in PRESETS if PRESETS[preset].features == name]
+        assert sorted(users.partition(";")[0].split(", ")) == (sorted(using) or ["none"])
+
+
+def test_store_specification_has_the_values_of_the_feature_configs() -> None:
+    header = "| field | `baseline` | `logmel96` | `waveform16k` |"
+    configs = [FEATURE_CONFIGS[name] for name in ("baseline", "logmel96", "waveform16k")]
+    documented = set()
+    for fields, *cells, _ in table_rows("features/README.md", header):
+        names = fields.split(", ")
+        documented |= set(names)
+        for config, cell in zip(configs, cells, strict=True):
+            if cell:  # empty where the field does not matter
+                values = dict(zip(names, cell.split(", "), strict=True))
+                typed = {name: type(getattr(config, name))(value) for name, value in values.items()}
+                assert typed == {name: getattr(config, name) for name in names}
+    assert documented == set(FeatureConfig.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("page", PAGES)
