@@ -1,5 +1,7 @@
 """The documentation: its commands and code run, and its names, links and examples exist."""
 
+import ast
+import inspect
 import json
 import os
 import re
@@ -308,6 +310,21 @@ def test_links_and_pictures_exist(page: str) -> None:
 def test_api_page_lists_the_public_names() -> None:
     listed = re.findall(r"^::: [\w.]+\.(\w+)$", read("docs/api.md"), flags=re.MULTILINE)
     assert sorted(listed) == sorted(set(dcase2018.__all__) - {"__version__"})
+
+
+def test_public_docstrings_refer_to_public_functions() -> None:
+    defined = {
+        node.name
+        for path in (ROOT / "dcase2018").rglob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    for name in dcase2018.__all__:
+        value = getattr(dcase2018, name)
+        members = vars(value).values() if inspect.isclass(value) else ()
+        text = "\n".join(inspect.getdoc(item) or "" for item in (value, *members))
+        own = {*dir(value), *getattr(value, "__annotations__", ()), "lwlrap", "p_value"}  # columns and keys
+        assert set(re.findall(r"`(\w+)`", text)) & defined <= {*dcase2018.__all__, *own}, name
 
 
 @pytest.mark.slow

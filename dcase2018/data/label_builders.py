@@ -52,9 +52,9 @@ def make_labels(
     source
         A folder with one subfolder per class; a folder of clips, with `pattern`; or a CSV, with `columns`.
     pattern
-        Template of the file names (see `labels_from_filenames`), such as "{label}_{rest}.wav".
+        Template of the file names, such as "{label}_{rest}.wav". Fields other than `label` become columns.
     columns
-        Column of the CSV for each column of the result (see `labels_from_csv`).
+        Column of the CSV, or a template such as "fold{fold}/{file}", for each column of the result.
 
     Returns
     -------
@@ -64,7 +64,8 @@ def make_labels(
     Raises
     ------
     InputError
-        If `source` and the other arguments do not match, or see the functions named above.
+        If `source` and the other arguments do not match, a clip does not match the template, a column is
+        missing, or a label is invalid.
     OSError
         If `source` cannot be read.
 

@@ -227,7 +227,7 @@ def calibrate(ensemble: Ensemble, scores: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     InputError
-        See `load_calibration`.
+        If the run has no calibration, a checkpoint is selected, or there are several runs.
 
     Examples
     --------

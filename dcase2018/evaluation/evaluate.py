@@ -126,7 +126,7 @@ class Evaluation:
 
     @property
     def map(self) -> float:
-        """Mean of `class_average_precision` over the classes that have clips (mAP)."""
+        """Mean of the average precision over the classes that have clips (mAP)."""
         return float(np.nanmean(class_average_precision(self.scores, self.y_true)))
 
     @cached_property

@@ -113,7 +113,7 @@ class OutOfFold:
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> "OutOfFold":
-        """Convert the table that `out_of_fold` returns."""
+        """Convert a table with the columns of out_of_fold.csv."""
         n_columns = len(OUT_OF_FOLD_COLUMNS)
         return cls._of(table.iloc[:, :n_columns].astype(str).astype(object), table.iloc[:, n_columns:])
 

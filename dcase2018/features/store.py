@@ -280,7 +280,7 @@ class Store:
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Index row of each clip name, in normal form (see `normalize_fname`)."""
+        """Index row of each clip name, in Unicode form NFC and with `/`."""
         return {normalize_fname(fname): row for row, fname in enumerate(self.fnames)}
 
     def rows_of(self, fnames: Iterable[str]) -> np.ndarray:

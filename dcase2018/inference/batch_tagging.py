@@ -166,7 +166,7 @@ def tag(
     InputError
         If a path does not exist, `output` and `format` do not match, or no recording can be used.
     Dcase2018Error, OSError
-        See `tag_files`.
+        If a score is not finite, the output cannot be written, another process writes it, or SIGTERM arrives.
 
     Examples
     --------

@@ -39,14 +39,21 @@ def correct_labels(labels: pd.DataFrame, scores: pd.DataFrame, confidence: float
     Parameters
     ----------
     labels, scores : DataFrame
-        See `infer_true_labels`.
+        See `find_label_issues`.
     confidence : float
         Least probability of the predicted label, in [0, 1].
 
     Raises
     ------
     InputError
-        See `infer_true_labels`.
+        If clips have several labels, the column `manually_verified` is missing, or a clip or label has no
+        scores.
+
+    Examples
+    --------
+    >>> scores = dcase2018.read_out_of_fold("runs/folds/out_of_fold.csv")
+    >>> corrected = dcase2018.correct_labels(dcase2018.read_labels("train.csv"), scores)
+    >>> corrected.labels.to_csv("corrected.csv", index=False)
     """
     posterior = infer_true_labels(labels, scores)
     predicted = posterior.predicted_labels

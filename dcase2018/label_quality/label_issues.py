@@ -28,8 +28,10 @@ def find_label_issues(
 
     Parameters
     ----------
-    labels, scores : DataFrame
-        See `infer_true_labels`.
+    labels : DataFrame
+        One row per clip (see `read_labels`), with one label each and the column `manually_verified`.
+    scores : DataFrame
+        Out-of-fold scores, indexed by fname, one column per class (see `read_out_of_fold`).
     embeddings : DataFrame, optional
         One row per clip, indexed by fname. They detect near duplicates, whose labels are combined.
     store : Store, optional
@@ -46,7 +48,15 @@ def find_label_issues(
     Raises
     ------
     InputError
-        If no clip has an embedding, a clip is not in the store, or see `infer_true_labels`.
+        If clips have several labels, the column `manually_verified` is missing, a clip or label has no
+        scores, no clip has an embedding, or a clip is not in the store.
+
+    Examples
+    --------
+    >>> scores = dcase2018.read_out_of_fold("runs/folds/out_of_fold.csv")
+    >>> issues = dcase2018.find_label_issues(dcase2018.read_labels("train.csv"), scores)
+    >>> issues.loc[0, ["label", "reason"]].tolist()
+    ['Cough', 'predicted as Shatter']
     """
     near_duplicates = (
         csr_array((len(labels), len(labels))) if embeddings is None else _near_duplicates(labels, embeddings)

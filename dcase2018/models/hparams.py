@@ -143,7 +143,7 @@ class Preset:
     Attributes
     ----------
     model
-        Name of the architecture, one of `MODEL_NAMES`.
+        Name of the architecture, as `fit --model` takes it.
     hparams
         Hyperparameters.
     epochs

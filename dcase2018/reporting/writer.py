@@ -84,7 +84,7 @@ def report(
     corpus : str
         Where the clips are from, such as the path of the label file. It is in the head of the page.
     single_file : bool
-        Write one HTML file with everything in it, with at most `SINGLE_FILE_AUDIO_SECONDS` of audio.
+        Write one HTML file with everything in it, with at most 15 minutes of audio.
 
     Returns
     -------
@@ -94,10 +94,10 @@ def report(
     Raises
     ------
     InputError
-        If `out` contains files that are not part of a report, a clip is not in `audio`, a network was
-        trained on a clip, or see `predict`.
+        If `out` contains files that are not part of a report, a clip is not in `audio`, a run was trained
+        on a clip, or see `predict`.
     Dcase2018Error, OSError
-        See `predict` and `atomic_directory`.
+        If the report cannot be written, or see `predict`.
 
     Examples
     --------

@@ -82,7 +82,8 @@ def fit(
     on_epoch_end
         Called with the history row of each epoch. An exception that it raises ends training.
     jobs
-        Threads that prepare batches. The result does not depend on it. If None, `default_jobs`.
+        Threads that prepare batches. The result does not depend on it. If None, 1, or half of the cores, up
+        to 8, with a GPU or TPU.
     keep_checkpoints
         Number of checkpoints to keep. If None, the last 30, and one per 15 minutes, are kept during training,
         and only the last one after it.

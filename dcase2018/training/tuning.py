@@ -114,8 +114,15 @@ def tune(
         Features of the training and validation clips.
     labels, validation
         Training and validation clips (see `read_labels`).
-    n_trials, criteria, seed, workers
-        See `run_study`.
+    n_trials
+        Number of trials of the study.
+    criteria
+        Criteria that stop the training of a trial early.
+    seed
+        Seed of the search.
+    workers
+        Processes, or a Dask cluster, that train; this process if None. With several workers, the drawn values
+        depend on the order in which trials finish.
 
     Returns
     -------
