@@ -85,7 +85,8 @@ runtime_options = combine_options(
         "--keep-checkpoints",
         type=click.IntRange(1),
         metavar="N",
-        help="Keep the last N checkpoints.  [default: 30, and the last one when training is finished]",
+        help="Keep the last N checkpoints.  [default: 30 and one per 15 minutes; the last"
+        " one when training is finished]",
     ),
     click.option(
         "-j",
