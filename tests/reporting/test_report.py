@@ -101,7 +101,7 @@ def test_tables_equal_the_json(report_folder: Path, data: dict[str, Any]) -> Non
     assert history.to_dict("records") == system["runs"][0]["history"]
 
 
-def test_head_names_corpus_network_preset_features_date_and_clips(
+def test_head_names_corpus_model_preset_features_date_and_clips(
     report_folder: Path, page: Element, data: dict[str, Any]
 ) -> None:
     (facts,) = page.all("dl", class_="head facts")
