@@ -105,11 +105,13 @@ def list_clips(
 
 def _find_clips(audio_dir: Path, names: Sequence[str], allow_missing: bool) -> dict[str, Path]:
     """Map the normal form of each name to its path; raises the errors of `list_clips`."""
-    paths = {normalize_fname(name): audio_dir / name for name in names}
-    if len(paths) < len(names):
-        first: dict[str, str] = {}
-        twice = next(name for name in names if first.setdefault(normalize_fname(name), name) != name)
-        raise InputError(f"clip {twice!r} is listed twice, also as {first[normalize_fname(twice)]!r}")
+    first: dict[str, str] = {}
+    for name in names:
+        fname = normalize_fname(name)
+        if fname in first:
+            raise InputError(f"clip {name!r} is listed twice, also as {first[fname]!r}")
+        first[fname] = name
+    paths = {fname: audio_dir / name for fname, name in first.items()}
     outside = [name for name in paths if leaves_folder(name)]
     unresolved = [name for name, path in paths.items() if not os.path.lexists(path)]
     existing = find_audio_files(audio_dir) if outside or unresolved else {}

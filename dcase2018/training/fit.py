@@ -111,8 +111,9 @@ def fit(
     """
     criteria = criteria or StoppingCriteria()
     check_number("save_every", save_every, int, ge=1)
-    if jobs is not None:
-        check_number("jobs", jobs, int, ge=1)
+    for name, value in (("jobs", jobs), ("keep_checkpoints", keep_checkpoints)):
+        if value is not None:
+            check_number(name, value, int, ge=1)
     reason = experiment.stop_reason(criteria, overwrite)
     if reason:
         return reason

@@ -101,6 +101,11 @@ def check_number(
     _read(Annotated[number_type, Constraint("", gt, ge, le)], value, name)
 
 
+def check_seed(seed: Any) -> None:
+    """Raise `InputError` unless a seed is a whole number of 32 bits."""
+    check_number("seed", seed, int, ge=0, le=2**32 - 1)
+
+
 def apply_overrides(config: ConfigT, text: str, misplaced: Mapping[str, str] | None = None) -> ConfigT:
     """Return `config` with the values of a list such as `batch_size=32,lr=0.01`.
 

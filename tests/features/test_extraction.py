@@ -268,6 +268,7 @@ def test_a_folder_without_audio_fails_early(tmp_path: Path) -> None:
         (["/etc/passwd"], "by absolute paths or with .*, such as '/etc/passwd'"),
         (["a.wav", "x.wav", "y.wav"], "2 of 3 clips are not in .*: 'x.wav', 'y.wav'; correct the names"),
         (["a.wav", "./a.wav"], r"clip '\./a.wav' is listed twice, also as 'a.wav'"),
+        (["a.wav", "a.wav"], r"clip 'a.wav' is listed twice, also as 'a.wav'"),
     ],
 )
 def test_clips_outside_the_folder_or_missing_are_refused(
