@@ -120,7 +120,7 @@ class LogMel:
                 " constant; set fewer mel_bands or longer stft_window_seconds"
             )
         used_bins = np.flatnonzero(weights.any(axis=1))
-        self.bins = slice(used_bins[0], used_bins[-1] + 1) if len(used_bins) else slice(0, 1)
+        self.bins = slice(used_bins[0], used_bins[-1] + 1)
         self.weights = np.ascontiguousarray(weights[self.bins])
 
     def __call__(self, windows: np.ndarray, full_scale: float) -> np.ndarray:
