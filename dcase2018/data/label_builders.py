@@ -261,9 +261,8 @@ def labels_from_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         If the file cannot be read.
     """
     table = read_table(path)
-    mapped = {
-        name: _parse_template(source if "{" in source else f"{{{source}}}")
-        for name, source in columns.items()
+    mapped: dict[str, TemplateParts] = {
+        name: _parse_template(source) if "{" in source else [("", source)] for name, source in columns.items()
     }
     for _, field in chain.from_iterable(mapped.values()):
         if field is not None and field not in table.header:
