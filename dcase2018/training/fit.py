@@ -117,6 +117,8 @@ def fit(
     reason = experiment.stop_reason(criteria, overwrite)
     if reason:
         return reason
+    if criteria.patience is not None and not experiment.validation:
+        log.warning("%s: patience has no effect, because there is no validation clip", experiment.run.path)
     with experiment.run.lock(overwrite), catch_stop_signals() as stop:
         experiment.run.save_training_clips(experiment.training_clip_keys())
         if keep_checkpoints:
