@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.data.label_rules import parse_number
-from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, class_names, multi_hot
+from dcase2018.data.labels import class_names, labels_per_clip, multi_hot, verified_mask
 from dcase2018.utils.atomic import StrPath
 from dcase2018.utils.config import check_number, check_seed
 from dcase2018.utils.errors import InputError, shorten_list
@@ -276,8 +276,8 @@ def _sum_by_group(values: np.ndarray, group_index: np.ndarray) -> np.ndarray:
 
 def _strata(labels: pd.DataFrame) -> np.ndarray:
     """Return the stratum of each row: its labels and `manually_verified`."""
-    columns = [name for name in (LABEL_COLUMN, LABELS_COLUMN, "manually_verified") if name in labels]
-    return labels[columns].astype(str).agg("\t".join, axis=1).to_numpy(dtype=str)
+    pairs = zip(labels_per_clip(labels), verified_mask(labels), strict=True)
+    return np.array([f"{','.join(names)}\t{is_verified:d}" for names, is_verified in pairs], str)
 
 
 def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
