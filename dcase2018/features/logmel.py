@@ -5,14 +5,6 @@ window; the magnitude of the FFT of `n_fft` points; triangular filters that are 
 area normalization; the natural logarithm of mel + `mel_log_offset`.
 """
 
-import atexit
-import importlib.util
-import os
-import shutil
-import tempfile
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import scipy.fft
 
@@ -32,12 +24,9 @@ def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
     Each triangle is linear in mel, as in TensorFlow's `linear_to_mel_weight_matrix`. The triangles of
     `librosa.filters.mel` are linear in hertz and differ by up to 0.012 in the logarithm.
     """
-    librosa = import_librosa()
-    low, high = librosa.hz_to_mel([feature_config.mel_min_hz, feature_config.mel_max_hz], htk=True)
+    low, high = hz_to_mel(np.array([feature_config.mel_min_hz, feature_config.mel_max_hz]))
     edges = np.linspace(low, high, feature_config.mel_bands + 2)
-    bins = librosa.hz_to_mel(
-        librosa.fft_frequencies(sr=feature_config.sample_rate, n_fft=feature_config.n_fft), htk=True
-    )[:, None]
+    bins = hz_to_mel(np.fft.rfftfreq(feature_config.n_fft, 1 / feature_config.sample_rate))[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0, np.minimum(rising, falling))
@@ -45,20 +34,9 @@ def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def import_librosa() -> ModuleType:
-    """Import librosa, with a temporary cache folder for Numba if it would have none.
-
-    The import fails if Numba can write neither to the installed packages nor to the home folder. The
-    functions used here compile nothing, so a folder that is removed at exit is enough.
-    """
-    library = importlib.util.find_spec("librosa")
-    is_writable = bool(library and os.access(Path(str(library.origin)).parent, os.W_OK))
-    if not is_writable and "NUMBA_CACHE_DIR" not in os.environ:
-        os.environ["NUMBA_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="dcase2018-numba-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    import librosa
-
-    return librosa
+def hz_to_mel(hz: np.ndarray) -> np.ndarray:
+    """Convert frequencies to the mel scale of HTK."""
+    return 2595 * np.log10(1 + hz / 700)
 
 
 def hann_window(length: int) -> np.ndarray:
