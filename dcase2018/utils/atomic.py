@@ -37,6 +37,8 @@ COMMIT_SECONDS = 60.0  # longest wait for another process that renames the same 
 # Temporary path and target of each file of `written_together`, which renames them at its end.
 _pending: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("pending", default=None)
 
+_not_flushed_devices: set[int] = set()  # of file systems that cannot flush files, each reported once
+
 
 @cache
 def _host() -> str:
@@ -76,7 +78,7 @@ def remove_leftovers(path: Path, min_age_seconds: float = 0.0) -> None:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+    except ProcessLookupError:
         return False
     except PermissionError:  # of another user
         pass
@@ -210,10 +212,9 @@ def _overwrite(partial: Path, path: Path) -> None:
     if path.exists() and _exchange(partial, path):
         return
     backup = _backup(path)
-    if path.exists():
-        remove(backup)  # from a killed writer, which had finished
     try:
         if path.exists():
+            remove(backup)  # from a killed writer, which had finished
             path.rename(backup)
         partial.replace(path)
     except BaseException:
@@ -338,11 +339,11 @@ def fsync_path(path: Path) -> None:
         _warn_not_flushed(path)
 
 
-def _warn_not_flushed(path: Path, warned_devices: set[int] = set()) -> None:  # noqa: B006
+def _warn_not_flushed(path: Path) -> None:
     """Warn once per file system."""
     device = path.stat().st_dev
-    if device not in warned_devices:
-        warned_devices.add(device)
+    if device not in _not_flushed_devices:
+        _not_flushed_devices.add(device)
         folder = path if path.is_dir() else path.parent
         log.warning(
             "%s is not flushed to disk, as its file system cannot; a power failure may lose files", folder

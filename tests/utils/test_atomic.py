@@ -294,7 +294,7 @@ def test_work_continues_with_a_warning_where_folders_cannot_be_flushed(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
-    monkeypatch.setattr(atomic._warn_not_flushed, "__defaults__", (set(),))
+    monkeypatch.setattr(atomic, "_not_flushed_devices", set())
     for _ in range(2):
         with atomic_directory(tmp_path / "folder", overwrite=True) as folder:
             (folder / "a").write_text("")
