@@ -16,7 +16,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -269,16 +269,19 @@ def work_directory(target: Path, suffix: str) -> Iterator[Path]:
     """
     folder = target.absolute().with_name(f".{target.name}.{suffix}")  # absolute for other processes
     ensure_writable(folder)
-    with exclusive_lock(folder, target):
-        remove_leftovers(_follow_link(target))
-        remove_leftovers(folder / "*")
-        completed = False
-        try:
-            yield folder
-            completed = True
-        finally:
-            if completed or not any(folder.glob("[!.]*")):
-                shutil.rmtree(folder, ignore_errors=not completed)
+    try:
+        with exclusive_lock(folder, target):
+            remove_leftovers(_follow_link(target))
+            remove_leftovers(folder / "*")
+            try:
+                yield folder
+                for path in folder.glob("[!.]*"):
+                    remove(path)
+            finally:
+                remove_leftovers(folder / "*")
+    finally:  # after the lock is closed: NFS removes no folder with an open file
+        with suppress(OSError):  # it is not empty, or in use again
+            folder.rmdir()
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:
