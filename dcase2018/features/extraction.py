@@ -63,7 +63,7 @@ class ExtractionSummary:
     failed
         Error of each clip that could not be read, by name.
     warnings
-        What is wrong with each other clip whose file is damaged or unusual, by name. `is_incomplete` says
+        What is wrong with each other clip whose file is damaged or unusual, by name. `is_incomplete` returns
         whether audio is lost.
     """
 

@@ -87,7 +87,7 @@ class FrontEnd:
         return ClipFrames(frames, samples.silence)
 
     def preprocess(self, clip: AudioReader) -> ClipSamples:
-        """Read the samples from which a clip's frames are computed: trimmed and scaled if the config says so.
+        """Read the samples from which frames are computed: trimmed and scaled if the config requires it.
 
         Raises
         ------
