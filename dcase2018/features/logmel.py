@@ -9,6 +9,7 @@ import numpy as np
 import scipy.fft
 
 from dcase2018.features.config import FeatureConfig
+from dcase2018.features.librosa_import import librosa
 from dcase2018.utils.errors import InputError
 
 # SciPy's FFT rounds as TensorFlow's does. FFTW is slightly faster, but differs by 0.02 in the logarithm in
@@ -24,19 +25,16 @@ def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
     Each triangle is linear in mel, as in TensorFlow's `linear_to_mel_weight_matrix`. The triangles of
     `librosa.filters.mel` are linear in hertz and differ by up to 0.012 in the logarithm.
     """
-    low, high = hz_to_mel(np.array([feature_config.mel_min_hz, feature_config.mel_max_hz]))
+    low, high = librosa.hz_to_mel([feature_config.mel_min_hz, feature_config.mel_max_hz], htk=True)
     edges = np.linspace(low, high, feature_config.mel_bands + 2)
-    bins = hz_to_mel(np.fft.rfftfreq(feature_config.n_fft, 1 / feature_config.sample_rate))[:, None]
+    bins = librosa.hz_to_mel(
+        librosa.fft_frequencies(sr=feature_config.sample_rate, n_fft=feature_config.n_fft), htk=True
+    )[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0, np.minimum(rising, falling))
     weights[0] = 0  # the DC bin is in no band
     return weights.astype(np.float32)
-
-
-def hz_to_mel(hz: np.ndarray) -> np.ndarray:
-    """Convert frequencies to the mel scale of HTK."""
-    return 2595 * np.log10(1 + hz / 700)
 
 
 def hann_window(length: int) -> np.ndarray:

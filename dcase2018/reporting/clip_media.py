@@ -21,9 +21,9 @@ from dcase2018.data.files import list_clips
 from dcase2018.evaluation.metrics import top_classes
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
+from dcase2018.features.librosa_import import librosa, specshow
 from dcase2018.inference.predictor import iter_window_scores
 from dcase2018.reporting.history_plot import plot_style
-from dcase2018.reporting.librosa_import import librosa, specshow
 from dcase2018.reporting.summary import SystemResult
 from dcase2018.utils.parallel import parallel_pool
 from dcase2018.utils.progress import Progress
