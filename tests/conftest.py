@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from dcase2018.data.audio import AudioReader
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.features.extraction import extract
+from dcase2018.features.frontend import FrontEnd, frame_stream
 from dcase2018.features.store import Store
 
 if TYPE_CHECKING:
@@ -76,6 +78,22 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 44100, subtype: str =
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate, subtype=subtype)
     return path
+
+
+def frames_of_clip(front_end: FrontEnd, clip: AudioReader) -> np.ndarray:
+    return join_frames(front_end, front_end.iter_frames(clip))
+
+
+def frames_of_samples(front_end: FrontEnd, samples: np.ndarray) -> np.ndarray:
+    """Compute the frames of samples in [-1, 1], without trimming and normalization."""
+    config = front_end.feature_config
+    windows = frame_stream([samples], config.frame_length, config.hop_length)
+    return join_frames(front_end, (front_end.transform(batch, 1.0) for batch in windows))
+
+
+def join_frames(front_end: FrontEnd, batches: Iterable[np.ndarray]) -> np.ndarray:
+    config = front_end.feature_config
+    return np.concatenate([np.empty((0, config.n_features), config.storage_dtype), *batches])
 
 
 def list_dir(folder: Path) -> list[str]:

@@ -41,6 +41,10 @@ def open_pool(jobs: Any) -> None:
         (lambda: dc.stratified_holdout(LABELS, math.nan, 0), "fraction must be a number, not nan"),
         (lambda: dc.stratified_holdout(LABELS, -0.1, 0), "fraction must be > 0 and <= 1, not -0.1"),
         (lambda: dc.stratified_holdout(LABELS, 0.5, -1), "seed must be >= 0"),
+        (lambda: dc.stratified_holdout(LABELS, 0.5, -1, groups=[0, 0]), "seed must be >= 0"),
+        (lambda: dc.stratified_folds(LABELS, 2, -1, groups=[0, 0]), "seed must be >= 0"),
+        (lambda: dc.stratified_folds(LABELS, 1.5, 0), "n_folds must be a whole number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: dc.fit(None, keep_checkpoints=0), "keep_checkpoints must be >= 1, not 0"),  # type: ignore[arg-type]
         (lambda: dc.synthesize("none", train_per_class=0), "train_per_class must be >= 1, not 0"),
         (lambda: dc.AudioTagger.open([]), "runs is empty; name at least one path"),
         (lambda: dc.AudioTagger.open("none"), "none holds no run"),

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dcase2018.data.audio_corrections import Corrections, find_corrections
 from dcase2018.data.audio_decoders import MAX_CHANNELS, Block, SoundfileDecoder, open_decoder
 from dcase2018.data.audio_errors import UNREADABLE, AudioReadError
-from dcase2018.data.audio_levels import Levels, survey_levels
 from dcase2018.utils.config import check_number
 from dcase2018.utils.errors import InputError
 
@@ -104,8 +104,8 @@ class AudioReader:
         is_native_pcm16 = decoder.is_pcm16 and not self.is_resampled_or_downmixed
         self._dtype = "int16" if is_native_pcm16 else "float32"
         self.full_scale = 32768.0 if is_native_pcm16 else 1.0
-        needs_survey = decoder.is_float or decoder.n_channels > 1
-        self._levels = None if needs_survey else Levels()
+        may_need_corrections = decoder.is_float or decoder.n_channels > 1
+        self._corrections = None if may_need_corrections else Corrections()
         self._n_limited = 0
         self._only_block: Block | None = None  # of a short file, which is then decoded once
 
@@ -117,7 +117,7 @@ class AudioReader:
 
     @property
     def warning(self) -> str:
-        notes = [self._decoder.warning, *(self._levels.notes if self._levels else [])]
+        notes = [self._decoder.warning, *(self._corrections.notes if self._corrections else [])]
         if self._n_limited:
             notes.append(f"samples far beyond full scale, limited to it: {self._n_limited}")
         return "; ".join(filter(None, notes))
@@ -135,10 +135,10 @@ class AudioReader:
         AudioReadError
             If nothing of the file can be decoded, or it has NaN or infinite samples.
         """
-        if self._levels is None:
+        if self._corrections is None:
             blocks = (samples for samples, _ in self._decoded_blocks())
-            self._levels = survey_levels(blocks, self._decoder.is_float)
-        for rate, group in groupby(self._mono_blocks(self._levels), itemgetter(1)):
+            self._corrections = find_corrections(blocks, self._decoder.is_float)
+        for rate, group in groupby(self._mono_blocks(self._corrections), itemgetter(1)):
             mono = (samples for samples, _ in group)
             yield from mono if rate == self.sample_rate else _resample(mono, rate, self.sample_rate)
 
@@ -173,27 +173,27 @@ class AudioReader:
         if blocks == 1:
             self._only_block = samples, sample_rate
 
-    def _mono_blocks(self, levels: Levels) -> Iterator[Block]:
+    def _mono_blocks(self, corrections: Corrections) -> Iterator[Block]:
         self._n_limited = 0
         for samples, sample_rate in self._decoded_blocks():
             if samples.dtype != np.int16:
-                samples = self._limit(samples, levels)
+                samples = self._scale_and_limit(samples, corrections)
             if samples.shape[1] == 1:
                 yield samples[:, 0], sample_rate
-            elif samples.shape[1] in levels.channel_of:
-                yield samples[:, levels.channel_of[samples.shape[1]]], sample_rate
+            elif samples.shape[1] in corrections.channel_of:
+                yield samples[:, corrections.channel_of[samples.shape[1]]], sample_rate
             else:
                 yield samples.mean(axis=1), sample_rate
 
-    def _limit(self, samples: np.ndarray, levels: Levels) -> np.ndarray:
+    def _scale_and_limit(self, samples: np.ndarray, corrections: Corrections) -> np.ndarray:
         """Scale samples, and set samples far beyond full scale to full scale."""
         peak = max(samples.max(), -samples.min())
         if not np.isfinite(peak):
             raise AudioReadError("not finite: the samples contain NaN or infinity")
-        if levels.full_scale != 1:
-            samples = samples / np.float32(levels.full_scale)
-        if peak > levels.limit * levels.full_scale * self.full_scale:
-            is_beyond = np.abs(samples) > levels.limit * self.full_scale
+        if corrections.full_scale != 1:
+            samples = samples / np.float32(corrections.full_scale)
+        if peak > corrections.limit * corrections.full_scale * self.full_scale:
+            is_beyond = np.abs(samples) > corrections.limit * self.full_scale
             self._n_limited += int(is_beyond.sum())
             samples = np.where(is_beyond, np.sign(samples) * np.float32(self.full_scale), samples)
         return samples

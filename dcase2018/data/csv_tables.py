@@ -5,6 +5,7 @@ White space around fields, empty columns and byte order marks are removed.
 
 import csv
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +83,7 @@ def read_table(path: Path) -> Table:
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and separator in header[0]:
             raise InputError(f"{path}: line 1: fields are separated by {name}; separate them by commas")
-    duplicates = [name for name in header if name and header.count(name) > 1]
+    duplicates = [name for name, count in Counter(header).items() if name and count > 1]
     if duplicates:
         raise InputError(f"{path}: line 1: the column {duplicates[0]!r} is duplicated")
     table = Table(path, header, [])

@@ -7,7 +7,7 @@ Symbolic links are followed, also out of the folder, as git-annex and DVC make t
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,11 +105,13 @@ def list_clips(
 
 def _find_clips(audio_dir: Path, names: Sequence[str], allow_missing: bool) -> dict[str, Path]:
     """Map the normal form of each name to its path; raises the errors of `list_clips`."""
-    paths = {normalize_fname(name): audio_dir / name for name in names}
-    if len(paths) < len(names):
-        first: dict[str, str] = {}
-        twice = next(name for name in names if first.setdefault(normalize_fname(name), name) != name)
-        raise InputError(f"clip {twice!r} is listed twice, also as {first[normalize_fname(twice)]!r}")
+    first: dict[str, str] = {}
+    for name in names:
+        fname = normalize_fname(name)
+        if fname in first:
+            raise InputError(f"clip {name!r} is listed twice, also as {first[fname]!r}")
+        first[fname] = name
+    paths = {fname: audio_dir / name for fname, name in first.items()}
     outside = [name for name in paths if leaves_folder(name)]
     unresolved = [name for name, path in paths.items() if not os.path.lexists(path)]
     existing = find_audio_files(audio_dir) if outside or unresolved else {}
@@ -130,10 +132,8 @@ def _find_clips(audio_dir: Path, names: Sequence[str], allow_missing: bool) -> d
     return paths | {name: existing[name] for name in unresolved if name in existing}
 
 
-def find_audio_files(folder: Path, left_out: list[str] | None = None) -> dict[str, Path]:
+def find_audio_files(folder: Path) -> dict[str, Path]:
     """Find the audio files below a folder: the normal form of each name, sorted, and its path.
-
-    The names of all other files are added to `left_out`; see `log_left_out`.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def find_audio_files(folder: Path, left_out: list[str] | None = None) -> dict[st
     OSError
         If a folder cannot be read.
     """
-    return index_by_fname(folder, walk_audio_files(folder, folder, left_out))
+    return index_by_fname(folder, walk_audio_files(folder, folder)[0])
 
 
 def broken_links(folder: Path) -> dict[str, str]:
@@ -200,8 +200,9 @@ def list_recordings(paths: Sequence[StrPath]) -> list[AudioFile]:
         if not path.exists():
             raise InputError(f"{path} does not exist; give an audio file or a folder")
         roots.add(path if path.is_dir() else path.parent)
-        names = walk_audio_files(path, path, left_out) if path.is_dir() else [""]
+        names, others = walk_audio_files(path, path) if path.is_dir() else ([""], [])
         files |= {path / name for name in names}
+        left_out += others
     log_left_out(left_out)
     if not files:
         raise InputError(f"{', '.join(str(path) for path in paths)} {MSG_NO_AUDIO}")
@@ -210,18 +211,15 @@ def list_recordings(paths: Sequence[StrPath]) -> list[AudioFile]:
     return [_audio_file(name, path) for name, path in named_files]
 
 
-def walk_audio_files(folder: Path, root: Path, left_out: list[str] | None = None) -> Iterator[str]:
-    """Yield the paths, relative to `root`, of the audio files below a folder, sorted.
+def walk_audio_files(folder: Path, root: Path) -> tuple[list[str], list[str]]:
+    """List the paths, relative to `root`, of the audio files below a folder, sorted, and other files' names.
 
-    Links to folders are followed, unless they lead back to a folder that contains them. The names of all
-    other files are added to `left_out`; see `log_left_out`.
+    Links to folders are followed, unless they lead back to a folder that contains them.
     """
-    names, others, circular = _walk(folder)
-    if left_out is not None:
-        left_out += others
+    files, others, circular = _walk(folder)
     for link in circular:
         log.warning("skipped the link %s: it leads to a folder that contains it", link)
-    yield from sorted(path.relative_to(root).as_posix() for path in names)
+    return sorted(path.relative_to(root).as_posix() for path in files), others
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[str], list[Path]]:

@@ -210,47 +210,30 @@ def warn_of_shared_sound(
     recordings
         Recording of each clip, (n_clips,). None if it is unknown. Identical clips are not counted again.
     """
-    identical, related = SharedClipCounter(fnames), SharedClipCounter(fnames)
     n_held_out = 0
+    identical: list[tuple[int, int]] = []  # pairs of a held-out clip and a training clip
+    related: list[tuple[int, int]] = []
     for is_held_out in held_out_masks:
         n_held_out += int(is_held_out.sum())
-        counted = np.zeros(len(fnames), bool)
-        if copies is not None:
-            counted = identical.add(copies, is_held_out, counted)
-        if recordings is not None:
-            related.add(recordings, is_held_out, counted)
-    identical.warn(n_held_out, part, "are identical to training clips", KEEP_COPIES)
-    related.warn(n_held_out, part, "are named like training clips of the same recording", KEEP_RECORDINGS)
-
-
-class SharedClipCounter:
-    """Counts held-out clips with a clip of their group in training.
-
-    Parameters
-    ----------
-    fnames
-        Names of all clips.
-    """
-
-    def __init__(self, fnames: Sequence[str]) -> None:
-        self.fnames = fnames
-        self.count = 0
-        self.example = ("", "")  # a held-out clip and a training clip
-
-    def add(self, groups: np.ndarray, is_held_out: np.ndarray, is_excluded: np.ndarray) -> np.ndarray:
-        """Count the held-out clips of one fold, and return which they are: bool, (n_clips,)."""
-        is_shared = is_held_out & ~is_excluded & np.isin(groups, groups[~is_held_out])
-        if is_shared.any() and not self.count:
-            first = int(is_shared.argmax())
-            other = int((~is_held_out & (groups == groups[first])).argmax())
-            self.example = self.fnames[first], self.fnames[other]
-        self.count += int(is_shared.sum())
-        return is_shared
-
-    def warn(self, n_held_out: int, part: str, relation: str, remedy: str) -> None:
-        """Log the count, an example and a remedy in one line, unless the count is 0."""
-        if self.count:
+        copy_of, relative_of = (_training_partners(groups, is_held_out) for groups in (copies, recordings))
+        identical += copy_of.items()
+        related += ((clip, other) for clip, other in relative_of.items() if clip not in copy_of)
+    for pairs, relation, remedy in (
+        (identical, "are identical to training clips", KEEP_COPIES),
+        (related, "are named like training clips of the same recording", KEEP_RECORDINGS),
+    ):
+        if pairs:
             log.warning(
                 "%d of %d %s clips %s, such as %r and %r; their scores mislead: %s",
-                self.count, n_held_out, part, relation, *self.example, remedy,
+                len(pairs), n_held_out, part, relation, *(fnames[clip] for clip in pairs[0]), remedy,
             )  # fmt: skip
+
+
+def _training_partners(groups: np.ndarray | None, is_held_out: np.ndarray) -> dict[int, int]:
+    """Map the held-out clips whose group has training clips to the first of these."""
+    if groups is None:
+        return {}
+    names, clips = groups.tolist(), np.arange(len(groups))
+    first_of_group = {names[clip]: clip for clip in reversed(clips[~is_held_out].tolist())}
+    held_out = clips[is_held_out].tolist()
+    return {clip: first_of_group[names[clip]] for clip in held_out if names[clip] in first_of_group}

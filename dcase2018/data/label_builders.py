@@ -17,7 +17,7 @@ import pandas as pd
 
 from dcase2018.data.clip_names import normalize_fname
 from dcase2018.data.csv_tables import Table, raise_if_errors, read_table
-from dcase2018.data.files import find_audio_files, index_by_fname, is_audio, log_left_out, walk_audio_files
+from dcase2018.data.files import index_by_fname, is_audio, log_left_out, walk_audio_files
 from dcase2018.data.label_rules import (
     describe_encoding_error,
     normalize_label,
@@ -107,8 +107,7 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
     OSError
         If a folder cannot be read.
     """
-    left_out: list[str] = []
-    files_of_subfolder = _list_subfolders(folder, left_out)
+    files_of_subfolder, left_out = _list_subfolders(folder)
     _check_no_parts(folder, files_of_subfolder)
     folder_of_class: dict[str, str] = {}
     files: dict[str, Path] = {}
@@ -131,11 +130,14 @@ def labels_from_folders(folder: Path) -> pd.DataFrame:
     return _validate_table(rows, folder, files, hint)
 
 
-def _list_subfolders(folder: Path, left_out: list[str]) -> dict[str, dict[str, Path]]:
-    """Find the audio files of each subfolder that has some, by normal form; report other subfolders."""
+def _list_subfolders(folder: Path) -> tuple[dict[str, dict[str, Path]], list[str]]:
+    """Find the audio files of each subfolder that has some, by normal form, and the names of other files."""
     found = {}
+    left_out: list[str] = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = _existing(index_by_fname(folder, walk_audio_files(subfolder, folder, left_out)))
+        names, others = walk_audio_files(subfolder, folder)
+        files = _existing(index_by_fname(folder, names))
+        left_out += others
         if subfolder.name[0] == ".":
             if files:
                 log.warning("skipped the hidden folder %s; rename it if it is a class", subfolder)
@@ -143,7 +145,7 @@ def _list_subfolders(folder: Path, left_out: list[str]) -> dict[str, dict[str, P
             found[subfolder.name] = files
         else:
             log.warning("skipped %s, which has no audio files", subfolder)
-    return found
+    return found, left_out
 
 
 def _existing(files: Mapping[str, Path]) -> dict[str, Path]:
@@ -222,8 +224,8 @@ def labels_from_filenames(folder: Path, pattern: str) -> pd.DataFrame:
         raise InputError(f"--pattern {pattern!r} has no field {{label}}, as in {{label}}_{{rest}}.wav")
     rows: list[Mapping[str, str]] = []
     unmatched: list[str] = []
-    left_out: list[str] = []
-    files = _existing(find_audio_files(folder, left_out))
+    names, left_out = walk_audio_files(folder, folder)
+    files = _existing(index_by_fname(folder, names))
     for fname in files:
         match = regex.fullmatch(fname if "/" in pattern else PurePosixPath(fname).name)
         if match:
@@ -262,9 +264,8 @@ def labels_from_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         If the file cannot be read.
     """
     table = read_table(path)
-    mapped = {
-        name: _parse_template(source if "{" in source else f"{{{source}}}")
-        for name, source in columns.items()
+    mapped: dict[str, TemplateParts] = {
+        name: _parse_template(source) if "{" in source else [("", source)] for name, source in columns.items()
     }
     for _, field in chain.from_iterable(mapped.values()):
         if field is not None and field not in table.header:

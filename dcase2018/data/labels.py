@@ -102,7 +102,8 @@ def parse_labels(
         n_empty_flags += row.get(VERIFIED_COLUMN) == ""
         _normalize_values(row)
         table.errors += [(line, error) for error in _validate_row(row, classes)]
-        line_of_label = dict.fromkeys(_row_labels(row), line) | line_of_label
+        for label in _row_labels(row):
+            line_of_label.setdefault(label, line)
         rows.append(row)
     for first, label in similar_labels(line_of_label):
         error = f"label {label!r} is written {first!r} in line {line_of_label[first]}; write one form"

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dcase2018.data.label_rules import parse_number
-from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, class_names, multi_hot
+from dcase2018.data.labels import class_names, labels_per_clip, multi_hot, verified_mask
 from dcase2018.utils.atomic import StrPath
-from dcase2018.utils.config import check_number
+from dcase2018.utils.config import check_number, check_seed
 from dcase2018.utils.errors import InputError, shorten_list
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ def stratified_holdout(
     >>> is_validation = stratified_holdout(labels, fraction=0.1, seed=0)
     >>> train, validation = labels[~is_validation], labels[is_validation]
     """
+    check_seed(seed)
     check_number("fraction", fraction, float, gt=0, le=1)
     if fraction == 1:
         raise InputError("fraction is 1; it must be less, so that clips remain")
@@ -103,16 +104,16 @@ def stratified_folds(
     Raises
     ------
     InputError
-        If there are fewer than 2 folds, more folds than rows or groups, or `groups` does not have one value
-        per row.
+        If there are fewer than 2 folds, more folds than rows or groups, `seed` is out of range, or `groups`
+        does not have one value per row.
 
     Examples
     --------
     >>> fold = stratified_folds(labels, n_folds=5, seed=0)
     >>> train, validation = labels[fold != 0], labels[fold == 0]
     """
-    if n_folds < 2:
-        raise InputError(f"{n_folds} folds; there must be at least 2")
+    check_seed(seed)
+    check_number("n_folds", n_folds, int, ge=2)
     if n_folds > len(labels):
         raise InputError(f"--folds {n_folds} exceeds the number of clips, {len(labels)}; give fewer folds")
     group_index = _group_index(groups, len(labels))
@@ -275,12 +276,11 @@ def _sum_by_group(values: np.ndarray, group_index: np.ndarray) -> np.ndarray:
 
 def _strata(labels: pd.DataFrame) -> np.ndarray:
     """Return the stratum of each row: its labels and `manually_verified`."""
-    columns = [name for name in (LABEL_COLUMN, LABELS_COLUMN, "manually_verified") if name in labels]
-    return labels[columns].astype(str).agg("\t".join, axis=1).to_numpy(dtype=str)
+    pairs = zip(labels_per_clip(labels), verified_mask(labels), strict=True)
+    return np.array([f"{','.join(names)}\t{is_verified:d}" for names, is_verified in pairs], str)
 
 
 def _stratified_order(labels: pd.DataFrame, seed: int) -> np.ndarray:
     """Return the row indices, shuffled and then sorted by stratum: every k-th one is a stratified sample."""
-    check_number("seed", seed, int, ge=0, le=2**32 - 1)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     return shuffled[np.argsort(_strata(labels)[shuffled], kind="stable")]

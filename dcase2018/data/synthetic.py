@@ -14,7 +14,7 @@ import soundfile
 
 from dcase2018.data.labels import write_table
 from dcase2018.utils.atomic import StrPath, atomic_directory
-from dcase2018.utils.config import check_number
+from dcase2018.utils.config import check_number, check_seed
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.progress import Progress
 
@@ -207,7 +207,7 @@ def synthesize(data: StrPath, train_per_class: int = 12, test_per_class: int = 4
     data = Path(data)
     check_number("train_per_class", train_per_class, int, ge=1)
     check_number("test_per_class", test_per_class, int, ge=1)
-    check_number("seed", seed, int, ge=0, le=2**32 - 1)
+    check_seed(seed)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise InputError(f"{data} exists and is not empty; remove it or name another folder")
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ properties in samples. Python's `round` rounds halves to even, as the reference 
 import math
 from dataclasses import dataclass
 
-from dcase2018.utils.config import NamedConfigs, setting, short_repr, validate
+from dcase2018.utils.config import NamedItems, setting, short_repr, validate
 from dcase2018.utils.errors import InputError
 
 
@@ -99,7 +99,7 @@ class FeatureConfig:
         return 1 + max(0, n_samples - self.frame_length) // self.hop_length
 
 
-FEATURE_CONFIGS = NamedConfigs(
+FEATURE_CONFIGS = NamedItems(
     {
         # Exactly the reference.
         "baseline": FeatureConfig(),

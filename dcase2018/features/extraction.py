@@ -23,7 +23,7 @@ from dcase2018.data.audio import AudioReader
 from dcase2018.data.audio_errors import UNREADABLE, AudioReadError, describe_error, is_incomplete
 from dcase2018.data.files import AudioFile, list_clips
 from dcase2018.features.config import FeatureConfig
-from dcase2018.features.frontend import FrontEnd, concatenate_frames
+from dcase2018.features.frontend import FrontEnd
 from dcase2018.features.store import EMPTY, ClipRecord, Store, checksum
 from dcase2018.features.store_writer import write_store
 from dcase2018.utils.atomic import StrPath, ensure_writable, open_atomic, remove_leftovers, work_directory
@@ -63,7 +63,7 @@ class ExtractionSummary:
     failed
         Error of each clip that could not be read, by name.
     warnings
-        What is wrong with each other clip whose file is damaged or unusual, by name. `is_incomplete` says
+        What is wrong with each other clip whose file is damaged or unusual, by name. `is_incomplete` returns
         whether audio is lost.
     """
 
@@ -241,7 +241,7 @@ def _extract_missing(
     )
     shards: list[_Shard] = []
     failed: list[ClipRecord] = []
-    done = seconds = 0.0
+    done, seconds = 0, 0.0
     with Progress("extract", len(missing), "clips") as progress:
         for shard in pool(tasks):
             shards.append(shard)
@@ -251,7 +251,7 @@ def _extract_missing(
             n_valid = n_reused + done - len(failed)
             if len(failed) > max(MIN_FAILED, n_valid) or len(failed) == n_reused + len(missing):
                 raise InputError(
-                    f"{len(failed)} of the first {done:.0f} clips cannot be read, such as"
+                    f"{len(failed)} of the first {done} clips cannot be read, such as"
                     f" {failed[0].fname!r} ({failed[0].error}); is this the right folder?"
                 )
             speed = seconds / max(progress.elapsed, 1e-9)
@@ -295,7 +295,7 @@ def _extract_clip(
         source.check_exists()
         with AudioReader(source.path, config.sample_rate) as clip:
             batches = front_end.iter_frames(clip)
-            frames = concatenate_frames(batches, config)
+            frames = np.concatenate([frames, *batches])
             is_silent = batches.is_silent
             seconds, is_converted = clip.seconds, clip.is_resampled_or_downmixed
             error = clip.warning

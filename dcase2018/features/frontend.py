@@ -74,24 +74,20 @@ class FrontEnd:
         """How many times the audio is read: 2 if the config needs its levels, else 1."""
         return 2 if self.feature_config.depends_on_levels else 1
 
-    def __call__(self, clip: AudioReader) -> np.ndarray:
-        """Compute the frames of a clip: (n_frames, n_features), of the config's `storage_dtype`.
+    def iter_frames(self, clip: AudioReader) -> ClipFrames:
+        """Compute the frames of a clip in batches, of the config's `storage_dtype`.
 
         Raises
         ------
         AudioReadError
             If the clip cannot be decoded completely, or its samples or frames are not finite.
         """
-        return concatenate_frames(self.iter_frames(clip), self.feature_config)
-
-    def iter_frames(self, clip: AudioReader) -> ClipFrames:
-        """Compute the frames of a clip in batches; raises what `__call__` raises."""
         samples = self.preprocess(clip)
         frames = self._frames(samples.blocks, samples.full_scale, self.feature_config.storage_dtype)
         return ClipFrames(frames, samples.silence)
 
     def preprocess(self, clip: AudioReader) -> ClipSamples:
-        """Read the samples from which a clip's frames are computed: trimmed and scaled if the config says so.
+        """Read the samples from which frames are computed: trimmed and scaled if the config requires it.
 
         Raises
         ------
@@ -126,23 +122,12 @@ class FrontEnd:
         blocks = remove_offset(clip.blocks(), offset * clip.full_scale)
         return self._frames(blocks, clip.full_scale, "float32")
 
-    def frames_of_samples(self, samples: np.ndarray) -> np.ndarray:
-        """Compute the frames of samples in [-1, 1], without trimming and normalization."""
-        frames = self._frames([samples], 1.0, self.feature_config.storage_dtype)
-        return concatenate_frames(frames, self.feature_config)
-
     def _frames(self, blocks: Iterable[np.ndarray], full_scale: float, dtype: str) -> Iterator[np.ndarray]:
         for windows in frame_stream(blocks, self.feature_config.frame_length, self.feature_config.hop_length):
             frames = self.transform(windows, full_scale).astype(dtype, copy=False)
             if not np.isfinite(frames).all():
                 raise AudioReadError("not finite: its samples are too large")
             yield frames
-
-
-def concatenate_frames(batches: Iterable[np.ndarray], feature_config: FeatureConfig) -> np.ndarray:
-    """Join batches of frames: (n_frames, n_features), of the config's `storage_dtype`."""
-    frames = list(batches) or [np.empty((0, feature_config.n_features), feature_config.storage_dtype)]
-    return frames[0] if len(frames) == 1 else np.concatenate(frames)
 
 
 def frame_stream(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[np.ndarray]:

@@ -5,18 +5,11 @@ window; the magnitude of the FFT of `n_fft` points; triangular filters that are 
 area normalization; the natural logarithm of mel + `mel_log_offset`.
 """
 
-import atexit
-import importlib.util
-import os
-import shutil
-import tempfile
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import scipy.fft
 
 from dcase2018.features.config import FeatureConfig
+from dcase2018.features.librosa_import import librosa
 from dcase2018.utils.errors import InputError
 
 # SciPy's FFT rounds as TensorFlow's does. FFTW is slightly faster, but differs by 0.02 in the logarithm in
@@ -32,7 +25,6 @@ def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
     Each triangle is linear in mel, as in TensorFlow's `linear_to_mel_weight_matrix`. The triangles of
     `librosa.filters.mel` are linear in hertz and differ by up to 0.012 in the logarithm.
     """
-    librosa = import_librosa()
     low, high = librosa.hz_to_mel([feature_config.mel_min_hz, feature_config.mel_max_hz], htk=True)
     edges = np.linspace(low, high, feature_config.mel_bands + 2)
     bins = librosa.hz_to_mel(
@@ -43,22 +35,6 @@ def mel_filterbank(feature_config: FeatureConfig) -> np.ndarray:
     weights = np.maximum(0, np.minimum(rising, falling))
     weights[0] = 0  # the DC bin is in no band
     return weights.astype(np.float32)
-
-
-def import_librosa() -> ModuleType:
-    """Import librosa, with a temporary cache folder for Numba if it would have none.
-
-    The import fails if Numba can write neither to the installed packages nor to the home folder. The
-    functions used here compile nothing, so a folder that is removed at exit is enough.
-    """
-    library = importlib.util.find_spec("librosa")
-    is_writable = bool(library and os.access(Path(str(library.origin)).parent, os.W_OK))
-    if not is_writable and "NUMBA_CACHE_DIR" not in os.environ:
-        os.environ["NUMBA_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="dcase2018-numba-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    import librosa
-
-    return librosa
 
 
 def hann_window(length: int) -> np.ndarray:
@@ -120,7 +96,7 @@ class LogMel:
                 " constant; set fewer mel_bands or longer stft_window_seconds"
             )
         used_bins = np.flatnonzero(weights.any(axis=1))
-        self.bins = slice(used_bins[0], used_bins[-1] + 1) if len(used_bins) else slice(0, 1)
+        self.bins = slice(used_bins[0], used_bins[-1] + 1)
         self.weights = np.ascontiguousarray(weights[self.bins])
 
     def __call__(self, windows: np.ndarray, full_scale: float) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dcase2018.models.backend import keras
 from dcase2018.models.hparams import HParams
+from dcase2018.utils.config import NamedItems
 from dcase2018.utils.errors import InputError
 
 layers = keras.layers
@@ -110,16 +111,9 @@ def yamnet(x: keras.KerasTensor, hparams: HParams) -> keras.KerasTensor:
     return layers.GlobalAveragePooling2D()(x)  # of (3, 2, 1024): (1024,)
 
 
-MODELS: dict[str, Architecture] = {
-    "cnn": cnn,
-    "mlp": mlp,
-    "compact": compact,
-    "vgg": vgg,
-    "resnet": resnet,
-    "crnn": crnn,
-    "wave": wave,
-    "yamnet": yamnet,
-}
+MODELS = NamedItems[Architecture](
+    cnn=cnn, mlp=mlp, compact=compact, vgg=vgg, resnet=resnet, crnn=crnn, wave=wave, yamnet=yamnet
+)
 
 
 def _add_channel_axis(x: keras.KerasTensor) -> keras.KerasTensor:

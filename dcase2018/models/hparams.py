@@ -8,25 +8,15 @@ import math
 from dataclasses import dataclass, replace
 
 from dcase2018.features.config import FeatureConfig
-from dcase2018.utils.config import NamedConfigs, setting, short_repr, validate
+from dcase2018.utils.config import NamedItems, setting, short_repr, validate
 
 # Keys of models.architectures.MODELS, here without importing Keras.
-MODEL_NAMES = (
-    "cnn",
-    "mlp",
-    "compact",
-    "vgg",
-    "resnet",
-    "crnn",
-    "wave",
-    "yamnet",
-)
+MODEL_NAMES = ("cnn", "mlp", "compact", "vgg", "resnet", "crnn", "wave", "yamnet")
 
 MAX_EPOCHS = 1_000_000
 
 # FeatureConfig.feature that a model requires; the mlp accepts any.
-REQUIRED_FEATURE = dict.fromkeys(MODEL_NAMES, "log_mel") | {"wave": "waveform"}
-del REQUIRED_FEATURE["mlp"]
+REQUIRED_FEATURE = {name: "log_mel" for name in MODEL_NAMES if name != "mlp"} | {"wave": "waveform"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +109,7 @@ class HParams:
 
     def example_frames(self, feature_config: FeatureConfig) -> int:
         """Return the number of frames per example."""
-        return max(1, round(self.example_window_seconds * (1 / feature_config.stft_hop_seconds)))
+        return _count_frames(self.example_window_seconds, feature_config)
 
     def crop_frames(self, feature_config: FeatureConfig) -> int:
         """Return the number of frames that a training example is made from, before `speed_change`."""
@@ -128,12 +118,16 @@ class HParams:
 
     def hop_frames(self, feature_config: FeatureConfig) -> int:
         """Return the hop between examples in frames, in training."""
-        return max(1, round(self.example_hop_seconds * (1 / feature_config.stft_hop_seconds)))
+        return _count_frames(self.example_hop_seconds, feature_config)
 
     def inference_hop_frames(self, feature_config: FeatureConfig) -> int:
         """Return the hop between examples in frames, in inference."""
-        seconds = self.inference_hop_seconds or self.example_hop_seconds
-        return max(1, round(seconds * (1 / feature_config.stft_hop_seconds)))
+        return _count_frames(self.inference_hop_seconds or self.example_hop_seconds, feature_config)
+
+
+def _count_frames(seconds: float, feature_config: FeatureConfig) -> int:
+    """Round a duration to frames, at least one, as the reference does: by the number of frames per second."""
+    return max(1, round(seconds * (1 / feature_config.stft_hop_seconds)))
 
 
 @dataclass(frozen=True)
@@ -194,7 +188,7 @@ COMMON_HPARAMS = HParams(
     clip_pooling="geometric_mean",
 )
 
-PRESETS = NamedConfigs(
+PRESETS = NamedItems(
     {
         # The reference, with the number of epochs of its published score.
         "baseline": Preset("cnn", HParams(), epochs=5),

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import librosa
 import numpy as np
 import soundfile
-from librosa.display import specshow
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -23,6 +21,7 @@ from dcase2018.data.files import list_clips
 from dcase2018.evaluation.metrics import top_classes
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
+from dcase2018.features.librosa_import import librosa, specshow
 from dcase2018.inference.predictor import iter_window_scores
 from dcase2018.reporting.history_plot import plot_style
 from dcase2018.reporting.summary import SystemResult

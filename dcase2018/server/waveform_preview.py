@@ -14,6 +14,7 @@ import numpy as np
 from dcase2018.data.audio import AudioReader
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.frontend import FrontEnd
+from dcase2018.features.librosa_import import librosa
 
 MAX_COLUMNS = 12000  # WebP images have at most 16383
 FEATURE_CONFIG = FeatureConfig(mel_bands=96, mel_min_hz=40, mel_max_hz=16000, mel_log_offset=1e-5)
@@ -84,9 +85,7 @@ def _data_url(mels: np.ndarray) -> str:
 
 
 def _freq_ticks() -> Iterator[tuple[int, float]]:
-    from librosa import hz_to_mel
-
     limits = [FEATURE_CONFIG.mel_min_hz, FEATURE_CONFIG.mel_max_hz]
-    low, high, *ticks = hz_to_mel([*limits, *TICKS_HZ], htk=True).tolist()
+    low, high, *ticks = librosa.hz_to_mel([*limits, *TICKS_HZ], htk=True).tolist()
     for hz, mel in zip(TICKS_HZ, ticks, strict=True):
         yield hz, round((mel - low) / (high - low), 4)

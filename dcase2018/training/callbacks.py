@@ -279,12 +279,12 @@ class Checkpointing(TrainingCallback):
         if self.n_kept is None and state.seconds - last_permanent >= PERMANENT_EVERY_SECONDS:
             state.permanent_checkpoints[state.step] = state.seconds
         state.rng_states = [keras.ops.convert_to_numpy(seed).tolist() for seed in random_states(model)]
+        if state.history:  # before the checkpoint, after which training may be finished
+            write_table(run.path / "history.csv", pd.DataFrame(state.history))
         (run.path / "checkpoints").mkdir(exist_ok=True)
         with atomic_directory(run.checkpoint_dir(state.step)) as folder:
             model.save(folder / "model.keras")
             state.save(folder)
-        if state.history:
-            write_table(run.path / "history.csv", pd.DataFrame(state.history))
         permanent = state.permanent_checkpoints if self.n_kept is None else ()
         run.delete_checkpoints(self.n_kept or MAX_CHECKPOINTS, permanent)
 

@@ -22,7 +22,7 @@ from dcase2018.runs.run import Run, reported_classes
 from dcase2018.runs.training_clips import ClipKey
 from dcase2018.runs.training_state import StoppingCriteria
 from dcase2018.utils.atomic import StrPath
-from dcase2018.utils.config import check_number, diff
+from dcase2018.utils.config import check_number, check_seed, diff
 from dcase2018.utils.errors import InputError, shorten_list
 from dcase2018.utils.input_files import require_regular_file
 
@@ -141,7 +141,7 @@ class Experiment:
             hyperparameters do not fit the data.
         """
         check_number("epochs", preset.epochs, int, ge=1, le=MAX_EPOCHS)
-        check_number("seed", seed, int, ge=0, le=2**32 - 1)
+        check_seed(seed)
         classes = list(classes or class_names(labels))
         reported_classes(classes, background, "--background")
         training = LabeledDataset.from_labels(store, labels, classes).drop_empty()

@@ -112,11 +112,14 @@ def fit(
     """
     criteria = criteria or StoppingCriteria()
     check_number("save_every", save_every, int, ge=1)
-    if jobs is not None:
-        check_number("jobs", jobs, int, ge=1)
+    for name, value in (("jobs", jobs), ("keep_checkpoints", keep_checkpoints)):
+        if value is not None:
+            check_number(name, value, int, ge=1)
     reason = experiment.stop_reason(criteria, overwrite)
     if reason:
         return reason
+    if criteria.patience is not None and not experiment.validation:
+        log.warning("%s: patience has no effect, because there is no validation clip", experiment.run.path)
     with experiment.run.lock(overwrite), catch_stop_signals() as stop:
         experiment.run.save_training_clips(experiment.training_clip_keys())
         if keep_checkpoints:

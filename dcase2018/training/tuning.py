@@ -14,6 +14,7 @@ import pandas as pd
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import HParams, Preset
 from dcase2018.runs.provenance import input_difference
+from dcase2018.runs.run import Run
 from dcase2018.runs.training_state import EpochLog, StoppingCriteria
 from dcase2018.training.experiment import Experiment
 from dcase2018.utils.atomic import StrPath
@@ -38,7 +39,6 @@ STUDY_INPUTS = ("training_fingerprint", "validation_fingerprint")
 COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 RUNNING, FAIL = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
 
-MakeExperiment = Callable[[Path, HParams], Experiment]
 SearchRange = tuple[Any, Any] | list[str]  # (low, high), or choices as text
 SearchSpace = dict[str, SearchRange]
 
@@ -55,16 +55,20 @@ def parse_search_space(text: str) -> SearchSpace:
     """
     space: SearchSpace = {}
     for item in filter(None, (item.strip() for item in text.split(","))):
-        name, equals, values = item.partition("=")
+        name, equals, values = (token.strip() for token in item.partition("="))
         if name not in HPARAM_FIELDS:
             hint = did_you_mean(name, HPARAM_FIELDS)
             known = ", ".join(HPARAM_FIELDS)
             raise InputError(f"--search-space {name!r} is unknown; {hint}allowed are {known}")
         if not equals:
             raise InputError(f"--search-space {item!r} is not name=low:high or name=this|that")
-        is_range = ":" in values
-        texts = values.split(":", 1) if is_range else values.split("|")
-        parsed = [parse_value(HPARAM_FIELDS[name], value) for value in texts]
+        if name in space:
+            raise InputError(f"--search-space {name} is given twice")
+        field, is_range = HPARAM_FIELDS[name], ":" in values
+        if is_range and isinstance(field.default, str):
+            raise InputError(f"--search-space {item!r}: {name} has no range; write {name}=this|that")
+        texts = [text.strip() for text in (values.split(":", 1) if is_range else values.split("|"))]
+        parsed = [parse_value(field, value) for value in texts]
         for value in parsed:
             dataclasses.replace(HParams(), **{name: value})  # validates the value
         if is_range and not parsed[0] < parsed[1]:
@@ -102,6 +106,8 @@ def tune(
 ) -> tuple[float, str]:
     """Search hyperparameters by validation MAP@3. The same call resumes an interrupted study.
 
+    A trial is pruned if its validation MAP@3 is below the median of the others at the same epoch.
+
     Parameters
     ----------
     folder
@@ -115,14 +121,14 @@ def tune(
     labels, validation
         Training and validation clips (see `read_labels`).
     n_trials
-        Number of trials of the study.
+        Number of trials of the study, including those of earlier calls.
     criteria
         Criteria that stop the training of a trial early.
     seed
-        Seed of the search.
+        Seed of the search and of the trainings.
     workers
-        Processes, or a Dask cluster, that train; this process if None. With several workers, the drawn values
-        depend on the order in which trials finish.
+        Processes, or a Dask cluster, that train; this process if None. They are started after the study is
+        locked. With several workers, the drawn values depend on the order in which trials finish.
 
     Returns
     -------
@@ -143,74 +149,22 @@ def tune(
     >>> dcase2018.tune("study", "lr=1e-4:1e-2", preset, store, labels, validation, n_trials=5)
     (0.9123, 'lr=0.0012')
     """
-    folder = Path(folder)
+    folder, criteria = Path(folder), criteria or StoppingCriteria()
 
-    def make_experiment(run: Path, hparams: HParams) -> Experiment:
+    def make_experiment(name: str, hparams: HParams) -> Experiment:
         trial = dataclasses.replace(preset, hparams=hparams)
-        return Experiment.create(run, trial, store, labels, validation, seed=seed)
+        return Experiment.create(folder / name, trial, store, labels, validation, seed=seed)
 
-    make_experiment(folder / "trial", preset.hparams)  # reports invalid data before anything is written
+    def draw(trial: optuna.Trial) -> Experiment:
+        return make_experiment(f"trial-{trial.number}", suggest(trial, space, preset.hparams))
+
+    base = make_experiment("trial", preset.hparams)  # reports invalid data before anything is written
     space = parse_search_space(search_space)
-    criteria = criteria or StoppingCriteria()
-    return run_study(folder, space, preset.hparams, make_experiment, n_trials, criteria, seed, workers)
-
-
-def run_study(
-    folder: Path,
-    space: SearchSpace,
-    base_hparams: HParams,
-    make_experiment: MakeExperiment,
-    n_trials: int,
-    criteria: StoppingCriteria,
-    seed: int = 0,
-    workers: Workers | None = None,
-) -> tuple[float, str]:
-    """Search until `n_trials` trials are finished, including those of earlier calls.
-
-    A trial is pruned if its validation MAP@3 is below the median of the others at the same epoch.
-
-    Parameters
-    ----------
-    folder
-        Folder of study.db and of one run per trial.
-    space
-        Hyperparameters to search.
-    base_hparams
-        Values of the other hyperparameters.
-    make_experiment
-        Creates the experiment of a trial, with validation clips, from a folder and hyperparameters.
-    n_trials
-        Number of trials of the study.
-    criteria
-        Criteria that stop the training of a trial early.
-    seed
-        Seed of the search.
-    workers
-        Workers that train (see `open_workers`); this process if None. They are opened after the study is
-        locked. With several workers, the drawn values depend on the order in which trials finish.
-
-    Returns
-    -------
-    tuple
-        The best validation MAP@3, and its hyperparameters in the format of `--hparams`.
-
-    Raises
-    ------
-    InputError
-        If the folder holds another study, or no trial was completed.
-    Dcase2018Error
-        If another process uses this study.
-    """
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(folder, folder / STUDY_DB):
         study = _open_study(folder / STUDY_DB, seed)
-        _check_same_study(study, folder, make_experiment(folder / "trial", base_hparams), space)
+        _check_same_study(study, folder, base.run, space)
         n_done = len(study.get_trials(states=[COMPLETE, PRUNED]))  # interrupted trials are replaced
-
-        def draw(trial: optuna.Trial) -> Experiment:
-            hparams = suggest(trial, space, base_hparams)
-            return make_experiment(folder / f"trial-{trial.number}", hparams)
-
         with (
             workers or nullcontext(INLINE) as opened,
             Progress("tune", n_trials, "trials", done=min(n_done, n_trials)) as progress,
@@ -279,9 +233,8 @@ def _open_study(path: Path, seed: int) -> optuna.Study:
         raise InputError(f"{path} is not an Optuna study ({reason}); name another folder") from None
 
 
-def _check_same_study(study: optuna.Study, folder: Path, base: Experiment, space: SearchSpace) -> None:
+def _check_same_study(study: optuna.Study, folder: Path, run: Run, space: SearchSpace) -> None:
     """Raise if the study was started with other settings; store the settings of a new study."""
-    run = base.run
     fixed = {name: value for name, value in dataclasses.asdict(run.hparams).items() if name not in space}
     settings = {
         "--search-space": ",".join(f"{name}={_format_range(values)}" for name, values in space.items()),
@@ -291,7 +244,7 @@ def _check_same_study(study: optuna.Study, folder: Path, base: Experiment, space
         **{f"--hparams {name}": value for name, value in fixed.items()},
         **{name: getattr(run, name) for name in STUDY_INPUTS},
     }
-    stored = study.user_attrs or settings
+    stored = study.user_attrs.get("settings", settings)
     differences = [
         f"{name}={value}, not {stored[name]}"
         for name, value in settings.items()
@@ -301,8 +254,7 @@ def _check_same_study(study: optuna.Study, folder: Path, base: Experiment, space
         differences += input_difference(name, getattr(run, name), stored.get(name, ""))
     if differences:
         raise InputError(f"{folder} holds another study ({'; '.join(differences)}); name another folder")
-    for name, value in settings.items():
-        study.set_user_attr(name, value)
+    study.set_user_attr("settings", settings)  # at once, so that a kill leaves all or none
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,8 @@ COMMIT_SECONDS = 60.0  # longest wait for another process that renames the same 
 
 # Temporary path and target of each file of `written_together`, which renames them at its end.
 _pending: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("pending", default=None)
+
+_not_flushed_devices: set[int] = set()  # of file systems that cannot flush files, each reported once
 
 
 @cache
@@ -76,7 +78,7 @@ def remove_leftovers(path: Path, min_age_seconds: float = 0.0) -> None:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+    except ProcessLookupError:
         return False
     except PermissionError:  # of another user
         pass
@@ -210,10 +212,9 @@ def _overwrite(partial: Path, path: Path) -> None:
     if path.exists() and _exchange(partial, path):
         return
     backup = _backup(path)
-    if path.exists():
-        remove(backup)  # from a killed writer, which had finished
     try:
         if path.exists():
+            remove(backup)  # from a killed writer, which had finished
             path.rename(backup)
         partial.replace(path)
     except BaseException:
@@ -268,16 +269,19 @@ def work_directory(target: Path, suffix: str) -> Iterator[Path]:
     """
     folder = target.absolute().with_name(f".{target.name}.{suffix}")  # absolute for other processes
     ensure_writable(folder)
-    with exclusive_lock(folder, target):
-        remove_leftovers(_follow_link(target))
-        remove_leftovers(folder / "*")
-        completed = False
-        try:
-            yield folder
-            completed = True
-        finally:
-            if completed or not any(folder.glob("[!.]*")):
-                shutil.rmtree(folder, ignore_errors=not completed)
+    try:
+        with exclusive_lock(folder, target):
+            remove_leftovers(_follow_link(target))
+            remove_leftovers(folder / "*")
+            try:
+                yield folder
+                for path in folder.glob("[!.]*"):
+                    remove(path)
+            finally:
+                remove_leftovers(folder / "*")
+    finally:  # after the lock is closed: NFS removes no folder with an open file
+        with suppress(OSError):  # it is not empty, or in use again
+            folder.rmdir()
 
 
 def open_text(path: Path, mode: str = "r") -> IO[str]:
@@ -338,11 +342,11 @@ def fsync_path(path: Path) -> None:
         _warn_not_flushed(path)
 
 
-def _warn_not_flushed(path: Path, warned_devices: set[int] = set()) -> None:  # noqa: B006
+def _warn_not_flushed(path: Path) -> None:
     """Warn once per file system."""
     device = path.stat().st_dev
-    if device not in warned_devices:
-        warned_devices.add(device)
+    if device not in _not_flushed_devices:
+        _not_flushed_devices.add(device)
         folder = path if path.is_dir() else path.parent
         log.warning(
             "%s is not flushed to disk, as its file system cannot; a power failure may lose files", folder

@@ -19,6 +19,7 @@ from dcase2018.utils.input_files import require_regular_file
 from dcase2018.utils.suggestions import did_you_mean, nearest
 
 ConfigT = TypeVar("ConfigT")
+ItemT = TypeVar("ItemT")
 RecordT = TypeVar("RecordT")
 
 MAX_JSON_BYTES = 100_000_000
@@ -83,22 +84,19 @@ def validate(config: Any) -> None:
             object.__setattr__(config, field.name, value_type(value))
 
 
-def check_number(
-    name: str,
-    value: Any,
-    number_type: type[Any],
-    *,
-    gt: float | None = None,
-    ge: float | None = None,
-    le: float | None = None,
-) -> None:
+def check_number(name: str, value: Any, number_type: type[Any], **bounds: Any) -> None:
     """Raise `InputError` unless an argument is a finite number of a type within the bounds of a `Constraint`.
 
     Examples
     --------
     >>> check_number("jobs", 2, int, ge=1)
     """
-    _read(Annotated[number_type, Constraint("", gt, ge, le)], value, name)
+    _read(Annotated[number_type, Constraint("", **bounds)], value, name)
+
+
+def check_seed(seed: Any) -> None:
+    """Raise `InputError` unless a seed is a whole number of 32 bits."""
+    check_number("seed", seed, int, ge=0, le=2**32 - 1)
 
 
 def apply_overrides(config: ConfigT, text: str, misplaced: Mapping[str, str] | None = None) -> ConfigT:
@@ -170,10 +168,10 @@ def short_repr(config: Any) -> str:
     return f"{type(config).__name__}({', '.join(changed)})"
 
 
-class NamedConfigs(dict[str, ConfigT]):
-    """Configs by name. An unknown name raises an `InputError` with the nearest one."""
+class NamedItems(dict[str, ItemT]):
+    """Presets, models or other items by name; an unknown name raises an `InputError` with the nearest one."""
 
-    def __missing__(self, name: str) -> ConfigT:
+    def __missing__(self, name: str) -> ItemT:
         from difflib import get_close_matches
 
         (nearest,) = get_close_matches(str(name), [*self], 1, cutoff=0)

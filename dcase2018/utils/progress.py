@@ -12,6 +12,7 @@ from tqdm import tqdm
 log = logging.getLogger(__name__)
 
 BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit} [{remaining} left{postfix}]"
+LOG_SECONDS = 10.0  # between two log lines, without a terminal
 DEFAULT_BAR_WIDTH, MIN_BAR_WIDTH = 10, 4  # characters; the first is that of tqdm without a known width
 
 
@@ -60,16 +61,12 @@ class Progress:
         Name of an item, in the plural.
     done
         Number of items that an earlier run finished.
-    interval
-        Seconds between two log lines, without a terminal.
     delay
         Seconds before a bar appears, for computations that are often short.
     """
 
-    def __init__(
-        self, name: str, total: int, unit: str, done: int = 0, interval: float = 10.0, delay: float = 0.0
-    ) -> None:
-        self.name, self.total, self.unit, self.interval = name, total, unit, interval
+    def __init__(self, name: str, total: int, unit: str, done: int = 0, delay: float = 0.0) -> None:
+        self.name, self.total, self.unit = name, total, unit
         self.done = self.first = done
         self.started = self.last_logged = time.monotonic()
         is_main_process = multiprocessing.parent_process() is None  # bars of several processes would mix
@@ -107,7 +104,7 @@ class Progress:
         if not self.bar.disable:
             self._fit_width(postfix)
             self.bar.update(n)
-        elif time.monotonic() - self.last_logged >= self.interval:
+        elif time.monotonic() - self.last_logged >= LOG_SECONDS:
             self.last_logged = time.monotonic()
             log.info("%s", self._format_line(postfix))
 

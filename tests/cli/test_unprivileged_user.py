@@ -37,6 +37,7 @@ def run(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
 def test_every_command_without_a_home(folder: Path) -> None:
     quick = ("--preset", "quick", "--epochs", 1)
     validation = ("--validation", "splits/validation.csv")
+    test_labels = "data/test_post_competition.csv"
     search = ("--search-space", "lr=1e-4:1e-2", "--trials", 1)
     for command in (
         ("synthesize", "data", "--train-per-class", 3, "--test-per-class", 1),
@@ -50,9 +51,10 @@ def test_every_command_without_a_home(folder: Path) -> None:
         ("fit", "train.h5", "data/train.csv", "folds", *quick, "--folds", 2),
         ("tune", "train.h5", "splits/train.csv", "study", *validation, *quick, *search),
         ("info", "run"),
-        ("evaluate", "test.h5", "data/test_post_competition.csv", "run", "--output", "scores.csv"),
+        ("evaluate", "test.h5", test_labels, "run", "--output", "scores.csv"),
         ("predict", "test.h5", "run", "folds", "-o", "submission.csv"),
         ("plot", "run"),
+        ("report", "test.h5", test_labels, "run", "-o", "report"),
         ("find-label-issues", "data/train.csv", "folds/out_of_fold.csv", "-o", "issues.csv"),
         ("correct-labels", "data/train.csv", "folds/out_of_fold.csv", "-o", "corrected.csv"),
         ("run", "features", "--preset", "quick"),

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from conftest import BASELINE, DATA, noise, write_wav
+from conftest import BASELINE, DATA, frames_of_clip, frames_of_samples, noise, write_wav
 
 from dcase2018.data.audio import AudioReader
 from dcase2018.data.audio_errors import AudioReadError
@@ -50,7 +50,7 @@ def frames_of(path: Path) -> np.ndarray | None:
     with time_limit(20):
         try:
             with AudioReader(path, 44100) as reader:
-                frames = FRONT_END(reader)
+                frames = frames_of_clip(FRONT_END, reader)
         except AudioReadError as error:
             message = str(error)
     if message:
@@ -135,7 +135,7 @@ def test_damaged_samples_of_a_wav_are_read_unchanged(tmp_path: Path) -> None:
             data[rng.randrange(44, len(data))] = rng.randrange(256)
         (tmp_path / "m.wav").write_bytes(data)
         samples = np.frombuffer(bytes(data[44:]), "<i2").astype(np.float32) / np.float32(32768)
-        np.testing.assert_array_equal(frames_of(tmp_path / "m.wav"), FRONT_END.frames_of_samples(samples))
+        np.testing.assert_array_equal(frames_of(tmp_path / "m.wav"), frames_of_samples(FRONT_END, samples))
 
 
 CONTAINERS = {

@@ -209,6 +209,13 @@ def test_invalid_csvs_raise(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_a_column_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("file:name,class!,[1]\na.wav,x,7\nb.wav,y,8\n")
+    labels = labels_from_csv(path, {"fname": "file:name", "label": "class!"})
+    assert labels.to_numpy().tolist() == [["a.wav", "x", "7"], ["b.wav", "y", "8"]]
+
+
 def test_csv_with_several_labels_per_clip(tmp_path: Path) -> None:
     path = tmp_path / "several.csv"
     path.write_text('id,tags\n1,"dog bark, rain"\n2,rain\n')

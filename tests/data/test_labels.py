@@ -248,7 +248,7 @@ def test_labels_that_look_empty_or_are_one_number_are_refused(
 ) -> None:
     first, second = labels.split(" ")
     with pytest.raises(InputError, match=re.escape(message)):
-        read_labels(write(tmp_path / "l.csv", f"fname,label\na,{first}\nb,{second}\nc,{first}\n"))
+        read_labels(write(tmp_path / "l.csv", f"fname,label\na,{first}\nb,{second}\nc,Owl\n"))
 
 
 def test_sample_weights_are_numbers_from_0_to_1(tmp_path: Path) -> None:

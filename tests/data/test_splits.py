@@ -111,10 +111,19 @@ def test_numbers_are_sorted_before_other_fold_names() -> None:
     assert folds_from_column(labels, "fold").tolist() == [4, 2, 0, 1, 3]
 
 
+def test_a_missing_flag_counts_as_not_verified() -> None:
+    labels = pd.DataFrame({"fname": list("abcdef"), "label": list("xxxyyy")})
+    as_read, as_text = (
+        stratified_folds(labels.assign(manually_verified=flags), 2, seed=0)
+        for flags in ([1, np.nan, 0, 1, np.nan, 0], ["1", "0", "0", "1", "0", "0"])
+    )
+    np.testing.assert_array_equal(as_read, as_text)
+
+
 @pytest.mark.parametrize("n_folds", [-1, 0, 1, 4])
 def test_a_wrong_number_of_folds_is_refused(n_folds: int) -> None:
     labels = pd.DataFrame({"fname": list("abc"), "label": list("xyz")})
-    with pytest.raises(InputError, match=r"there must be at least 2|exceeds the number of clips, 3"):
+    with pytest.raises(InputError, match=r"n_folds must be >= 2, not|exceeds the number of clips, 3"):
         stratified_folds(labels, n_folds, seed=0)
 
 

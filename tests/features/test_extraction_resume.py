@@ -31,7 +31,7 @@ WRITES = [
     (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (h5py.Dataset, "__setitem__"),
     (DeferredErrorFile, "check"), (atomic, "fsync_path"), (shutil, "rmtree"),
 ]  # fmt: skip
-CALLS = [*WRITES, (h5py.File, "__init__"), (h5py.File, "close"), (FrontEnd, "__call__")]
+CALLS = [*WRITES, (h5py.File, "__init__"), (h5py.File, "close"), (FrontEnd, "iter_frames")]
 
 
 @pytest.fixture

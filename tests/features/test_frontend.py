@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BASELINE, noise, write_wav
+from conftest import BASELINE, frames_of_clip, noise, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ HOP = RAW.hop_length
 
 def frames(path: Path, feature_config: FeatureConfig) -> np.ndarray:
     with AudioReader(path, feature_config.sample_rate) as clip:
-        return FrontEnd(feature_config)(clip)
+        return frames_of_clip(FrontEnd(feature_config), clip)
 
 
 def with_silence(n_before: int, n_after: int, level: float = 0.1) -> np.ndarray:

@@ -17,6 +17,7 @@ from dcase2018.models.architectures import (
 from dcase2018.models.architectures import build as build_network
 from dcase2018.models.hparams import MODEL_NAMES, PRESETS, HParams
 from dcase2018.models.losses import compile_model
+from dcase2018.utils.errors import InputError
 
 SHAPE = (25, 64)
 
@@ -144,6 +145,11 @@ def test_loaded_model_gets_its_activation(tmp_path: Path) -> None:
     model = with_activation(loaded, "softmax")
     scores = keras.ops.convert_to_numpy(model(np.zeros((2, *SHAPE), np.float32)))
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_an_unknown_model_raises_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match="'cnx' is unknown; the nearest name is 'cnn' of cnn, mlp, "):
+        build("cnx", (25, 64), 3, HParams())
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)

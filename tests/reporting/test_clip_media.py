@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import BASELINE, noise, write_wav
+from conftest import BASELINE, frames_of_clip, noise, write_wav
 from PIL import Image
 
 from dcase2018.data.audio import AudioReader
@@ -29,7 +29,7 @@ def plot(tmp_path: Path, samples: np.ndarray, feature_config: FeatureConfig, str
     """Plot a signal: uint8, (height, width, 4)."""
     path = write_wav(tmp_path / "a.wav", samples)
     with AudioReader(path, feature_config.sample_rate) as clip:
-        plot_clip(tmp_path / "a.webp", FrontEnd(feature_config)(clip), feature_config, strip)
+        plot_clip(tmp_path / "a.webp", frames_of_clip(FrontEnd(feature_config), clip), feature_config, strip)
     return np.asarray(Image.open(tmp_path / "a.webp").convert("RGBA"))
 
 

@@ -251,6 +251,28 @@ def test_max_minutes_stops_training(store: Store) -> None:
     assert (experiment.run.path / "model.keras").exists()
 
 
+@pytest.mark.parametrize("moment", [(callbacks, "write_table"), (Run, "delete_checkpoints")])
+def test_history_is_complete_after_a_kill_at_the_last_checkpoint(
+    store: Store, moment: tuple[object, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make_experiment(store, "run", dataclasses.replace(PRESET, epochs=1))
+
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*moment, stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(experiment)
+    monkeypatch.undo()
+    assert fit(experiment) == "all 1 epochs are done"
+    assert [row["epoch"] for row in experiment.run.history()] == [1]
+
+
+def test_patience_without_validation_gives_a_warning(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    fit(make_experiment(store, "run"), StoppingCriteria(max_steps=1, patience=1))
+    assert "patience has no effect, because there is no validation clip" in caplog.text
+
+
 def test_class_map_sets_the_order_and_may_have_more_classes(store: Store) -> None:
     experiment = make_experiment(store, "run", classes=["class 2", "another", "class 1", "class 0"])
     fit(experiment)

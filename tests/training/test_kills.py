@@ -21,7 +21,7 @@ moments = {
     "in an epoch": (callbacks.HistoryLogger, "_log_step"),
     "writing a checkpoint": (training_state.TrainingState, "save"),
     "writing the best model": (callbacks, "save_model"),
-    "between checkpoint and history": (callbacks, "write_table"),
+    "writing the history": (callbacks, "write_table"),
     "deleting a checkpoint": (shutil, "rmtree"),
     "writing the final model": (fit, "_save_final"),
 }
@@ -69,7 +69,7 @@ def test_killed_training_resumes_exactly(toy_pipeline: ToyPipeline, tmp_path: Pa
         ("in an epoch", 19),
         ("writing a checkpoint", 2),
         ("writing the best model", 0),
-        ("between checkpoint and history", 3),
+        ("writing the history", 3),
         ("deleting a checkpoint", 1),
         ("writing the final model", 0),
     ):

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,18 +16,16 @@ from conftest import ToyPipeline
 from test_fit import PRESET, labels, make_store
 
 from dcase2018.features.store import Store
-from dcase2018.models.hparams import HParams, Preset
+from dcase2018.models.hparams import HParams
 from dcase2018.runs.run import Run
-from dcase2018.runs.training_state import StoppingCriteria
-from dcase2018.training.experiment import Experiment
-from dcase2018.training.tuning import MakeExperiment, parse_search_space, run_study, suggest
+from dcase2018.training.tuning import parse_search_space, suggest, tune
 from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
 from dcase2018.utils.parallel import open_workers
 
 
 def test_search_space_has_ranges_and_choices() -> None:
-    space = parse_search_space("lr=1e-4:1e-2, nh=8:64,clip_pooling=mean|geometric_mean,batch_size=8|16")
+    space = parse_search_space("lr = 1e-4 : 1e-2, nh=8:64,clip_pooling=mean | geometric_mean,batch_size=8|16")
     trial = optuna.trial.FixedTrial(
         {"lr": 0.003, "nh": 20, "clip_pooling": "geometric_mean", "batch_size": "16"}
     )
@@ -46,28 +46,45 @@ def test_search_space_has_ranges_and_choices() -> None:
             r"clip_pooling=median is not allowed: did you mean mean\? it must be one of",
         ),
         ("lr=2:1", "2 is not less than 1"),
+        ("clip_pooling=geometric_mean:mean", "clip_pooling has no range; write clip_pooling=this|that"),
+        ("lr=1e-4:1e-2,nh=8:64,lr=1e-4:1e-3", "lr is given twice"),
         ("", "--search-space is empty"),
     ):
         with pytest.raises(InputError, match=message.replace("|", r"\|")):
             parse_search_space(text)
 
 
-def experiments_of(store: Store, epochs: int) -> MakeExperiment:
-    def make_experiment(path: Path, hparams: HParams) -> Experiment:
-        return Experiment.create(path, Preset("mlp", hparams, epochs), store, labels(), labels(range(30, 39)))
+def search(folder: Path, store: Store, space: str, n_trials: int, **changes: Any) -> tuple[float, str]:
+    """Search on the toy clips of `test_fit`, with workers and fields of the preset in `changes`."""
+    workers = changes.pop("workers", None)
+    preset = replace(PRESET, **changes)
+    return tune(folder, space, preset, store, labels(), labels(range(30, 39)), n_trials, workers=workers)
 
-    return make_experiment
+
+def test_a_study_that_was_killed_while_it_stored_its_settings_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path / "s.h5")
+    store_attribute = optuna.Study.set_user_attr
+
+    def store_attribute_and_stop(study: optuna.Study, name: str, value: object) -> None:
+        store_attribute(study, name, value)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optuna.Study, "set_user_attr", store_attribute_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "study", store, "lr=1e-4:1e-2", 1)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"no trial of .* was completed; increase --trials"):
+        search(tmp_path / "study", store, "lr=1e-4:1e-2", 0)
 
 
 @pytest.mark.slow
 def test_study_finds_the_best_trial_and_resumes(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s.h5")
-
-    make_experiment = experiments_of(store, epochs=3)
-    folder = tmp_path / "#study%20?x={y}"
-    space = parse_search_space("lr=1e-9:1e-2")
-    run_study(folder, space, PRESET.hparams, make_experiment, 2, StoppingCriteria())
-    score, best = run_study(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria())
+    folder, space = tmp_path / "#study%20?x={y}", "lr=1e-9:1e-2"
+    search(folder, store, space, 2, epochs=3)
+    score, best = search(folder, store, space, 5, epochs=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "s.h5"]
     shutil.copy(folder / "study.db", tmp_path / "copy.db")
     study = optuna.load_study(study_name="dcase2018", storage=f"sqlite:///{tmp_path / 'copy.db'}")
@@ -76,16 +93,14 @@ def test_study_finds_the_best_trial_and_resumes(tmp_path: Path) -> None:
     assert score == max(trial.value for trial in study.trials if trial.value is not None)
     assert apply_overrides(HParams(), best).lr == study.best_params["lr"]
     assert len({trial.params["lr"] for trial in study.trials}) == 5
-    assert run_study(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria()) == (score, best)
+    assert search(folder, store, space, 5, epochs=3) == (score, best)
     with pytest.raises(InputError, match=r"holds another study \(--search-space=lr=1e-09:0.1, not lr="):
-        run_study(
-            folder, parse_search_space("lr=1e-9:1e-1"), PRESET.hparams, make_experiment, 5, StoppingCriteria()
-        )
+        search(folder, store, "lr=1e-9:1e-1", 5, epochs=3)
     with pytest.raises(InputError, match=r"holds another study \(--hparams .*; --hparams .*\); name another"):
-        run_study(folder, space, HParams(), make_experiment, 5, StoppingCriteria())
+        search(folder, store, space, 5, epochs=3, hparams=HParams())
     (folder / "study.db").write_text("a note")
     with pytest.raises(InputError, match="is not an Optuna study"):
-        run_study(folder, space, PRESET.hparams, make_experiment, 5, StoppingCriteria())
+        search(folder, store, space, 5, epochs=3)
 
 
 def read_trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
@@ -108,16 +123,8 @@ def test_concurrent_trials_differ_and_are_pruned(tmp_path: Path, monkeypatch: py
     """Most learning rates of the range are too low, so that some trials are below the median."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     store = make_store(tmp_path / "s.h5")
-    folder, space = tmp_path / "study", parse_search_space("lr=1e-12:1e-2")
-    best_score, _ = run_study(
-        folder,
-        space,
-        PRESET.hparams,
-        experiments_of(store, epochs=5),
-        12,
-        StoppingCriteria(),
-        workers=open_workers(8, str),
-    )
+    folder = tmp_path / "study"
+    best_score, _ = search(folder, store, "lr=1e-12:1e-2", 12, epochs=5, workers=open_workers(8, str))
     trials = read_trials(folder)
     states = [trial.state.name for trial in trials]
     assert len(trials) == states.count("COMPLETE") + states.count("PRUNED") == 12
@@ -132,11 +139,10 @@ def test_concurrent_trials_differ_and_are_pruned(tmp_path: Path, monkeypatch: py
 def test_trials_run_on_a_cluster(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     store = make_store(tmp_path / "s.h5")
-    folder, space = tmp_path / "study", parse_search_space("lr=1e-5:1e-2")
+    folder = tmp_path / "study"
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         workers = open_workers(4, str, cluster.scheduler_address)
-        make_experiment = experiments_of(store, epochs=5)
-        run_study(folder, space, PRESET.hparams, make_experiment, 4, StoppingCriteria(), workers=workers)
+        search(folder, store, "lr=1e-5:1e-2", 4, epochs=5, workers=workers)
     assert [trial.state.is_finished() for trial in read_trials(folder)] == [True] * 4
 
 

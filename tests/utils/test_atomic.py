@@ -294,7 +294,7 @@ def test_work_continues_with_a_warning_where_folders_cannot_be_flushed(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
-    monkeypatch.setattr(atomic._warn_not_flushed, "__defaults__", (set(),))
+    monkeypatch.setattr(atomic, "_not_flushed_devices", set())
     for _ in range(2):
         with atomic_directory(tmp_path / "folder", overwrite=True) as folder:
             (folder / "a").write_text("")
@@ -376,6 +376,24 @@ def test_a_work_directory_stays_until_its_target_is_complete(tmp_path: Path) -> 
         assert folder == tmp_path / "new" / ".r.csv.parts"
         assert list_dir(folder) == [".lock", "a"]
     assert list_dir(tmp_path / "new") == []
+
+
+def test_a_work_directory_is_removed_after_its_lock_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS removes no folder with an open file."""
+    release = filelock.FileLock.release
+    is_folder: list[bool] = []
+
+    def record_folder(lock: filelock.FileLock, force: bool = False) -> None:
+        is_folder.append(Path(lock.lock_file).parent.is_dir())
+        release(lock, force)
+
+    monkeypatch.setattr(filelock.FileLock, "release", record_folder)
+    with work_directory(tmp_path / "r.csv", "parts") as folder:
+        (folder / "a").write_text("")
+    assert is_folder[0]
+    assert list_dir(tmp_path) == []
 
 
 def test_a_work_directory_removes_leftovers_of_killed_writers(tmp_path: Path) -> None:

@@ -18,14 +18,15 @@ from dcase2018.utils.progress import Progress, terminal_columns
 
 
 def test_a_line_has_the_count_the_figures_and_the_time_left(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips", done=10, interval=0) as progress:
+    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips", done=10) as progress:
         progress.started -= 10  # seconds
+        progress.last_logged -= 10
         progress.update(20, failed=1)
     assert [record.message for record in caplog.records] == ["extract: 30/40 clips, failed=1, 5 s left"]
 
 
 def test_nothing_is_logged_before_the_interval_has_passed(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips", interval=3600) as progress:
+    with caplog.at_level(logging.INFO), Progress("extract", 40, "clips") as progress:
         for _ in range(40):
             progress.update(1)
     assert caplog.records == []

@@ -1,4 +1,6 @@
-"""Channels and float samples that no simple rule fits: the reader surveys such a file before it reads it.
+"""Corrections of channels that cancel each other and of float samples beyond full scale.
+
+The reader reads such a file twice: first to find its corrections, then to apply them.
 
 - Channels in antiphase cancel each other in their mean. Where they do, the loudest channel is used alone.
 - Float samples have no full scale. Isolated samples far beyond 1 are errors and are limited. A file that is
@@ -26,8 +28,8 @@ MIN_EXPONENT, MAX_EXPONENT = -150, 129
 
 
 @dataclass
-class Levels:
-    """What to do with the samples of a file.
+class Corrections:
+    """Corrections of the samples of a file.
 
     Attributes
     ----------
@@ -47,8 +49,8 @@ class Levels:
     notes: list[str] = field(default_factory=list)
 
 
-def survey_levels(blocks: Iterable[np.ndarray], is_float: bool) -> Levels:
-    """Decide how to read a file from all its samples.
+def find_corrections(blocks: Iterable[np.ndarray], is_float: bool) -> Corrections:
+    """Find the corrections of a file from all its samples.
 
     Parameters
     ----------
@@ -72,14 +74,14 @@ def survey_levels(blocks: Iterable[np.ndarray], is_float: bool) -> Levels:
             samples = np.clip(block, -MAX_LEVEL, MAX_LEVEL) if is_float else block
             products.setdefault(n_channels, np.zeros((n_channels, n_channels)))
             products[n_channels] += samples.T @ samples
-    levels = _float_levels(counts) if is_float else Levels()
+    corrections = _float_corrections(counts) if is_float else Corrections()
     for n_channels, sums in products.items():
         powers = sums.diagonal()
         if sums.sum() < CANCELLATION * powers.sum():  # the powers of the mean and of independent channels
             loudest = int(np.argmax(powers >= 0.98 * powers.max()))
-            levels.channel_of[n_channels] = loudest
-            levels.notes.append(f"the channels cancel each other; channel {loudest + 1} is used alone")
-    return levels
+            corrections.channel_of[n_channels] = loudest
+            corrections.notes.append(f"the channels cancel each other; channel {loudest + 1} is used alone")
+    return corrections
 
 
 def _count_by_exponent(block: np.ndarray) -> np.ndarray:
@@ -88,18 +90,18 @@ def _count_by_exponent(block: np.ndarray) -> np.ndarray:
     return np.bincount(exponents - MIN_EXPONENT, minlength=MAX_EXPONENT - MIN_EXPONENT)
 
 
-def _float_levels(counts: np.ndarray) -> Levels:
+def _float_corrections(counts: np.ndarray) -> Corrections:
     """Decide on the full scale of a file from the number of its samples by exponent."""
     n_louder = counts.sum() - np.cumsum(counts)
     index = int(np.argmax(n_louder <= ISOLATED * counts.sum()))
     level = 2.0 ** (index + MIN_EXPONENT)  # nearly all samples are below
     if level <= MAX_LEVEL:
-        return Levels()
+        return Corrections()
     if level <= INTEGER_LEVEL:
         note = f"the float samples reach {level:g} times full scale"
-        return Levels(limit=16 * level, notes=[note])
+        return Corrections(limit=16 * level, notes=[note])
     bits = next((bits for bits in INTEGER_BITS if level <= 2.0 ** (bits - 1)), None)
     if bits is None:
         raise AudioReadError(f"damaged: the samples reach {level:g} times full scale, which is not audio")
     full_scale = 2.0 ** (bits - 1)
-    return Levels(full_scale=full_scale, notes=[f"the float samples are divided by {full_scale:g}"])
+    return Corrections(full_scale=full_scale, notes=[f"the float samples are divided by {full_scale:g}"])
