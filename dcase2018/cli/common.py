@@ -86,10 +86,17 @@ class FiniteFloat(click.FloatRange):
 class Checkpoint(click.ParamType):
     """A step, or `best` for the epoch with the best validation score."""
 
-    name = "STEP|best"
+    name = "checkpoint"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "STEP|best"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        return value if value == "best" else click.INT.convert(value, param, ctx)
+        if value == "best" or isinstance(value, int):
+            return value
+        if not value.isdecimal():
+            self.fail(f"{value!r} is neither a step nor best.", param, ctx)
+        return int(value)
 
 
 class Choice(click.Choice):

@@ -187,9 +187,10 @@ def split(
 
     The split is stratified by label and manually_verified. Headers and all columns are kept. Each row is in
     one of the two files; with --folds, in the validation.csv of one fold.
-    With --groups, --groups-from or --content, all clips of a group are in the same file, so that the numbers
-    of clips are met less closely. Clips of one recording in both files are reported, as far as their names
-    show it.
+
+    With --groups, --groups-from or --content, all clips of a group are in the same file. The fraction of
+    clips is then approximate. Clips of one recording in both files are reported, as far as their names show
+    it.
     """
     from dcase2018.data.groups import merge_groups, read_groups, warn_of_shared_sound
     from dcase2018.data.labels import read_labels, write_table

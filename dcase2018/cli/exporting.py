@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import FOLDER, REPLACED_FOLDER, Checkpoint, Choice, Command, print_line
+from dcase2018.cli.common import (
+    FOLDER,
+    REPLACED_FOLDER,
+    Choice,
+    Command,
+    checkpoint_option,
+    print_line,
+)
 from dcase2018.cli.keras_setup import load_keras
 
 
@@ -18,7 +25,7 @@ from dcase2018.cli.keras_setup import load_keras
     show_default=True,
     help="ONNX Runtime, LiteRT (TensorFlow Lite), or TensorFlow.",
 )
-@click.option("--checkpoint", type=Checkpoint(), help="Use the network of this step, or of the best epoch.")
+@checkpoint_option
 @click.option("--overwrite", is_flag=True, help="Replace the export in OUT.")
 def export(run: Path, output: Path, format: str, checkpoint: int | str | None, overwrite: bool) -> None:
     """Export RUN as a model from samples to scores.

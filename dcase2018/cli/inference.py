@@ -83,7 +83,7 @@ output_options = combine_options(
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 tag runs/first sounds -o tags.csv\n"
+    epilog="Examples:\n  dcase2018 tag runs/first sounds -o tags.csv\n"
     "  dcase2018 tag runs/first night.flac --detect-events -o labels --format audacity",
 )
 @click.argument("run", type=FOLDER)
@@ -198,7 +198,7 @@ def _print_result(result: "TaggingResult") -> None:
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 embed runs/first features/test.h5 -o embeddings.h5\n"
+    epilog="Examples:\n  dcase2018 embed runs/first features/test.h5 -o embeddings.h5\n"
     "  dcase2018 embed runs/first sounds -o embeddings.csv --level clip",
 )
 @click.argument("run", type=FOLDER)

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 def info(store_or_run: Path | None, preset: str | None, as_json: bool, verify: bool) -> None:
     """Describe STORE_OR_RUN, or a preset.
 
-    For a store: its clips and feature config. For a run: its model, size, work, progress and settings; those
-    that differ from the preset are marked. For a preset: all its settings.
+    For a store: its clips and feature config. For a run: its model, number of weights, multiply-accumulates
+    (MACs), progress and settings; those that differ from the preset are marked. For a preset: all its
+    settings.
     """
     is_store = bool(store_or_run and not store_or_run.is_dir())
     if verify and not is_store:

@@ -301,7 +301,13 @@ class Flags(click.ParamType):
 )
 @click.argument("target", type=Choice(TARGETS), metavar="TARGET")
 @click.option("--dataset", default="demo", show_default=True, help="demo, fsdkaggle2018, or a folder.")
-@click.option("--preset", type=Choice(list(PRESETS)), default="compact", show_default=True, help="Preset.")
+@click.option(
+    "--preset",
+    type=Choice(list(PRESETS)),
+    default="compact",
+    show_default=True,
+    help="Features, architecture, hyperparameters and epochs.",
+)
 @seed_option
 @click.option(
     "--validation",

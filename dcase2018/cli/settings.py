@@ -183,17 +183,13 @@ def nearest_preset(run: "Run") -> str:
 
 def changed_settings(run: "Run", preset: Preset) -> dict[str, tuple[object, object]]:
     """Return the settings of a run that differ from a preset: the values of both, by name."""
-    features = FEATURE_CONFIGS[preset.features]
-    pairs: list[tuple[str, object, object]] = [
-        ("model", run.model, preset.model), ("epochs", run.epochs, preset.epochs)
-    ]  # fmt: skip
-    configs: tuple[tuple[HParams | FeatureConfig, HParams | FeatureConfig], ...] = (
-        (run.hparams, preset.hparams),
-        (run.feature_config, features),
-    )
-    for mine, other in configs:
-        pairs += [
-            (field.name, getattr(mine, field.name), getattr(other, field.name))
-            for field in dataclasses.fields(mine)
-        ]
-    return {name: (mine, other) for name, mine, other in pairs if mine != other}
+    values = _settings(run.model, run.epochs, run.hparams, run.feature_config)
+    others = _settings(preset.model, preset.epochs, preset.hparams, FEATURE_CONFIGS[preset.features])
+    return {name: (value, others[name]) for name, value in values.items() if value != others[name]}
+
+
+def _settings(model: str, epochs: int, *configs: HParams | FeatureConfig) -> dict[str, object]:
+    values: dict[str, object] = {"model": model, "epochs": epochs}
+    for config in configs:
+        values |= dataclasses.asdict(config)
+    return values

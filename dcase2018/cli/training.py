@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dcase2018.training.experiment import Experiment
 
 data_arguments = combine_options(
-    click.argument("store", type=INPUT), click.argument("labels_csv", type=INPUT)
+    click.argument("store", type=INPUT), click.argument("labels_csv", metavar="LABELS", type=INPUT)
 )
 initial_options = combine_options(
     click.option(
@@ -57,7 +57,7 @@ initial_options = combine_options(
 )
 fold_options = combine_options(
     click.option("--folds", type=click.IntRange(2, 100), help="Train on this number of stratified folds."),
-    click.option("--fold-column", metavar="COLUMN", help="Train on the folds of this column of LABELS_CSV."),
+    click.option("--fold-column", metavar="COLUMN", help="Train on the folds of this column of LABELS."),
     click.option("--fold", type=click.IntRange(1), help="Train this fold only."),
 )
 max_minutes_option = click.option(
@@ -185,7 +185,7 @@ class FitOptions:
 @fold_options
 @group_options
 @stopping_options
-@click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS_CSV]")
+@click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS]")
 @click.option(
     "--background",
     metavar="CLASS",
@@ -199,7 +199,7 @@ class FitOptions:
 @click.option("--overwrite", is_flag=True, help="Remove another run in RUN.")
 @click.pass_context
 def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
-    """Train a model on the clips of LABELS_CSV, whose features are in STORE.
+    """Train a model on the clips of LABELS, whose features are in STORE.
 
     The folder RUN gets model.keras at the end, and checkpoints, history.csv and TensorBoard events/ during
     training. The same command resumes interrupted training with identical results, and leaves a finished run
@@ -208,7 +208,7 @@ def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **value
     With --folds or --fold-column, RUN gets one run per fold and out_of_fold.csv. The scores of each fold, and
     their mean and standard deviation, are printed at the end.
 
-    --config repeats model, hyperparameters, epochs and seed. STORE, LABELS_CSV, --validation, --pretrained
+    --config repeats model, hyperparameters, epochs and seed. STORE, LABELS, --validation, --pretrained
     and options that stop training are given again; what differs from the earlier run is logged.
     """
     options = FitOptions(**values)

@@ -8,11 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from conftest import ToyPipeline, dcase, list_dir, run_fails, run_ok
 
-from dcase2018.cli.common import report_internal_error
+from dcase2018.cli.common import Checkpoint, report_internal_error
 from dcase2018.cli.keras_setup import check_temporary_folder
 from dcase2018.cli.main import main
 from dcase2018.utils.errors import InputError
@@ -98,6 +99,16 @@ def test_a_folder_that_is_replaced_must_have_a_name(
     result = CliRunner().invoke(main, ["synthesize", output])
     assert (result.exit_code, "name a" in result.output) == (2, True), result.output
     assert list_dir(tmp_path) == []
+
+
+def test_checkpoint_is_a_step_or_best() -> None:
+    help_text = CliRunner().invoke(main, ["predict", "--help"]).output
+    assert "--checkpoint STEP|best" in help_text
+    checkpoint = Checkpoint()
+    assert [checkpoint.convert(text, None, None) for text in ("best", "0", "250")] == ["best", 0, 250]
+    for text in ("BEST", "-1", "1.5", ""):
+        with pytest.raises(click.BadParameter, match=re.escape(f"{text!r} is neither a step nor best.")):
+            checkpoint.convert(text, None, None)
 
 
 def test_an_internal_error_without_a_temporary_folder_is_one_line(

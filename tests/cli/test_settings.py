@@ -139,11 +139,11 @@ def test_config_keeps_the_class_order_and_the_features_of_its_run(
         ({"pretrained_fingerprint": "0" * 16}, "--pretrained is new"),
         (
             {"training_fingerprint": "0" * 16},
-            "other training clips, labels or frames in LABELS_CSV and STORE",
+            "other training clips, labels or frames in LABELS and STORE",
         ),
         ({"seed": 3}, "--seed 3, not 0"),
         ({"model": "cnn"}, "--model cnn, not mlp"),
-        ({"classes": ["a", "b"]}, "the classes of LABELS_CSV, or the order in --class-map"),
+        ({"classes": ["a", "b"]}, "the classes of LABELS, or the order in --class-map"),
         ({"feature_config": FeatureConfig(mel_bands=40)}, "STORE has mel_bands=40, not 64"),
     ],
 )
