@@ -16,7 +16,8 @@ from string import Template
 from typing import Any
 
 from dcase2018.data.fsdkaggle2018 import LICENSES, has_fsdkaggle2018_clips
-from dcase2018.runs.run import Run, reported_classes
+from dcase2018.inference.ensemble import hide_classes
+from dcase2018.runs.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +101,16 @@ def make_metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[s
     InputError
         If the run's list of training clips is missing or damaged.
     """
+    classes = hide_classes([run])
     packages = ("dcase2018", "keras", "tensorflow", EXPORT_FORMATS[format].package)
     return {
         "format": format,
         "file": EXPORT_FORMATS[format].file,
         "sample_rate": run.feature_config.sample_rate,
         "input": {"name": "samples", "dtype": "float32", "shape": ["n_samples"], "range": [-1, 1]},
-        "output": {"name": "scores", "dtype": "float32", "shape": [len(_reported(run))]},
+        "output": {"name": "scores", "dtype": "float32", "shape": [len(classes)]},
         "preprocessing": _preprocessing(run),
-        "classes": _reported(run),
+        "classes": classes,
         "training_data": _training_data(run),
         "run": {
             "model": run.model,
@@ -133,11 +135,6 @@ def _training_data(run: Run) -> dict[str, Any]:
         "n_clips": len(fnames),
         "clips_per_class": dict(zip(run.classes, run.class_counts, strict=True)),
     }
-
-
-def _reported(run: Run) -> list[str]:
-    """Return the classes that the model scores: all but the background classes."""
-    return reported_classes(run.classes, run.background_classes, "background_classes")
 
 
 def _preprocessing(run: Run) -> dict[str, object]:

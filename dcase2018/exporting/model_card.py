@@ -1,6 +1,7 @@
 """The README.md of an export: a model card, whose YAML front matter model hubs read."""
 
 import dataclasses
+import filecmp
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -12,7 +13,7 @@ import pandas as pd
 from dcase2018.data.fsdkaggle2018 import LICENSES
 from dcase2018.exporting.bundle import EXPORT_FORMATS
 from dcase2018.features.levels import SILENCE_DBFS
-from dcase2018.runs.run import BEST_CHECKPOINT, Run
+from dcase2018.runs.run import Run
 
 SCORE_SEMANTICS = {
     "softmax": "The scores add up to 1. The class with the highest score is the most likely one.",
@@ -56,9 +57,13 @@ def render_model_card(
 
 
 def validation_map3(run: Run, checkpoint: int | str | None) -> float | None:
-    """Return the validation MAP@3 of the exported network; None without validation clips."""
+    """Return the validation MAP@3 of the exported network; None without validation clips.
+
+    Training with `--patience` ends with a copy of best.keras as the trained network.
+    """
     epochs = [epoch for epoch in run.history() if "map3" in epoch]
-    if checkpoint == BEST_CHECKPOINT:
+    best = run.path / "best.keras"
+    if best.exists() and filecmp.cmp(run.model_file(checkpoint), best, shallow=False):
         return max((epoch["map3"] for epoch in epochs), default=None)
     if checkpoint is not None:
         epochs = [epoch for epoch in epochs if epoch["step"] == int(checkpoint)]
