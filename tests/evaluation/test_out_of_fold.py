@@ -88,6 +88,7 @@ def test_file_and_table_give_the_same_evaluation(folder: Path) -> None:
         ("fname,labels,verified,fold,a", "1.wav,a,True,1,2", "line 2: score '2' is not a number from 0 to 1"),
         ("fname,labels,verified,fold", "1.wav,a,True,1", "is not an out_of_fold.csv"),
         ("fname,labels,verified,a", "1.wav,a,True,0.5", "has no column fold"),
+        ("fname,labels,verified,fold,a", "", "lists no clip"),
     ],
 )
 def test_invalid_file_is_refused(tmp_path: Path, header: str, row: str, message: str) -> None:
