@@ -10,7 +10,6 @@ import click
 
 from dcase2018.cli.common import EXISTING, FOLDER, Choice, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
-from dcase2018.cli.settings import changed_settings, nearest_preset
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.models.hparams import PRESETS
 from dcase2018.utils.errors import InputError
@@ -95,6 +94,7 @@ def describe_preset(name: str) -> dict[str, Any]:
 
 def describe_run(path: Path, preset: str | None = None) -> dict[str, Any]:
     """Return size, progress and settings of a run, and what the preset has instead, as JSON values."""
+    from dcase2018.reporting.system_facts import changed_settings, nearest_preset
     from dcase2018.runs.run import Run
 
     run = Run.load(path)

@@ -122,3 +122,8 @@ FEATURE_CONFIGS = NamedConfigs(
         ),
     }
 )
+
+
+def config_name(config: FeatureConfig) -> str:
+    """Return the name of a feature config in `FEATURE_CONFIGS`; "" if it has none."""
+    return next((name for name, named in FEATURE_CONFIGS.items() if named == config), "")

@@ -269,11 +269,8 @@ def make_clip_media(
         `is_silent`; `spectrogram` and `excerpt`, paths or None; `audio_error`, why there is no excerpt, or
         None; and `audio_warning`, what is wrong with the audio file although it is used, or None.
     """
-    with_audio = _select_audio(system, sources, max_audio_seconds)
-    tasks = [
-        *_plan_media(folder, system, {fname: sources[fname] for fname in with_audio}),
-        *_plan_excerpts(folder, system, {fname: sources[fname] for fname in with_audio}),
-    ]
+    played = _select_audio(system, sources, max_audio_seconds)
+    tasks = [*_plan_media(folder, system, played), *_plan_excerpts(folder, system, played)]
     media: dict[int, dict[str, Any]] = {}
     with (
         Progress("plot clips", len(tasks), "clips") as progress,
@@ -283,22 +280,22 @@ def make_clip_media(
             media[number] = files
             progress.update(1)
     for number, files in media.items():
-        if sources and system.clips["fname"].iloc[number - 1] not in with_audio:
+        if sources and system.clips["fname"].iloc[number - 1] not in played:
             files["audio_error"] = BEYOND_LIMIT
     return [
         {"clip_number": number, **_store_entry(system, number), **media[number]} for number in sorted(media)
     ]
 
 
-def _select_audio(system: SystemResult, sources: Mapping[str, Path], max_seconds: float) -> set[str]:
-    """Select the clips that get an excerpt, by file name."""
+def _select_audio(system: SystemResult, sources: Mapping[str, Path], max_seconds: float) -> dict[str, Path]:
+    """Select the audio files of the clips that get an excerpt."""
     clips = system.clips[system.clips["fname"].isin(list(sources))]
     is_shown, is_error = clips["shown_as"] != "", clips["ap_at_3"] < 1
     clips = clips.iloc[np.lexsort((~is_error, ~is_shown))]
     store = system.ensemble.members[0].store
     lengths = store.lengths[store.rows_of(clips["fname"])]
     seconds = np.minimum(lengths * store.feature_config.stft_hop_seconds, MAX_SECONDS)
-    return set(clips["fname"][np.cumsum(seconds) <= max_seconds])
+    return {fname: sources[fname] for fname in clips["fname"][np.cumsum(seconds) <= max_seconds]}
 
 
 def _media_path(folder: Path, system: SystemResult, clip_number: int) -> Path:

@@ -9,16 +9,11 @@ from conftest import ToyPipeline, run_fails, run_ok
 
 from dcase2018.cli.inspection import describe_preset, describe_run, format_description
 from dcase2018.cli.main import main
-from dcase2018.cli.settings import (
-    BaseSettings,
-    changed_settings,
-    config_name,
-    extract_options,
-    nearest_preset,
-)
-from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
+from dcase2018.cli.settings import BaseSettings, extract_options
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig, config_name
 from dcase2018.features.store import Store
 from dcase2018.models.hparams import PRESETS
+from dcase2018.reporting.system_facts import changed_settings, nearest_preset
 from dcase2018.runs.run import Run
 from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
