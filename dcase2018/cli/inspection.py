@@ -171,7 +171,7 @@ def _run_lines(values: dict[str, Any]) -> Iterator[str]:
     if values["background_classes"]:
         yield f"         not reported: {', '.join(values['background_classes'])}"
     n_changed = len(values["preset_has"])
-    yield f"preset   {values['preset']}, with {n_changed or 'no'} other settings"
+    yield f"preset   {values['preset']}, with {n_changed or 'no'} other setting{'s' * (n_changed != 1)}"
     yield from (
         f"setting  {name} = {values[name]}{_mark(values, name)}"
         for name in ("model", "epochs")
