@@ -72,6 +72,7 @@ def describe_store(path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "n_clips": len(store),
         "n_frames": int(store.lengths.sum()),
+        "seconds": float(store.lengths.sum() * store.feature_config.frame_hop_seconds),
         "feature_config": dataclasses.asdict(store.feature_config),
         "failed": {fname: error for fname, error, length in clips if error and not length},
         "warnings": {fname: error for fname, error, length in clips if error and length},
@@ -120,7 +121,7 @@ def _size(run: "Run") -> dict[str, float]:
     from dcase2018.models.architectures import count_kernel_weights, count_macs
 
     model = run.load_checkpoint(model_file)
-    hop_seconds = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.stft_hop_seconds
+    hop_seconds = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.frame_hop_seconds
     macs = count_macs(model)
     return {
         "n_weights": model.count_params(),
@@ -152,9 +153,8 @@ def format_description(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _store_lines(values: dict[str, Any]) -> Iterator[str]:
-    hours = values["n_frames"] * values["feature_config"]["stft_hop_seconds"] / 3600
     yield f"{values['store']}: written by {values['created_by']}, {values['bytes'] / 1e6:.1f} MB"
-    yield f"clips    {values['n_clips']} with {values['n_frames']} frames ({hours:.2f} h)"
+    yield f"clips    {values['n_clips']} with {values['n_frames']} frames ({values['seconds'] / 3600:.2f} h)"
 
 
 def _run_lines(values: dict[str, Any]) -> Iterator[str]:

@@ -138,9 +138,9 @@ def _preprocessing_steps(run: Run) -> list[str]:
         steps.append(f"A frame is {config.n_features} samples.")
     else:
         bands = f"{config.mel_bands} log mel bands from {config.mel_min_hz:g} to {config.mel_max_hz:g} Hz"
-        steps.append(f"A frame is {bands}, every {1000 * config.stft_hop_seconds:g} ms.")
+        steps.append(f"A frame is {bands}, every {1000 * config.frame_hop_seconds:g} ms.")
     window, hop = (
-        frames * config.stft_hop_seconds
+        frames * config.frame_hop_seconds
         for frames in (run.example_shape[0], hparams.inference_hop_frames(config))
     )
     padded = {"constant": "padded with silence", "wrap": "repeated"}[hparams.pad_mode]
@@ -149,6 +149,6 @@ def _preprocessing_steps(run: Run) -> list[str]:
     steps.append(f"The scores of a clip are the {pooling} over its windows.")
     steps.append(
         f"A silent clip gets the class frequencies of the training set. In all its hops of"
-        f" {1000 * config.stft_hop_seconds:g} ms the standard deviation is below {SILENCE_DBFS:g} dBFS."
+        f" {1000 * config.frame_hop_seconds:g} ms the standard deviation is below {SILENCE_DBFS:g} dBFS."
     )
     return steps

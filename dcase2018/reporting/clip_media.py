@@ -136,7 +136,7 @@ def plot_clip(target: Path, frames: np.ndarray, feature_config: FeatureConfig, s
     figure, upper, lower = _figure(len(strip.names))
     for artist in (*upper.collections, *lower.collections):
         artist.remove()
-    seconds = len(frames) * feature_config.stft_hop_seconds
+    seconds = len(frames) * feature_config.frame_hop_seconds
     _plot_spectrogram(upper, frames, feature_config)
     _plot_strip(lower, strip, seconds)
     upper.set(xlabel="", xlim=(0, seconds))
@@ -179,7 +179,7 @@ def _plot_spectrogram(axes: Axes, frames: np.ndarray, feature_config: FeatureCon
     step = -(-len(frames) // MAX_COLUMNS)
     starts = np.arange(0, len(frames), step)
     columns = np.add.reduceat(frames.astype(np.float32), starts) / np.diff([*starts, len(frames)])[:, None]
-    edges = np.append(starts, len(frames)) * feature_config.stft_hop_seconds
+    edges = np.append(starts, len(frames)) * feature_config.frame_hop_seconds
     specshow(
         columns.T, ax=axes, x_axis="s", y_axis="mel", cmap="magma",
         x_coords=edges, y_coords=librosa.mel_frequencies(columns.shape[1] + 1, fmin=low, fmax=high, htk=True),
@@ -294,7 +294,7 @@ def _select_audio(system: SystemResult, sources: Mapping[str, Path], max_seconds
     clips = clips.iloc[np.lexsort((~is_error, ~is_shown))]
     store = system.ensemble.members[0].store
     lengths = store.lengths[store.rows_of(clips["fname"])]
-    seconds = np.minimum(lengths * store.feature_config.stft_hop_seconds, MAX_SECONDS)
+    seconds = np.minimum(lengths * store.feature_config.frame_hop_seconds, MAX_SECONDS)
     return {fname: sources[fname] for fname in clips["fname"][np.cumsum(seconds) <= max_seconds]}
 
 
@@ -308,7 +308,7 @@ def _plan_media(folder: Path, system: SystemResult, sources: Mapping[str, Path])
     """Plan the spectrograms of the shown clips, with their excerpts."""
     shown = system.clips[system.clips["shown_as"] != ""]
     store = system.ensemble.members[0].store
-    max_frames = round(MAX_SECONDS / store.feature_config.stft_hop_seconds)
+    max_frames = round(MAX_SECONDS / store.feature_config.frame_hop_seconds)
     member_of_clip = system.member_of_clip and [system.member_of_clip[clip] for clip in shown.index]
     window_scores = iter_window_scores(system.ensemble, list(shown["fname"]), member_of_clip)
     store_rows = store.rows_of(shown["fname"])
@@ -355,7 +355,7 @@ def _store_entry(system: SystemResult, clip_number: int) -> dict[str, Any]:
     store = system.ensemble.members[0].store
     (row,) = store.rows_of([system.clips["fname"].iloc[clip_number - 1]])
     return {
-        "seconds": float(store.lengths[row] * store.feature_config.stft_hop_seconds),
+        "seconds": float(store.lengths[row] * store.feature_config.frame_hop_seconds),
         "error": store.errors[row],
         "is_silent": bool(store.is_silent[row]),
     }
