@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dcase2018.cli.clips import check_clips, select_available, select_stored
 from dcase2018.cli.common import (
     EXISTING,
     FILE,
@@ -20,10 +21,8 @@ from dcase2018.cli.common import (
     missing_option,
     print_line,
     seed_option,
-    select_available,
     single_file_option,
 )
-from dcase2018.cli.evaluation import check_clips, select_stored
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.atomic import write_json
 from dcase2018.utils.errors import InputError

@@ -18,6 +18,7 @@ from dcase2018.cli.common import (
     check_output,
     exit_if_skipped,
     group_options,
+    is_given,
     print_line,
     seed_option,
 )
@@ -173,7 +174,9 @@ def class_map(labels: Path, out: Path) -> None:
     help="Folder of the clips, or their store, to keep identical clips on one side.",
 )
 @seed_option
+@click.pass_context
 def split(
+    ctx: click.Context,
     labels: Path,
     out: Path,
     fraction: float,
@@ -198,6 +201,8 @@ def split(
     from dcase2018.data.splits import warn_missing_classes
     from dcase2018.utils.atomic import written_together
 
+    if n_folds is not None and is_given(ctx, "fraction"):
+        raise InputError("--fraction and --folds exclude each other")
     table = read_labels(labels)
     fnames = list(table["fname"])
     named_groups = read_groups(table, group_column, group_pattern)

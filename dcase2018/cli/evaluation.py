@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dcase2018.cli.clips import check_clips, select_stored
 from dcase2018.cli.common import (
     FILE,
     FOLDER,
@@ -20,15 +21,12 @@ from dcase2018.cli.common import (
     missing_option,
     print_line,
     scoring_options,
-    select_available,
     single_file_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dcase2018.evaluation.evaluate import Evaluation
     from dcase2018.inference.ensemble import Ensemble
 
@@ -60,13 +58,6 @@ def _open_ensemble(
     return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **scoring)
 
 
-def select_stored(labels: "pd.DataFrame", ensemble: "Ensemble", skipped: dict[str, str]) -> "pd.DataFrame":
-    """Drop the clips that a store of the ensemble lacks, and add them to `skipped`."""
-    for member in ensemble.members:
-        labels = select_available(labels, member.store.rows, member.store.path, skipped)
-    return labels
-
-
 def _check_table_output(output: Path | None, *inputs: Path) -> None:
     """Check before the work that a score table can be written (see `check_output`)."""
     if output and output.suffix not in (".csv", ".json"):
@@ -90,15 +81,6 @@ def _check_out_of_fold(context: click.Context, *excluded: str) -> None:
 
 
 SCORING_NAMES = ("checkpoint", "inference_hop_seconds", "clip_pooling", "more_stores", "allow_trained")
-
-
-def check_clips(ensemble: "Ensemble", labels: "pd.DataFrame", allow_trained: bool) -> None:
-    """Check before the slow import of Keras that the clips of a label file can and may be scored."""
-    from dcase2018.evaluation.evaluate import check_training_clips
-
-    ensemble.validate_clips(labels["fname"])
-    check_training_clips(ensemble, labels["fname"], allow_trained)
-    ensemble.warn_of_namesakes(labels["fname"])
 
 
 @click.command(
@@ -150,7 +132,7 @@ def evaluate(
     from dcase2018.inference.ensemble import input_files
 
     if out_of_fold:
-        _check_out_of_fold(ctx, "store", "labels_csv", "runs", *SCORING_NAMES)
+        _check_out_of_fold(ctx, "store", "labels_csv", "runs", "skip_missing", *SCORING_NAMES)
     else:
         _require(ctx, "store", "labels_csv", "runs")
     inputs = (labels_csv, store, *more_stores, *input_files((*runs, *filter(None, [out_of_fold]))))
@@ -346,7 +328,9 @@ def report(
     if out_of_fold:
         _require(ctx, "store")
         _check_out_of_fold(ctx, "labels_csv", "runs", *SCORING_NAMES)
-        _report_out_of_fold(out_of_fold, store, output, audio, jobs or -1, single_file)
+        exit_if_skipped(
+            ctx, _report_out_of_fold(out_of_fold, store, output, audio, skip_missing, jobs or -1, single_file)
+        )
         return
     _require(ctx, "store", "labels_csv", "runs")
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
@@ -363,17 +347,25 @@ def report(
 
 
 def _report_out_of_fold(
-    folds: Path, store: Path, output: Path, audio: Path | None, jobs: int, single_file: bool
-) -> None:
+    folds: Path,
+    store: Path,
+    output: Path,
+    audio: Path | None,
+    skip_missing: bool,
+    jobs: int,
+    single_file: bool,
+) -> dict[str, str]:
+    """Write the report, print its path, and return the reason for each clip without audio."""
     from dcase2018.evaluation.out_of_fold import OutOfFold
     from dcase2018.reporting.writer import check_report, report_out_of_fold
 
     held_out = OutOfFold.load(folds)
     ensemble = _open_ensemble([folds], [store], None, {})
-    check_report(output, held_out.labels, audio, single_file=single_file)
+    without_audio = check_report(output, held_out.labels, audio, skip_missing, single_file)
     ensemble.validate_clips(held_out.labels["fname"])
     load_keras()
     print_line(str(report_out_of_fold(ensemble, held_out, output, audio, jobs, str(folds), single_file)))
+    return without_audio
 
 
 @click.command(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from dcase2018.cli.clips import select_available
 from dcase2018.cli.common import (
     EXISTING,
     INPUT,
@@ -20,11 +20,11 @@ from dcase2018.cli.common import (
     exit_if_skipped,
     group_options,
     hparams_help,
+    is_given,
     keras_initializer,
     missing_option,
     print_line,
     seed_option,
-    select_available,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.cli.settings import BaseSettings, log_repeated_run, preset_options
@@ -214,7 +214,7 @@ def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **value
     options = FitOptions(**values)
     options.validate()
     base = BaseSettings.find(options.preset, options.config)
-    if base.run and ctx.get_parameter_source("seed") is ParameterSource.DEFAULT:
+    if base.run and not is_given(ctx, "seed"):
         options = dataclasses.replace(options, seed=base.run.seed)
     preset = base.apply_options(options.model, options.hparams, options.epochs)
     from dcase2018.data.labels import read_labels

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from dcase2018.cli.clips import select_available
 from dcase2018.cli.common import (
     INPUT,
     OUTPUT_FOLDER,
@@ -15,7 +16,6 @@ from dcase2018.cli.common import (
     missing_option,
     print_line,
     seed_option,
-    select_available,
 )
 from dcase2018.cli.settings import BaseSettings, preset_options
 from dcase2018.cli.training import check_validation, dask_option, data_arguments, max_minutes_option

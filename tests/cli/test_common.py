@@ -182,6 +182,27 @@ def test_numbers_out_of_bounds_are_refused(tmp_path: Path, command: tuple[object
     assert [path.name for path in tmp_path.iterdir()] == ["l.csv"]
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("split", "l.csv", "s", "--folds", "2", "--fraction", "0.1"), "--fraction and --folds exclude"),
+        (
+            ("correct-labels", "l.csv", "--decisions", "l.csv", "-o", "c.csv", "--confidence", "0.9"),
+            "--confidence applies to the predictions in OUT_OF_FOLD; give them, or omit it",
+        ),
+        (("extract", ".", "s.h5", "-j", "2", "--dask", "tcp://x:1"), "--jobs and --dask exclude each other"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "l.csv").write_text(LABELS)
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, message in result.output) == (2, True), result.output
+    assert list_dir(tmp_path) == ["l.csv"]
+
+
 def test_links_to_an_input_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(LABELS)
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "l.csv")

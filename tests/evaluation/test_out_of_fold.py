@@ -124,7 +124,10 @@ def test_evaluate_prints_the_out_of_fold_scores(folder: Path, tmp_path: Path) ->
 
 def test_evaluate_refuses_what_out_of_fold_scores_do_not_use(folder: Path, tmp_path: Path) -> None:
     scores = folder / "out_of_fold.csv"
-    for extra, name in ((("--pooling", "mean"), "--pooling"), (("--allow-trained",), "--allow-trained")):
+    for extra, name in (
+        (("--pooling", "mean"), "--pooling"), (("--allow-trained",), "--allow-trained"),
+        (("--missing", "skip"), "--missing"),
+    ):  # fmt: skip
         code, _, message = invoke("evaluate", "--out-of-fold", folder, *extra)
         assert (code, message.rpartition(": ")[2]) == (2, f"omit {name}\n")
     assert invoke("evaluate", scores, "--out-of-fold", folder)[2].endswith("omit STORE\n")
