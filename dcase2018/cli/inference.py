@@ -243,8 +243,9 @@ def embed(
     is_from_store = len(clips) == 1 and clips[0].is_file() and is_store(clips[0])
     inputs = Store(clips[0]) if is_from_store else list_recordings(clips)
     load_keras()
-    failed, warnings = write_embeddings(load_embedder(runs[0], checkpoint), inputs, output, level)
-    print_line(f"{output}: {len(inputs) - len(failed)} clips")
+    embedder = load_embedder(runs[0], checkpoint)
+    n_clips, failed, warnings = write_embeddings(embedder, inputs, output, level)
+    print_line(f"{output}: {n_clips} clips")
     for file in failed:
         print_line(f"failed: {file}")
     for fname, warning in warnings.items():

@@ -208,7 +208,8 @@ def embed(
     if level not in LEVELS:
         raise InputError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
     inputs = clips if isinstance(clips, Store) else list_recordings(as_paths(clips, "clips"))
-    return write_embeddings(load_embedder(run, checkpoint), inputs, path, level)
+    _, failed, warnings = write_embeddings(load_embedder(run, checkpoint), inputs, path, level)
+    return failed, warnings
 
 
 def check_embedding_path(path: Path) -> None:
@@ -219,8 +220,12 @@ def check_embedding_path(path: Path) -> None:
 
 def write_embeddings(
     embedder: Predictor, clips: Store | Sequence[AudioFile], path: Path, level: str
-) -> tuple[list[FailedFile], dict[str, str]]:
-    """Write the embeddings that a network of `load_embedder` computes; the rest is as in `embed`."""
+) -> tuple[int, list[FailedFile], dict[str, str]]:
+    """Write the embeddings that a network of `load_embedder` computes; the rest is as in `embed`.
+
+    The number of clips that have a row is returned first.
+    """
+    n_empty = 0
     failed: list[FailedFile] = []
     warnings: dict[str, str] = {}
     is_window_level = level == "window"
@@ -235,12 +240,13 @@ def write_embeddings(
                 failed.append(result)
             elif not len(result[1]):
                 log.warning("%s has no frames and gets no row", fname)
+                n_empty += 1
             elif is_window_level:
                 add(fname, *result)
             else:
                 add(fname, None, result[1].mean(axis=0, dtype=float, keepdims=True))
         check_any_usable(failed, len(clips))
-    return failed, warnings
+    return len(clips) - len(failed) - n_empty, failed, warnings
 
 
 def _embed_clips(
