@@ -163,7 +163,7 @@ class FitOptions:
         if (self.group_column or self.group_pattern) and not (self.validation or self.in_folds):
             raise InputError("--groups and --groups-from require --folds, --fold-column or --validation")
         if self.patience and not (self.validation or self.in_folds):
-            raise InputError("--patience requires --validation")
+            raise InputError("--patience requires --validation, --folds or --fold-column")
 
 
 @click.command(
