@@ -3,11 +3,14 @@
 model.json   sample rate, preprocessing, classes, training data, origin of the network, versions
 labels.txt   one class per line
 example.py   tags clips with the runtime, NumPy and soundfile alone
+
+model.json and labels.txt are also embedded in the model.
 """
 
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
@@ -91,6 +94,38 @@ def write_metadata(metadata: Mapping[str, Any], folder: Path) -> None:
     template = Template(files(__package__).joinpath("templates", "example.py.txt").read_text("utf-8"))
     example = template.substitute(dataclasses.asdict(EXPORT_FORMATS[metadata["format"]]))
     (folder / "example.py").write_text(example, "utf-8")
+
+
+def embed_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Embed metadata in a model, in the place that its format has for it (see `ExportFormat.embedded`).
+
+    Parameters
+    ----------
+    path
+        Model file or folder, beside its labels.txt and model.json.
+    metadata
+        Content of model.json.
+    """
+    embedded = [path.with_name(name) for name in ("labels.txt", "model.json")]
+    if metadata["format"] == "onnx":
+        _add_metadata_props(path, metadata)
+    elif metadata["format"] == "litert":
+        from dcase2018.exporting.tflite_metadata import add_tflite_metadata
+
+        add_tflite_metadata(path, metadata, embedded)
+    else:
+        (path / "assets.extra").mkdir()
+        for file in embedded:
+            shutil.copy(file, path / "assets.extra")
+
+
+def _add_metadata_props(path: Path, metadata: Mapping[str, Any]) -> None:
+    import onnx
+
+    model = onnx.load(path)
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, path)
 
 
 def make_metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, Any]:
