@@ -4,14 +4,7 @@ from pathlib import Path
 
 import click
 
-from dcase2018.cli.common import (
-    FOLDER,
-    REPLACED_FOLDER,
-    Choice,
-    Command,
-    checkpoint_option,
-    print_line,
-)
+from dcase2018.cli.common import FOLDER, REPLACED_FOLDER, Choice, Command, checkpoint_option, print_line
 from dcase2018.cli.keras_setup import load_keras
 
 

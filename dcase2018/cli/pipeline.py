@@ -205,14 +205,8 @@ class Pipeline:
         run, submission, page = self.run, self.run / "submission.csv", self.run / "report" / "index.html"
         sample = ("--sample-submission", str(data.sample_csv)) if data.sample_csv else ()
         predict = ("predict", str(store), str(run), "-o", str(submission), *sample)
-        export = (
-            "export",
-            str(run),
-            str(self.exported.parent),
-            "--format",
-            self.export_format,
-            "--overwrite",
-        )
+        options = ("--format", self.export_format, "--overwrite")
+        export = ("export", str(run), str(self.exported.parent), *options)
         rules = [
             Rule((submission,), (store, self.trained, *filter(None, [data.sample_csv])), (predict,)),
             Rule((self.exported,), (self.trained,), (export,)),
