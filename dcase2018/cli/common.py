@@ -6,17 +6,18 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 log = logging.getLogger("dcase2018")
 
@@ -86,10 +87,17 @@ class FiniteFloat(click.FloatRange):
 class Checkpoint(click.ParamType):
     """A step, or `best` for the epoch with the best validation score."""
 
-    name = "STEP|best"
+    name = "checkpoint"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "STEP|best"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        return value if value == "best" else click.INT.convert(value, param, ctx)
+        if value == "best" or isinstance(value, int):
+            return value
+        if not value.isdecimal():
+            self.fail(f"{value!r} is neither a step nor best.", param, ctx)
+        return int(value)
 
 
 class Choice(click.Choice):
@@ -285,29 +293,17 @@ extra_store_option = click.option(
 scoring_options = combine_options(checkpoint_option, hop_option, pooling_option)
 
 
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Return whether a parameter was given, so that its value is not the default."""
+    return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
 def exit_if_skipped(ctx: click.Context, skipped: Mapping[str, str]) -> None:
     """If clips were skipped, print each with its reason, and exit with 3."""
     for fname, reason in skipped.items():
         print_line(f"skipped: {fname}: {reason}")
     if skipped:
         ctx.exit(EXIT_SKIPPED)
-
-
-def select_available(
-    labels: "pd.DataFrame", available: Collection[str], place: Path, skipped: dict[str, str]
-) -> "pd.DataFrame":
-    """Drop the clips of a label file that are not available in a place, and add them to `skipped`.
-
-    Raises
-    ------
-    InputError
-        If no clip is left.
-    """
-    is_available = labels["fname"].isin(list(available))
-    if not is_available.any():
-        raise InputError(f"none of the {len(labels)} clips is in {place}; is it the right one?")
-    skipped |= dict.fromkeys(labels["fname"][~is_available], f"not in {place}")
-    return labels[is_available].reset_index(drop=True)
 
 
 def missing_option(meaning: str) -> Callable[[Callable], Callable]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dcase2018.cli.clips import check_clips, select_available, select_stored
 from dcase2018.cli.common import (
     EXISTING,
     FILE,
@@ -15,7 +16,9 @@ from dcase2018.cli.common import (
     Command,
     InputPath,
     check_output,
+    exit_if_skipped,
     extra_store_option,
+    missing_option,
     print_line,
     seed_option,
     single_file_option,
@@ -60,8 +63,11 @@ NO_STORE = Path("-")
 @single_file_option
 @click.option("--audio", type=FOLDER, help="Folder of the clips, to add audio players to the report.")
 @click.option("--allow-trained", is_flag=True, help="Score clips that a run was trained on.")
+@missing_option("no features in STORE, no scores in a file, or no file in --audio")
 @seed_option
+@click.pass_context
 def compare(
+    ctx: click.Context,
     store: Path,
     labels_csv: Path,
     a: Path,
@@ -74,6 +80,7 @@ def compare(
     single_file: bool,
     audio: Path | None,
     allow_trained: bool,
+    skip_missing: bool,
     seed: int,
 ) -> None:
     """Compare systems A and B on the clips of LABELS.
@@ -98,9 +105,12 @@ def compare(
 
     systems = _open_systems([*paths[0], *paths[1]], stores)
     labels = read_labels(labels_csv, _common_classes(systems))
+    skipped: dict[str, str] = {}
+    if skip_missing:
+        labels = _select_scored(labels, systems, skipped)
     ensembles = _require_runs(systems, a, b) if report_path else []
     if report_path:
-        check_report(report_path, labels, audio, single_file=single_file)
+        skipped |= check_report(report_path, labels, audio, skip_missing, single_file)
     evaluations = _evaluate(systems, labels, allow_trained)
     a_runs, b_runs = ([evaluations[path] for path in system] for system in paths)
     comparison = compare(a_runs, b_runs, seed)
@@ -112,6 +122,7 @@ def compare(
         evaluated = list(zip(ensembles, (evaluations[a], evaluations[b]), strict=True))
         page = report_comparison(evaluated, comparison, report_path, audio, -1, str(labels_csv), single_file)
         print_line(str(page))
+    exit_if_skipped(ctx, skipped)
 
 
 def _print_training_clips(evaluations: "Mapping[Path, Evaluation]") -> None:
@@ -181,16 +192,26 @@ def _common_classes(systems: "Systems") -> list[str]:
     return first_classes
 
 
+def _select_scored(labels: "pd.DataFrame", systems: "Systems", skipped: dict[str, str]) -> "pd.DataFrame":
+    """Drop the clips that a store or a score file lacks, and add them to `skipped`."""
+    from dcase2018.inference.ensemble import Ensemble
+
+    for path, system in systems.items():
+        if isinstance(system, Ensemble):
+            labels = select_stored(labels, system, skipped)
+        else:
+            labels = select_available(labels, system.index, path, skipped)
+    return labels
+
+
 def _evaluate(systems: "Systems", labels: "pd.DataFrame", allow_trained: bool) -> "dict[Path, Evaluation]":
-    from dcase2018.evaluation.evaluate import check_training_clips, evaluate
+    from dcase2018.evaluation.evaluate import evaluate
     from dcase2018.evaluation.submission import evaluate_scores
     from dcase2018.inference.ensemble import Ensemble
 
     ensembles = [system for system in systems.values() if isinstance(system, Ensemble)]
     for ensemble in ensembles:
-        ensemble.validate_clips(labels["fname"])  # before the slow import of Keras
-        check_training_clips(ensemble, labels["fname"], allow_trained)
-        ensemble.warn_of_namesakes(labels["fname"])
+        check_clips(ensemble, labels, allow_trained)
     if ensembles:
         load_keras()
     return {

@@ -18,6 +18,7 @@ from dcase2018.cli.common import (
     check_output,
     exit_if_skipped,
     group_options,
+    is_given,
     print_line,
     seed_option,
 )
@@ -173,7 +174,9 @@ def class_map(labels: Path, out: Path) -> None:
     help="Folder of the clips, or their store, to keep identical clips on one side.",
 )
 @seed_option
+@click.pass_context
 def split(
+    ctx: click.Context,
     labels: Path,
     out: Path,
     fraction: float,
@@ -187,9 +190,10 @@ def split(
 
     The split is stratified by label and manually_verified. Headers and all columns are kept. Each row is in
     one of the two files; with --folds, in the validation.csv of one fold.
-    With --groups, --groups-from or --content, all clips of a group are in the same file, so that the numbers
-    of clips are met less closely. Clips of one recording in both files are reported, as far as their names
-    show it.
+
+    With --groups, --groups-from or --content, all clips of a group are in the same file. The fraction of
+    clips is then approximate. Clips of one recording in both files are reported, as far as their names show
+    it.
     """
     from dcase2018.data.groups import merge_groups, read_groups, warn_of_shared_sound
     from dcase2018.data.labels import read_labels, write_table
@@ -197,6 +201,8 @@ def split(
     from dcase2018.data.splits import warn_missing_classes
     from dcase2018.utils.atomic import written_together
 
+    if n_folds is not None and is_given(ctx, "fraction"):
+        raise InputError("--fraction and --folds exclude each other")
     table = read_labels(labels)
     fnames = list(table["fname"])
     named_groups = read_groups(table, group_column, group_pattern)

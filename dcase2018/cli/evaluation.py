@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dcase2018.cli.clips import check_clips, select_stored
 from dcase2018.cli.common import (
     FILE,
     FOLDER,
@@ -20,21 +21,15 @@ from dcase2018.cli.common import (
     missing_option,
     print_line,
     scoring_options,
-    select_available,
     single_file_option,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dcase2018.evaluation.evaluate import Evaluation
     from dcase2018.inference.ensemble import Ensemble
 
-store_argument = click.argument("store", type=INPUT)
-labels_argument = click.argument("labels_csv", metavar="LABELS", type=INPUT)
-runs_argument = click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
 optional_inputs = combine_options(
     click.argument("store", type=INPUT, metavar="STORE", required=False),
     click.argument("labels_csv", metavar="LABELS", type=INPUT, required=False),
@@ -63,13 +58,6 @@ def _open_ensemble(
     return Ensemble.open(runs, [Store(path) for path in stores], checkpoint, **scoring)
 
 
-def _select_stored(labels: "pd.DataFrame", ensemble: "Ensemble", skipped: dict[str, str]) -> "pd.DataFrame":
-    """Drop the clips that a store of the ensemble lacks, and add them to `skipped`."""
-    for member in ensemble.members:
-        labels = select_available(labels, member.store.rows, member.store.path, skipped)
-    return labels
-
-
 def _check_table_output(output: Path | None, *inputs: Path) -> None:
     """Check before the work that a score table can be written (see `check_output`)."""
     if output and output.suffix not in (".csv", ".json"):
@@ -93,15 +81,6 @@ def _check_out_of_fold(context: click.Context, *excluded: str) -> None:
 
 
 SCORING_NAMES = ("checkpoint", "inference_hop_seconds", "clip_pooling", "more_stores", "allow_trained")
-
-
-def _check_clips(ensemble: "Ensemble", labels: "pd.DataFrame", allow_trained: bool) -> None:
-    """Check before the slow import of Keras that the clips of a label file can and may be scored."""
-    from dcase2018.evaluation.evaluate import check_training_clips
-
-    ensemble.validate_clips(labels["fname"])
-    check_training_clips(ensemble, labels["fname"], allow_trained)
-    ensemble.warn_of_namesakes(labels["fname"])
 
 
 @click.command(
@@ -153,7 +132,7 @@ def evaluate(
     from dcase2018.inference.ensemble import input_files
 
     if out_of_fold:
-        _check_out_of_fold(ctx, "store", "labels_csv", "runs", *SCORING_NAMES)
+        _check_out_of_fold(ctx, "store", "labels_csv", "runs", "skip_missing", *SCORING_NAMES)
     else:
         _require(ctx, "store", "labels_csv", "runs")
     inputs = (labels_csv, store, *more_stores, *input_files((*runs, *filter(None, [out_of_fold]))))
@@ -168,8 +147,8 @@ def evaluate(
     labels = read_labels(labels_csv, ensemble.classes)
     skipped: dict[str, str] = {}
     if skip_missing:
-        labels = _select_stored(labels, ensemble, skipped)
-    _check_clips(ensemble, labels, allow_trained)
+        labels = select_stored(labels, ensemble, skipped)
+    check_clips(ensemble, labels, allow_trained)
     load_keras()
     from dcase2018.evaluation.evaluate import evaluate
 
@@ -210,8 +189,8 @@ def _check_calibrate(scores_csv: Path | None, scoring: dict[str, object]) -> Non
 @click.command(
     cls=Command, epilog="Example:\n  dcase2018 predict features/test.h5 runs/first -o submission.csv"
 )
-@store_argument
-@runs_argument
+@click.argument("store", type=INPUT)
+@click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -232,15 +211,20 @@ def _check_calibrate(scores_csv: Path | None, scoring: dict[str, object]) -> Non
     help="Write all scores to this CSV, one column per class.",
 )
 @click.option("--calibrate", is_flag=True, help="Calibrate the scores of --scores-output.")
+@missing_option("no features in STORE")
 @scoring_options
 @extra_store_option
+@click.pass_context
 def predict(
+    ctx: click.Context,
+    /,
     store: Path,
     runs: tuple[Path, ...],
     submission_csv: Path,
     sample_csv: Path | None,
     scores_csv: Path | None,
     calibrate: bool,
+    skip_missing: bool,
     checkpoint: int | str | None,
     more_stores: tuple[Path, ...],
     **scoring: object,
@@ -260,11 +244,17 @@ def predict(
     check_output(scores_csv, *inputs, submission_csv)
     if calibrate:
         _check_calibrate(scores_csv, scoring)
+    import pandas as pd
+
     from dcase2018.data.labels import read_fnames
     from dcase2018.features.store import Store
 
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     fnames = read_fnames(sample_csv) if sample_csv else sorted(Store(store).fnames)
+    skipped: dict[str, str] = {}
+    if skip_missing:
+        clips = pd.DataFrame({"fname": fnames}, dtype=object)
+        fnames = list(select_stored(clips, ensemble, skipped)["fname"])
     ensemble.validate_clips(fnames)  # before the slow import of Keras
     if calibrate:
         from dcase2018.evaluation.calibration import load_calibration
@@ -282,11 +272,12 @@ def predict(
             write_scores(scores_csv, calibration.calibrate(ensemble, scores) if calibrate else scores)
         write_submission(submission_csv, scores[ensemble.reported_classes])
     print_line(f"{submission_csv}: {len(fnames)} clips")
+    exit_if_skipped(ctx, skipped)
 
 
 @click.command(
     cls=Command,
-    epilog="Example:\n"
+    epilog="Examples:\n"
     "  dcase2018 report features/test.h5 data/test_post_competition.csv runs/first \\\n"
     "      -o report --audio data/audio_test\n"
     "  dcase2018 report features/train.h5 --out-of-fold runs/folds -o report",
@@ -337,16 +328,18 @@ def report(
     if out_of_fold:
         _require(ctx, "store")
         _check_out_of_fold(ctx, "labels_csv", "runs", *SCORING_NAMES)
-        _report_out_of_fold(out_of_fold, store, output, audio, jobs or -1, single_file)
+        exit_if_skipped(
+            ctx, _report_out_of_fold(out_of_fold, store, output, audio, skip_missing, jobs or -1, single_file)
+        )
         return
     _require(ctx, "store", "labels_csv", "runs")
     ensemble = _open_ensemble(runs, (store, *more_stores), checkpoint, scoring)
     labels = read_labels(labels_csv, ensemble.classes)
     skipped: dict[str, str] = {}
     if skip_missing:
-        labels = _select_stored(labels, ensemble, skipped)
+        labels = select_stored(labels, ensemble, skipped)
     skipped |= check_report(output, labels, audio, skip_missing, single_file)
-    _check_clips(ensemble, labels, allow_trained)
+    check_clips(ensemble, labels, allow_trained)
     load_keras()
     page = report(ensemble, labels, output, audio, jobs or -1, allow_trained, str(labels_csv), single_file)
     print_line(str(page))
@@ -354,24 +347,32 @@ def report(
 
 
 def _report_out_of_fold(
-    folds: Path, store: Path, output: Path, audio: Path | None, jobs: int, single_file: bool
-) -> None:
+    folds: Path,
+    store: Path,
+    output: Path,
+    audio: Path | None,
+    skip_missing: bool,
+    jobs: int,
+    single_file: bool,
+) -> dict[str, str]:
+    """Write the report, print its path, and return the reason for each clip without audio."""
     from dcase2018.evaluation.out_of_fold import OutOfFold
     from dcase2018.reporting.writer import check_report, report_out_of_fold
 
     held_out = OutOfFold.load(folds)
     ensemble = _open_ensemble([folds], [store], None, {})
-    check_report(output, held_out.labels, audio, single_file=single_file)
+    without_audio = check_report(output, held_out.labels, audio, skip_missing, single_file)
     ensemble.validate_clips(held_out.labels["fname"])
     load_keras()
     print_line(str(report_out_of_fold(ensemble, held_out, output, audio, jobs, str(folds), single_file)))
+    return without_audio
 
 
 @click.command(
     cls=Command, epilog="Example:\n  dcase2018 score submission.csv data/test_post_competition.csv"
 )
 @click.argument("submission", type=INPUT)
-@labels_argument
+@click.argument("labels_csv", metavar="LABELS", type=INPUT)
 @table_option
 @click.option(
     "--class-map", "class_map_csv", type=INPUT, help="Classes, in order.  [default: those of LABELS]"

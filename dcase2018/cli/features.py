@@ -21,6 +21,7 @@ from dcase2018.cli.common import (
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import HParams
 from dcase2018.utils.config import apply_overrides
+from dcase2018.utils.errors import InputError
 
 MAX_WARNINGS = 10  # that are printed; all are in a file beside the store
 
@@ -75,6 +76,8 @@ def extract(
     clips are computed. Clips that cannot be read are skipped, clips that end early are used up to there, and
     both are listed. The exit code is then 3.
     """
+    if jobs and dask_address:
+        raise InputError("--jobs and --dask exclude each other: the cluster has its own number of workers")
     misplaced = dict.fromkeys(
         (field.name for field in dataclasses.fields(HParams)),
         "it belongs to training; pass it to dcase2018 fit",

@@ -83,7 +83,7 @@ output_options = combine_options(
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 tag runs/first sounds -o tags.csv\n"
+    epilog="Examples:\n  dcase2018 tag runs/first sounds -o tags.csv\n"
     "  dcase2018 tag runs/first night.flac --detect-events -o labels --format audacity",
 )
 @click.argument("run", type=FOLDER)
@@ -198,7 +198,7 @@ def _print_result(result: "TaggingResult") -> None:
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 embed runs/first features/test.h5 -o embeddings.h5\n"
+    epilog="Examples:\n  dcase2018 embed runs/first features/test.h5 -o embeddings.h5\n"
     "  dcase2018 embed runs/first sounds -o embeddings.csv --level clip",
 )
 @click.argument("run", type=FOLDER)
@@ -243,7 +243,8 @@ def embed(
     is_from_store = len(clips) == 1 and clips[0].is_file() and is_store(clips[0])
     inputs = Store(clips[0]) if is_from_store else list_recordings(clips)
     load_keras()
-    n_clips, failed, warnings = write_embeddings(load_embedder(runs[0], checkpoint), inputs, output, level)
+    embedder = load_embedder(runs[0], checkpoint)
+    n_clips, failed, warnings = write_embeddings(embedder, inputs, output, level)
     print_line(f"{output}: {n_clips} clips")
     for file in failed:
         print_line(f"failed: {file}")

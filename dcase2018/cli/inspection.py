@@ -10,7 +10,6 @@ import click
 
 from dcase2018.cli.common import EXISTING, FOLDER, Choice, Command, print_line
 from dcase2018.cli.keras_setup import load_keras
-from dcase2018.cli.settings import changed_settings, nearest_preset
 from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.models.hparams import PRESETS
 from dcase2018.utils.errors import InputError
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
 def info(store_or_run: Path | None, preset: str | None, as_json: bool, verify: bool) -> None:
     """Describe STORE_OR_RUN, or a preset.
 
-    For a store: its clips and feature config. For a run: its model, size, work, progress and settings; those
-    that differ from the preset are marked. For a preset: all its settings.
+    For a store: its clips and feature config. For a run: its model, number of weights, multiply-accumulates
+    (MACs), progress and settings; those that differ from the preset are marked. For a preset: all its
+    settings.
     """
     is_store = bool(store_or_run and not store_or_run.is_dir())
     if verify and not is_store:
@@ -72,6 +72,7 @@ def describe_store(path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "n_clips": len(store),
         "n_frames": int(store.lengths.sum()),
+        "seconds": float(store.lengths.sum() * store.feature_config.frame_hop_seconds),
         "feature_config": dataclasses.asdict(store.feature_config),
         "failed": {fname: error for fname, error, length in clips if error and not length},
         "warnings": {fname: error for fname, error, length in clips if error and length},
@@ -94,6 +95,7 @@ def describe_preset(name: str) -> dict[str, Any]:
 
 def describe_run(path: Path, preset: str | None = None) -> dict[str, Any]:
     """Return size, progress and settings of a run, and what the preset has instead, as JSON values."""
+    from dcase2018.reporting.system_facts import changed_settings, nearest_preset
     from dcase2018.runs.run import Run
 
     run = Run.load(path)
@@ -119,7 +121,7 @@ def _size(run: "Run") -> dict[str, float]:
     from dcase2018.models.architectures import count_kernel_weights, count_macs
 
     model = run.load_checkpoint(model_file)
-    hop_seconds = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.stft_hop_seconds
+    hop_seconds = run.hparams.inference_hop_frames(run.feature_config) * run.feature_config.frame_hop_seconds
     macs = count_macs(model)
     return {
         "n_weights": model.count_params(),
@@ -151,9 +153,8 @@ def format_description(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _store_lines(values: dict[str, Any]) -> Iterator[str]:
-    hours = values["n_frames"] * values["feature_config"]["stft_hop_seconds"] / 3600
     yield f"{values['store']}: written by {values['created_by']}, {values['bytes'] / 1e6:.1f} MB"
-    yield f"clips    {values['n_clips']} with {values['n_frames']} frames ({hours:.2f} h)"
+    yield f"clips    {values['n_clips']} with {values['n_frames']} frames ({values['seconds'] / 3600:.2f} h)"
 
 
 def _run_lines(values: dict[str, Any]) -> Iterator[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcase2018.cli.common import FILE, INPUT, Command, FiniteFloat, check_output, print_line
+from dcase2018.cli.common import FILE, INPUT, Command, FiniteFloat, check_output, is_given, print_line
+from dcase2018.utils.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,9 @@ def find_label_issues(
     type=FiniteFloat(0, 1),
     help="Least probability of another class that replaces the label.",
 )
+@click.pass_context
 def correct_labels(
+    ctx: click.Context,
     labels_csv: Path,
     out_of_fold_csv: Path | None,
     output: Path,
@@ -107,6 +110,8 @@ def correct_labels(
     """
     if out_of_fold_csv is None and not decision_csvs:
         raise click.UsageError("Give OUT_OF_FOLD, --decisions, or both.")
+    if out_of_fold_csv is None and is_given(ctx, "confidence"):
+        raise InputError("--confidence applies to the predictions in OUT_OF_FOLD; give them, or omit it")
     changes_csv = output.with_suffix(".changes.csv")
     for path in (output, changes_csv):
         check_output(path, labels_csv, out_of_fold_csv, *decision_csvs)

@@ -205,14 +205,8 @@ class Pipeline:
         run, submission, page = self.run, self.run / "submission.csv", self.run / "report" / "index.html"
         sample = ("--sample-submission", str(data.sample_csv)) if data.sample_csv else ()
         predict = ("predict", str(store), str(run), "-o", str(submission), *sample)
-        export = (
-            "export",
-            str(run),
-            str(self.exported.parent),
-            "--format",
-            self.export_format,
-            "--overwrite",
-        )
+        options = ("--format", self.export_format, "--overwrite")
+        export = ("export", str(run), str(self.exported.parent), *options)
         rules = [
             Rule((submission,), (store, self.trained, *filter(None, [data.sample_csv])), (predict,)),
             Rule((self.exported,), (self.trained,), (export,)),
@@ -301,7 +295,13 @@ class Flags(click.ParamType):
 )
 @click.argument("target", type=Choice(TARGETS), metavar="TARGET")
 @click.option("--dataset", default="demo", show_default=True, help="demo, fsdkaggle2018, or a folder.")
-@click.option("--preset", type=Choice(list(PRESETS)), default="compact", show_default=True, help="Preset.")
+@click.option(
+    "--preset",
+    type=Choice(list(PRESETS)),
+    default="compact",
+    show_default=True,
+    help="Features, architecture, hyperparameters and epochs.",
+)
 @seed_option
 @click.option(
     "--validation",

@@ -27,7 +27,7 @@ address_options = combine_options(
 
 @click.command(
     cls=Command,
-    epilog="Example:\n  dcase2018 serve runs/first\n"
+    epilog="Examples:\n  dcase2018 serve runs/first\n"
     "  dcase2018 serve runs/first runs/second --port 8001\n"
     "  curl --data-binary @recording.wav http://localhost:8000/api/tag",
 )

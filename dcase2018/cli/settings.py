@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dcase2018.cli.common import Choice, combine_options
-from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
-from dcase2018.models.hparams import (
-    MAX_EPOCHS,
-    MODEL_NAMES,
-    PRESETS,
-    REQUIRED_FEATURE,
-    HParams,
-    Preset,
-)
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig, config_name
+from dcase2018.models.hparams import MAX_EPOCHS, MODEL_NAMES, PRESETS, REQUIRED_FEATURE, Preset
 from dcase2018.utils.config import apply_overrides, diff
 from dcase2018.utils.errors import InputError
 
@@ -160,11 +153,6 @@ def log_repeated_run(run: "Run", repeated: "Run") -> None:
         log.warning("what differs from %s: %s", repeated.path, "; ".join(differences))
 
 
-def config_name(config: FeatureConfig) -> str:
-    """Return the name of a feature config; "" if it has none."""
-    return next((name for name, named in FEATURE_CONFIGS.items() if named == config), "")
-
-
 def extract_options(config: FeatureConfig) -> str:
     """Return the options of `extract` that give a feature config, with as few changes as possible."""
     name, named = min(FEATURE_CONFIGS.items(), key=lambda item: len(diff(config, item[1])))
@@ -174,26 +162,3 @@ def extract_options(config: FeatureConfig) -> str:
         if getattr(config, field.name) != getattr(named, field.name)
     ]
     return f"--features {name}" + (f" --hparams {','.join(changes)}" if changes else "")
-
-
-def nearest_preset(run: "Run") -> str:
-    """Return the preset with the fewest settings that differ from those of a run."""
-    return min(PRESETS, key=lambda name: len(changed_settings(run, PRESETS[name])))
-
-
-def changed_settings(run: "Run", preset: Preset) -> dict[str, tuple[object, object]]:
-    """Return the settings of a run that differ from a preset: the values of both, by name."""
-    features = FEATURE_CONFIGS[preset.features]
-    pairs: list[tuple[str, object, object]] = [
-        ("model", run.model, preset.model), ("epochs", run.epochs, preset.epochs)
-    ]  # fmt: skip
-    configs: tuple[tuple[HParams | FeatureConfig, HParams | FeatureConfig], ...] = (
-        (run.hparams, preset.hparams),
-        (run.feature_config, features),
-    )
-    for mine, other in configs:
-        pairs += [
-            (field.name, getattr(mine, field.name), getattr(other, field.name))
-            for field in dataclasses.fields(mine)
-        ]
-    return {name: (mine, other) for name, mine, other in pairs if mine != other}

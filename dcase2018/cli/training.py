@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from dcase2018.cli.clips import select_available
 from dcase2018.cli.common import (
     EXISTING,
     INPUT,
@@ -20,11 +20,11 @@ from dcase2018.cli.common import (
     exit_if_skipped,
     group_options,
     hparams_help,
+    is_given,
     keras_initializer,
     missing_option,
     print_line,
     seed_option,
-    select_available,
 )
 from dcase2018.cli.keras_setup import load_keras
 from dcase2018.cli.settings import BaseSettings, log_repeated_run, preset_options
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dcase2018.training.experiment import Experiment
 
 data_arguments = combine_options(
-    click.argument("store", type=INPUT), click.argument("labels_csv", type=INPUT)
+    click.argument("store", type=INPUT), click.argument("labels_csv", metavar="LABELS", type=INPUT)
 )
 initial_options = combine_options(
     click.option(
@@ -57,7 +57,7 @@ initial_options = combine_options(
 )
 fold_options = combine_options(
     click.option("--folds", type=click.IntRange(2, 100), help="Train on this number of stratified folds."),
-    click.option("--fold-column", metavar="COLUMN", help="Train on the folds of this column of LABELS_CSV."),
+    click.option("--fold-column", metavar="COLUMN", help="Train on the folds of this column of LABELS."),
     click.option("--fold", type=click.IntRange(1), help="Train this fold only."),
 )
 max_minutes_option = click.option(
@@ -164,7 +164,7 @@ class FitOptions:
         if (self.group_column or self.group_pattern) and not (self.validation or self.in_folds):
             raise InputError("--groups and --groups-from require --folds, --fold-column or --validation")
         if self.patience and not (self.validation or self.in_folds):
-            raise InputError("--patience requires --validation")
+            raise InputError("--patience requires --validation, --folds or --fold-column")
 
 
 @click.command(
@@ -186,7 +186,7 @@ class FitOptions:
 @fold_options
 @group_options
 @stopping_options
-@click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS_CSV]")
+@click.option("--class-map", type=INPUT, help="Class order.  [default: the sorted classes of LABELS]")
 @click.option(
     "--background",
     metavar="CLASS",
@@ -200,7 +200,7 @@ class FitOptions:
 @click.option("--overwrite", is_flag=True, help="Remove another run in RUN.")
 @click.pass_context
 def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **values: Any) -> None:
-    """Train a model on the clips of LABELS_CSV, whose features are in STORE.
+    """Train a model on the clips of LABELS, whose features are in STORE.
 
     The folder RUN gets model.keras at the end, and checkpoints, history.csv and TensorBoard events/ during
     training. The same command resumes interrupted training with identical results, and leaves a finished run
@@ -209,13 +209,13 @@ def fit(ctx: click.Context, /, store: Path, labels_csv: Path, run: Path, **value
     With --folds or --fold-column, RUN gets one run per fold and out_of_fold.csv. The scores of each fold, and
     their mean and standard deviation, are printed at the end.
 
-    --config repeats model, hyperparameters, epochs and seed. STORE, LABELS_CSV, --validation, --pretrained
+    --config repeats model, hyperparameters, epochs and seed. STORE, LABELS, --validation, --pretrained
     and options that stop training are given again; what differs from the earlier run is logged.
     """
     options = FitOptions(**values)
     options.validate()
     base = BaseSettings.find(options.preset, options.config)
-    if base.run and ctx.get_parameter_source("seed") is ParameterSource.DEFAULT:
+    if base.run and not is_given(ctx, "seed"):
         options = dataclasses.replace(options, seed=base.run.seed)
     preset = base.apply_options(options.model, options.hparams, options.epochs)
     from dcase2018.data.labels import read_labels

@@ -5,12 +5,15 @@ from typing import Any
 
 import click
 
+from dcase2018.cli.clips import select_available
 from dcase2018.cli.common import (
     INPUT,
     OUTPUT_FOLDER,
     Command,
+    exit_if_skipped,
     group_options,
     keras_initializer,
+    missing_option,
     print_line,
     seed_option,
 )
@@ -41,7 +44,11 @@ from dcase2018.cli.training import check_validation, dask_option, data_arguments
 @max_minutes_option
 @dask_option("trial")
 @seed_option
+@missing_option("no features in STORE")
+@click.pass_context
 def tune(
+    ctx: click.Context,
+    /,
     store: Path,
     labels_csv: Path,
     study: Path,
@@ -53,13 +60,14 @@ def tune(
     max_minutes: float | None,
     dask_address: str | None,
     seed: int,
+    skip_missing: bool,
     preset: str | None,
     any_features: bool,
     **changes: Any,
 ) -> None:
     """Search hyperparameters by validation MAP@3; the folder STUDY gets one run per trial.
 
-    Trials train on the clips of LABELS_CSV, whose features are in STORE. A trial below the median of the
+    Trials train on the clips of LABELS, whose features are in STORE. A trial below the median of the
     others is pruned. The same command resumes an interrupted study, and a higher --trials extends it.
     """
     from dcase2018.data.labels import class_names, read_labels
@@ -72,6 +80,10 @@ def tune(
     features = base.open_store(store, settings.model, any_features)
     labels = read_labels(labels_csv)
     validation_labels = read_labels(validation, class_names(labels))
+    skipped: dict[str, str] = {}
+    if skip_missing:
+        labels = select_available(labels, features.rows, store, skipped)
+        validation_labels = select_available(validation_labels, features.rows, store, skipped)
     check_validation(labels, validation_labels, features, group_column, group_pattern)
     criteria = StoppingCriteria(max_minutes=max_minutes)
     workers = open_workers(n_trials, keras_initializer(quiet=True), dask_address)
@@ -80,3 +92,4 @@ def tune(
     )
     print_line(f"{study}: best validation MAP@3 {score:.4f}, with")
     print_line(f"--hparams {best}")
+    exit_if_skipped(ctx, skipped)

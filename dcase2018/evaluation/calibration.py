@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit, ndtri, softmax
 
-from dcase2018.evaluation.metrics import top_classes
+from dcase2018.evaluation.metrics import is_top_1_correct
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.runs.run import CALIBRATION
 from dcase2018.utils.atomic import write_json
@@ -138,9 +138,7 @@ def reliability_table(scores: np.ndarray, y_true: np.ndarray, bins: int = 10) ->
         One row per bin: its bounds `low` and `high` (low < confidence <= high), `n_clips`, and the means
         `confidence` and `accuracy`, NaN in a bin without clips.
     """
-    predicted = top_classes(scores, 1)
-    confidence = np.take_along_axis(scores, predicted, axis=1)[:, 0]
-    is_correct = np.take_along_axis(y_true, predicted, axis=1)[:, 0]
+    confidence, is_correct = scores.max(axis=1), is_top_1_correct(scores, y_true)
     edges = np.linspace(0, 1, bins + 1)
     bin_of_clip = np.clip(np.searchsorted(edges, confidence) - 1, 0, bins - 1)  # confidence 0: first bin
     n_clips = np.bincount(bin_of_clip, minlength=bins)
@@ -180,9 +178,7 @@ def confidence_bias(scores: np.ndarray, y_true: np.ndarray) -> dict[str, Any]:
         `interval`, its normal 95 % interval, None for a single clip; and `verdict`: `overconfident` or
         `underconfident` if the interval excludes 0, else `unbiased`, or `unknown` for a single clip.
     """
-    predicted = top_classes(scores, 1)
-    confidence = np.take_along_axis(scores, predicted, axis=1)[:, 0]
-    is_correct = np.take_along_axis(y_true, predicted, axis=1)[:, 0]
+    confidence, is_correct = scores.max(axis=1), is_top_1_correct(scores, y_true)
     differences = confidence - is_correct
     mean, interval, verdict = float(differences.mean()), None, "unknown"
     if len(differences) > 1:

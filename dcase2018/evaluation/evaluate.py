@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -335,6 +336,11 @@ def shorten_name(name: str, width: int) -> str:
 def write_score_table(path: Path, table: pd.DataFrame) -> None:
     """Write a score table as JSON (a list of row objects) or CSV, by the suffix of `path`."""
     if path.suffix == ".json":
-        write_json(path, table.astype(object).where(table.notna(), None).to_dict(orient="records"))
+        write_json(path, to_records(table))
     else:
         write_table(path, table)
+
+
+def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Convert a table to row objects, with None for NaN."""
+    return table.astype(object).where(table.notna(), None).to_dict(orient="records")

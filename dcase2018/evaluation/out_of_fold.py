@@ -36,11 +36,13 @@ def read_out_of_fold(path: StrPath) -> pd.DataFrame:
     InputError
         With every error of the file and its line number.
     """
-    path = Path(path)
-    table = read_table(path)
+    return _parse_scores(read_table(Path(path)))
+
+
+def _parse_scores(table: Table) -> pd.DataFrame:
     n_columns = 3 + (table.header[3:4] == ["fold"])
     if table.header[:n_columns] != list(OUT_OF_FOLD_COLUMNS[:n_columns]) or len(table.header) == n_columns:
-        raise InputError(f"{path} is not an out_of_fold.csv; dcase2018 fit --folds writes one")
+        raise InputError(f"{table.path} is not an out_of_fold.csv; dcase2018 fit --folds writes one")
     scores: dict[str, list[float]] = {}
     for line, fields in table.rows:
         fname, texts = normalize_fname(fields[0]), fields[n_columns:]
@@ -52,6 +54,8 @@ def read_out_of_fold(path: StrPath) -> pd.DataFrame:
         else:
             scores[fname] = cast(list[float], values)
     table.raise_if_invalid()
+    if not scores:
+        raise InputError(f"{table.path} lists no clip; run the same dcase2018 fit command again")
     return pd.DataFrame.from_dict(scores, orient="index", columns=table.header[n_columns:])
 
 
@@ -103,7 +107,8 @@ class OutOfFold:
                 f"{folder} has no {OUT_OF_FOLD_CSV};"
                 " dcase2018 fit --folds or --fold-column writes it after the last fold"
             )
-        scores, table = read_out_of_fold(path), read_table(path)
+        table = read_table(path)
+        scores = _parse_scores(table)
         if table.header[3] != "fold":
             raise InputError(f"{path} has no column fold; run the same dcase2018 fit command again")
         _check_rows(table)

@@ -113,7 +113,10 @@ def evaluate_scores(scores: pd.DataFrame, labels: pd.DataFrame) -> Evaluation:
     """
     missing = [fname for fname in labels["fname"] if fname not in scores.index]
     if missing:
-        raise InputError(f"{len(missing)} of {len(labels)} clips have no scores, such as {missing[0]!r}")
+        raise InputError(
+            f"{len(missing)} of {len(labels)} clips have no scores, such as {missing[0]!r};"
+            " predict all clips, or skip these with --missing skip"
+        )
     return Evaluation(labels, scores.loc[labels["fname"]].to_numpy(), list(scores.columns))
 
 

@@ -3,11 +3,14 @@
 model.json   sample rate, preprocessing, classes, training data, origin of the network, versions
 labels.txt   one class per line
 example.py   tags clips with the runtime, NumPy and soundfile alone
+
+model.json and labels.txt are also embedded in the model.
 """
 
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
@@ -16,7 +19,8 @@ from string import Template
 from typing import Any
 
 from dcase2018.data.fsdkaggle2018 import LICENSES, has_fsdkaggle2018_clips
-from dcase2018.runs.run import Run, reported_classes
+from dcase2018.inference.ensemble import hide_classes
+from dcase2018.runs.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +96,38 @@ def write_metadata(metadata: Mapping[str, Any], folder: Path) -> None:
     (folder / "example.py").write_text(example, "utf-8")
 
 
+def embed_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Embed metadata in a model, in the place that its format has for it (see `ExportFormat.embedded`).
+
+    Parameters
+    ----------
+    path
+        Model file or folder, beside its labels.txt and model.json.
+    metadata
+        Content of model.json.
+    """
+    embedded = [path.with_name(name) for name in ("labels.txt", "model.json")]
+    if metadata["format"] == "onnx":
+        _add_metadata_props(path, metadata)
+    elif metadata["format"] == "litert":
+        from dcase2018.exporting.tflite_metadata import add_tflite_metadata
+
+        add_tflite_metadata(path, metadata, embedded)
+    else:
+        (path / "assets.extra").mkdir()
+        for file in embedded:
+            shutil.copy(file, path / "assets.extra")
+
+
+def _add_metadata_props(path: Path, metadata: Mapping[str, Any]) -> None:
+    import onnx
+
+    model = onnx.load(path)
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, path)
+
+
 def make_metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[str, Any]:
     """Return the content of model.json.
 
@@ -100,15 +136,16 @@ def make_metadata(run: Run, checkpoint: int | str | None, format: str) -> dict[s
     InputError
         If the run's list of training clips is missing or damaged.
     """
+    classes = hide_classes([run])
     packages = ("dcase2018", "keras", "tensorflow", EXPORT_FORMATS[format].package)
     return {
         "format": format,
         "file": EXPORT_FORMATS[format].file,
         "sample_rate": run.feature_config.sample_rate,
         "input": {"name": "samples", "dtype": "float32", "shape": ["n_samples"], "range": [-1, 1]},
-        "output": {"name": "scores", "dtype": "float32", "shape": [len(_reported(run))]},
+        "output": {"name": "scores", "dtype": "float32", "shape": [len(classes)]},
         "preprocessing": _preprocessing(run),
-        "classes": _reported(run),
+        "classes": classes,
         "training_data": _training_data(run),
         "run": {
             "model": run.model,
@@ -133,11 +170,6 @@ def _training_data(run: Run) -> dict[str, Any]:
         "n_clips": len(fnames),
         "clips_per_class": dict(zip(run.classes, run.class_counts, strict=True)),
     }
-
-
-def _reported(run: Run) -> list[str]:
-    """Return the classes that the model scores: all but the background classes."""
-    return reported_classes(run.classes, run.background_classes, "background_classes")
 
 
 def _preprocessing(run: Run) -> dict[str, object]:

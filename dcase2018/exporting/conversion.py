@@ -23,10 +23,6 @@ INPUT, OUTPUT = "samples", "scores"
 ONNX_OPSET = 17  # supported by runtimes since 2022
 
 
-class SignatureMismatch(Exception):
-    """A converted model has other inputs or outputs than `INPUT` and `OUTPUT`."""
-
-
 def convert(run: Run, checkpoint: int | str | None, format: str, target: Path) -> None:
     """Write a run's inference graph in a format, from a subprocess.
 
@@ -87,7 +83,7 @@ CONVERTERS = {"onnx": to_onnx, "litert": to_litert, "saved-model": to_saved_mode
 
 def _check_names(inputs: list[str], outputs: list[str]) -> None:
     if (list(inputs), list(outputs)) != ([INPUT], [OUTPUT]):
-        raise SignatureMismatch(f"inputs {inputs} and outputs {outputs} instead of {INPUT} and {OUTPUT}")
+        raise ValueError(f"inputs {inputs} and outputs {outputs} instead of {INPUT} and {OUTPUT}")
 
 
 def _main(path: str, checkpoint: str, format: str, target: str) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dcase2018.exporting.bundle import EXPORT_FORMATS, make_metadata, write_metadata
+from dcase2018.exporting.bundle import EXPORT_FORMATS, embed_metadata, make_metadata, write_metadata
 from dcase2018.exporting.conversion import convert
-from dcase2018.exporting.embedding import embed_metadata
 from dcase2018.exporting.model_card import FSDKAGGLE2018_NOTE, render_model_card
 from dcase2018.exporting.parity_check import max_differences
 from dcase2018.runs.run import Run

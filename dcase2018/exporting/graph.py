@@ -12,10 +12,11 @@ import numpy as np
 from dcase2018.features.config import FeatureConfig
 from dcase2018.features.levels import MEDIAN_SPREAD, SIGNIFICANCE, SILENCE_LEVEL
 from dcase2018.features.logmel import LogMel
+from dcase2018.inference.ensemble import hide_classes
 from dcase2018.inference.pooling import SCORE_EPS
 from dcase2018.inference.predictor import WindowConfig
 from dcase2018.models.backend import keras
-from dcase2018.runs.run import Run, reported_classes
+from dcase2018.runs.run import Run
 
 Tensor = Any
 layers, ops = keras.layers, keras.ops
@@ -58,8 +59,7 @@ class InferenceGraph:
             [ops.convert_to_numpy(variable) for variable in variables]
             for variables in (model.trainable_variables, model.non_trainable_variables)
         ]
-        reported = reported_classes(run.classes, run.background_classes, "background_classes")
-        self.reported = [run.classes.index(name) for name in reported]
+        self.reported = [run.classes.index(name) for name in hide_classes([run])]
         windows = WindowConfig.from_run(run)
         self.window, self.hop = windows.window, windows.hop
         if self.feature_config.feature == "log_mel":

@@ -1,6 +1,7 @@
 """The README.md of an export: a model card, whose YAML front matter model hubs read."""
 
 import dataclasses
+import filecmp
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -12,7 +13,7 @@ import pandas as pd
 from dcase2018.data.fsdkaggle2018 import LICENSES
 from dcase2018.exporting.bundle import EXPORT_FORMATS
 from dcase2018.features.levels import SILENCE_DBFS
-from dcase2018.runs.run import BEST_CHECKPOINT, Run
+from dcase2018.runs.run import Run
 
 SCORE_SEMANTICS = {
     "softmax": "The scores add up to 1. The class with the highest score is the most likely one.",
@@ -56,9 +57,13 @@ def render_model_card(
 
 
 def validation_map3(run: Run, checkpoint: int | str | None) -> float | None:
-    """Return the validation MAP@3 of the exported network; None without validation clips."""
+    """Return the validation MAP@3 of the exported network; None without validation clips.
+
+    Training with `--patience` ends with a copy of best.keras as the trained network.
+    """
     epochs = [epoch for epoch in run.history() if "map3" in epoch]
-    if checkpoint == BEST_CHECKPOINT:
+    best = run.path / "best.keras"
+    if best.exists() and filecmp.cmp(run.model_file(checkpoint), best, shallow=False):
         return max((epoch["map3"] for epoch in epochs), default=None)
     if checkpoint is not None:
         epochs = [epoch for epoch in epochs if epoch["step"] == int(checkpoint)]
@@ -133,9 +138,9 @@ def _preprocessing_steps(run: Run) -> list[str]:
         steps.append(f"A frame is {config.n_features} samples.")
     else:
         bands = f"{config.mel_bands} log mel bands from {config.mel_min_hz:g} to {config.mel_max_hz:g} Hz"
-        steps.append(f"A frame is {bands}, every {1000 * config.stft_hop_seconds:g} ms.")
+        steps.append(f"A frame is {bands}, every {1000 * config.frame_hop_seconds:g} ms.")
     window, hop = (
-        frames * config.stft_hop_seconds
+        frames * config.frame_hop_seconds
         for frames in (run.example_shape[0], hparams.inference_hop_frames(config))
     )
     padded = {"constant": "padded with silence", "wrap": "repeated"}[hparams.pad_mode]
@@ -144,6 +149,6 @@ def _preprocessing_steps(run: Run) -> list[str]:
     steps.append(f"The scores of a clip are the {pooling} over its windows.")
     steps.append(
         f"A silent clip gets the class frequencies of the training set. In all its hops of"
-        f" {1000 * config.stft_hop_seconds:g} ms the standard deviation is below {SILENCE_DBFS:g} dBFS."
+        f" {1000 * config.frame_hop_seconds:g} ms the standard deviation is below {SILENCE_DBFS:g} dBFS."
     )
     return steps

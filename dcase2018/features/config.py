@@ -68,6 +68,11 @@ class FeatureConfig:
         return round(self.sample_rate * self.stft_hop_seconds)
 
     @property
+    def frame_hop_seconds(self) -> float:
+        """Time between two frames: `stft_hop_seconds`, rounded to whole samples."""
+        return self.hop_length / self.sample_rate
+
+    @property
     def n_fft(self) -> int:
         """Length of the Fourier transform: the smallest power of two that is at least `win_length`."""
         return 1 << (self.win_length - 1).bit_length()
@@ -122,3 +127,8 @@ FEATURE_CONFIGS = NamedItems(
         ),
     }
 )
+
+
+def config_name(config: FeatureConfig) -> str:
+    """Return the name of a feature config in `FEATURE_CONFIGS`; "" if it has none."""
+    return next((name for name, named in FEATURE_CONFIGS.items() if named == config), "")

@@ -360,7 +360,7 @@ def _recording_scores(
         scores.append(_mean_terms(predictors, examples, silent, pooling))
         is_silent.append(silent)
     return WindowScores(
-        np.concatenate(starts) * config.frame_seconds,
+        np.concatenate(starts) * config.feature_config.frame_hop_seconds,
         np.concatenate(scores),
         np.concatenate(is_silent),
         config.window_seconds,

@@ -91,23 +91,6 @@ def _from_arrays(arrays: dict[str, Any]) -> Scores:
     return WindowScores(**values) if "starts" in values else ClipScores(**values)
 
 
-@contextmanager
-def open_cache(output: Path, files: Sequence[AudioFile], digest: str) -> Iterator[ResultCache]:
-    """Open the cache beside an output, and delete it once the output is written.
-
-    Raises
-    ------
-    OSError
-        If the folder is not writable.
-    Dcase2018Error
-        If another process writes this output.
-    """
-    with work_directory(output, "cache") as folder:
-        cache = ResultCache(folder, digest)
-        cache.prune(files)
-        yield cache
-
-
 def settings_digest(tagger: AudioTagger, level_config: LevelConfig | None) -> str:
     """Return a digest of everything that determines the scores of a recording, except the recording."""
     digest = hashlib.sha256()
@@ -217,8 +200,9 @@ def tag_files(
     with sigterm_as_exception(), ExitStack() as stack:
         cache = None
         if output:
-            digest = settings_digest(tagger, detection.levels if detection else None)
-            cache = stack.enter_context(open_cache(output.path, files, digest))
+            folder = stack.enter_context(work_directory(output.path, "cache"))
+            cache = ResultCache(folder, settings_digest(tagger, detection.levels if detection else None))
+            cache.prune(files)
         write = stack.enter_context(_open_output(output, tagger.classes, bool(detection)))
         failed: list[FailedFile] = []
         for result in _tag_files(tagger, files, detection, cache, jobs):

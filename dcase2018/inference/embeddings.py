@@ -262,7 +262,7 @@ def _embed_clips(
             starts, features = embedder.window_outputs(
                 store_windows(clips, np.array([row]), config, AUDIO_BATCH)
             )
-            yield fname, (starts * config.frame_seconds, features)
+            yield fname, (starts * config.feature_config.frame_hop_seconds, features)
         return
     front_end = FrontEnd(config.feature_config)
     for file in clips:
@@ -276,4 +276,4 @@ def _embed_clips(
         except (AudioReadError, OSError) as error:
             yield file.fname, FailedFile(file, describe_error(error))
         else:
-            yield file.fname, (starts * config.frame_seconds, features)
+            yield file.fname, (starts * config.feature_config.frame_hop_seconds, features)

@@ -61,11 +61,6 @@ class WindowConfig:
         )
 
     @property
-    def frame_seconds(self) -> float:
-        """Time from one frame to the next."""
-        return self.feature_config.hop_length / self.feature_config.sample_rate
-
-    @property
     def window_seconds(self) -> float:
         """Length of the samples that a window is computed from."""
         samples = (self.window - 1) * self.feature_config.hop_length + self.feature_config.frame_length
@@ -250,7 +245,7 @@ class StorePredictor(Predictor):
         starts, scores = self.window_outputs(store_windows(self.store, np.array([row]), self.window_config))
         if self.store.is_silent[row]:
             scores[:] = self.run.prior
-        return (starts + self.window_config.window / 2) * self.run.feature_config.stft_hop_seconds, scores
+        return (starts + self.window_config.window / 2) * self.run.feature_config.frame_hop_seconds, scores
 
 
 def load_predictors(ensemble: Ensemble) -> list[StorePredictor]:

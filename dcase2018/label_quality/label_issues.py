@@ -13,8 +13,6 @@ from dcase2018.utils.errors import InputError
 DUPLICATE_COSINE = 0.98
 EMBEDDING_BATCH = 1024
 
-SILENCE_TOLERANCE = 0.01  # largest distance from the silence value, or between the frames of a constant clip
-
 SILENT, NO_CLASS, AGREES = "silent", "none of the classes", "agrees with label"
 
 
@@ -35,7 +33,7 @@ def find_label_issues(
     embeddings : DataFrame, optional
         One row per clip, indexed by fname. They detect near duplicates, whose labels are combined.
     store : Store, optional
-        Features of the clips. They detect silent clips.
+        Features of the clips, with those that are silent or have no frames.
 
     Returns
     -------
@@ -61,7 +59,10 @@ def find_label_issues(
     near_duplicates = (
         csr_array((len(labels), len(labels))) if embeddings is None else _near_duplicates(labels, embeddings)
     )
-    is_silent = np.zeros(len(labels), bool) if store is None else _is_silent(labels, store)
+    is_silent = np.zeros(len(labels), bool)
+    if store is not None:
+        rows = store.rows_of(labels["fname"])
+        is_silent = store.is_silent[rows] | (store.lengths[rows] == 0)
     posterior = infer_true_labels(labels, scores, near_duplicates)
     reasons = _explain(labels, posterior, near_duplicates, is_silent)
     issues = _issue_table(labels, posterior, reasons, is_silent)[~posterior.is_verified]
@@ -91,18 +92,6 @@ def _near_duplicates(labels: pd.DataFrame, embeddings: pd.DataFrame) -> csr_arra
     off_diagonal = i != j
     ones = np.ones(off_diagonal.sum())
     return csr_array((ones, (i[off_diagonal], j[off_diagonal])), shape=(len(labels), len(labels)))
-
-
-def _is_silent(labels: pd.DataFrame, store: Store) -> np.ndarray:
-    """Whether a clip has no frames, or only those of digital silence or a constant signal: (n_clips,)."""
-
-    def is_silent(frames: np.ndarray) -> bool:
-        frames = frames.astype(np.float32)
-        is_constant = len(frames) > 1 and np.ptp(frames, axis=0).max() <= SILENCE_TOLERANCE
-        distance = np.abs(frames - store.feature_config.silence_value)
-        return bool(is_constant or (distance <= SILENCE_TOLERANCE).all())
-
-    return np.array([is_silent(store.frames_of(row)) for row in store.rows_of(labels["fname"])], bool)
 
 
 def _explain(

@@ -135,7 +135,7 @@ def plot_clip(target: Path, frames: np.ndarray, feature_config: FeatureConfig, s
     figure, upper, lower = _figure(len(strip.names))
     for artist in (*upper.collections, *lower.collections):
         artist.remove()
-    seconds = len(frames) * feature_config.stft_hop_seconds
+    seconds = len(frames) * feature_config.frame_hop_seconds
     _plot_spectrogram(upper, frames, feature_config)
     _plot_strip(lower, strip, seconds)
     upper.set(xlabel="", xlim=(0, seconds))
@@ -178,7 +178,7 @@ def _plot_spectrogram(axes: Axes, frames: np.ndarray, feature_config: FeatureCon
     step = -(-len(frames) // MAX_COLUMNS)
     starts = np.arange(0, len(frames), step)
     columns = np.add.reduceat(frames.astype(np.float32), starts) / np.diff([*starts, len(frames)])[:, None]
-    edges = np.append(starts, len(frames)) * feature_config.stft_hop_seconds
+    edges = np.append(starts, len(frames)) * feature_config.frame_hop_seconds
     specshow(
         columns.T, ax=axes, x_axis="s", y_axis="mel", cmap="magma",
         x_coords=edges, y_coords=librosa.mel_frequencies(columns.shape[1] + 1, fmin=low, fmax=high, htk=True),
@@ -268,11 +268,8 @@ def make_clip_media(
         `is_silent`; `spectrogram` and `excerpt`, paths or None; `audio_error`, why there is no excerpt, or
         None; and `audio_warning`, what is wrong with the audio file although it is used, or None.
     """
-    with_audio = _select_audio(system, sources, max_audio_seconds)
-    tasks = [
-        *_plan_media(folder, system, {fname: sources[fname] for fname in with_audio}),
-        *_plan_excerpts(folder, system, {fname: sources[fname] for fname in with_audio}),
-    ]
+    played = _select_audio(system, sources, max_audio_seconds)
+    tasks = [*_plan_media(folder, system, played), *_plan_excerpts(folder, system, played)]
     media: dict[int, dict[str, Any]] = {}
     with (
         Progress("plot clips", len(tasks), "clips") as progress,
@@ -282,22 +279,22 @@ def make_clip_media(
             media[number] = files
             progress.update(1)
     for number, files in media.items():
-        if sources and system.clips["fname"].iloc[number - 1] not in with_audio:
+        if sources and system.clips["fname"].iloc[number - 1] not in played:
             files["audio_error"] = BEYOND_LIMIT
     return [
         {"clip_number": number, **_store_entry(system, number), **media[number]} for number in sorted(media)
     ]
 
 
-def _select_audio(system: SystemResult, sources: Mapping[str, Path], max_seconds: float) -> set[str]:
-    """Select the clips that get an excerpt, by file name."""
+def _select_audio(system: SystemResult, sources: Mapping[str, Path], max_seconds: float) -> dict[str, Path]:
+    """Select the audio files of the clips that get an excerpt."""
     clips = system.clips[system.clips["fname"].isin(list(sources))]
     is_shown, is_error = clips["shown_as"] != "", clips["ap_at_3"] < 1
     clips = clips.iloc[np.lexsort((~is_error, ~is_shown))]
     store = system.ensemble.members[0].store
     lengths = store.lengths[store.rows_of(clips["fname"])]
-    seconds = np.minimum(lengths * store.feature_config.stft_hop_seconds, MAX_SECONDS)
-    return set(clips["fname"][np.cumsum(seconds) <= max_seconds])
+    seconds = np.minimum(lengths * store.feature_config.frame_hop_seconds, MAX_SECONDS)
+    return {fname: sources[fname] for fname in clips["fname"][np.cumsum(seconds) <= max_seconds]}
 
 
 def _media_path(folder: Path, system: SystemResult, clip_number: int) -> Path:
@@ -310,7 +307,7 @@ def _plan_media(folder: Path, system: SystemResult, sources: Mapping[str, Path])
     """Plan the spectrograms of the shown clips, with their excerpts."""
     shown = system.clips[system.clips["shown_as"] != ""]
     store = system.ensemble.members[0].store
-    max_frames = round(MAX_SECONDS / store.feature_config.stft_hop_seconds)
+    max_frames = round(MAX_SECONDS / store.feature_config.frame_hop_seconds)
     member_of_clip = system.member_of_clip and [system.member_of_clip[clip] for clip in shown.index]
     window_scores = iter_window_scores(system.ensemble, list(shown["fname"]), member_of_clip)
     store_rows = store.rows_of(shown["fname"])
@@ -357,7 +354,7 @@ def _store_entry(system: SystemResult, clip_number: int) -> dict[str, Any]:
     store = system.ensemble.members[0].store
     (row,) = store.rows_of([system.clips["fname"].iloc[clip_number - 1]])
     return {
-        "seconds": float(store.lengths[row] * store.feature_config.stft_hop_seconds),
+        "seconds": float(store.lengths[row] * store.feature_config.frame_hop_seconds),
         "error": store.errors[row],
         "is_silent": bool(store.is_silent[row]),
     }

@@ -131,12 +131,12 @@ class SystemView:
     @property
     def finetune_start(self) -> int | None:
         """First epoch of the fine-tuning phase of the first run; None without."""
-        return next((run["finetune_start"] for run in self.runs), None)
+        return self.runs[0]["finetune_start"]
 
     @property
     def loss_contents(self) -> Sequence[str]:
         """What the training loss of the first run contains besides the labels."""
-        hparams = next((run["hparams"] for run in self.runs), {"label_smoothing": 0, "mixup_alpha": 0})
+        hparams = self.runs[0]["hparams"]
         contents = {
             f"label smoothing ({hparams['label_smoothing']:g})": hparams["label_smoothing"],
             f"mixup (alpha {hparams['mixup_alpha']:g})": hparams["mixup_alpha"],

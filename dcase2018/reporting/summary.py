@@ -17,7 +17,7 @@ from dcase2018.evaluation.calibration import (
     load_calibration,
     reliability_table,
 )
-from dcase2018.evaluation.evaluate import Evaluation
+from dcase2018.evaluation.evaluate import Evaluation, to_records
 from dcase2018.evaluation.out_of_fold import OutOfFold
 from dcase2018.inference.ensemble import Ensemble
 from dcase2018.reporting.error_analysis import (
@@ -162,20 +162,20 @@ class SystemResult:
             "name": self.name,
             "prefix": self.prefix,
             **system_facts(member.run for member in self.ensemble.members),
-            "scores": rows(self.scores),
-            "folds": rows(self.folds) if self.out_of_fold else [],
+            "scores": to_records(self.scores),
+            "folds": to_records(self.folds) if self.out_of_fold else [],
             "confusion": self.confusion.to_numpy().tolist(),
             "confusion_cells": [
                 [row, column, clip + 1] for row, column, clip in confusion_cells(evaluation)
             ],  # the last one is a clip_number
-            "clips": rows(self.clips),
+            "clips": to_records(self.clips),
             "labels": labels_per_clip(evaluation.labels),
             "lowest_scored_labels": self.lowest_scored_labels.tolist(),
             "media": list(media),
             "calibration_error": calibration_error(evaluation.scores, evaluation.y_true),
             "confidence_bias": confidence_bias(evaluation.scores, evaluation.y_true),
             "temperature": self._temperature(),
-            "reliability": rows(self.reliability),
+            "reliability": to_records(self.reliability),
             "runs": [self._run_to_dict(member.run) for member in self.ensemble.members],
         }
 
@@ -191,7 +191,7 @@ class SystemResult:
         values = dataclasses.asdict(run) | {"path": str(run.path)}
         del values["classes"], values["class_counts"], values["background_classes"]
         values["finetune_start"] = run.finetune_start
-        return values | {"history": [] if history is None else rows(history)}
+        return values | {"history": [] if history is None else to_records(history)}
 
 
 def report_data(
@@ -256,11 +256,6 @@ def tables(
         named["compared_classes.csv"] = pd.DataFrame(classes)
         named["changed_clips.csv"] = pd.DataFrame(comparison["changed_clips"], columns=CHANGED_CLIP_COLUMNS)
     return named
-
-
-def rows(table: pd.DataFrame) -> list[Row]:
-    """Convert a table to row objects, with None for NaN."""
-    return table.astype(object).where(table.notna(), None).to_dict(orient="records")
 
 
 def labels_digest(labels: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ LIBRARIES = ("dcase2018", "keras", "tensorflow", "jax", "torch", "numpy", "h5py"
 
 # Fingerprints in run.json, and the inputs of `fit` that they are of.
 INPUTS = {
-    "training_fingerprint": "LABELS_CSV",
+    "training_fingerprint": "LABELS",
     "validation_fingerprint": "--validation",
     "pretrained_fingerprint": "--pretrained",
 }
@@ -54,7 +54,7 @@ def input_difference(name: str, fingerprint: str, existing: str) -> list[str]:
     if fingerprint == existing:
         return []
     if name == "training_fingerprint":
-        return ["other training clips, labels or frames in LABELS_CSV and STORE"]
+        return ["other training clips, labels or frames in LABELS and STORE"]
     option = INPUTS[name]
     if not fingerprint:
         return [f"{option} is missing"]

@@ -212,7 +212,7 @@ class Run:
         for name in INPUTS:
             differences += input_difference(name, getattr(self, name), getattr(existing, name))
         if list(self.classes) != list(existing.classes):
-            differences.append("the classes of LABELS_CSV, or the order in --class-map")
+            differences.append("the classes of LABELS, or the order in --class-map")
         if sorted(self.background_classes) != sorted(existing.background_classes):
             hidden, before = (
                 [f"--background {name}" for name in sorted(run.background_classes)] or ["no --background"]

@@ -72,8 +72,8 @@ def make_application(
 
     def runs(request: Request) -> Response:
         values = [
-            {"name": name, "classes": classes, "score_meaning": meaning}
-            for name, classes, meaning in zip(names, pool.classes, pool.score_meanings, strict=True)
+            {"name": name, "classes": tagger["classes"], "score_meaning": tagger["score_meaning"]}
+            for name, tagger in zip(names, pool.taggers, strict=True)
         ]
         limits = {"bytes": receiver.limits.upload_bytes, "seconds": MAX_HOURS * 3600}
         return JSONResponse({"runs": values, "limits": limits, "examples": list(examples)})

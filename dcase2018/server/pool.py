@@ -50,14 +50,18 @@ class WorkerProcess:
     ----------
     runs
         The runs of each tagger. Several runs of one tagger are an ensemble.
+
+    Attributes
+    ----------
+    taggers : list of dict
+        Of each tagger, `classes`, `pooling` (see `describe_pooling`) and `score_meaning` (see
+        `describe_scores`).
     """
 
     def __init__(self, runs: Sequence[Sequence[str]]) -> None:
         self.runs = runs
         self.process: Process | None = None
-        self.classes: list[list[str]] = []
-        self.pooling: list[str] = []
-        self.score_meanings: list[str] = []
+        self.taggers: list[dict[str, Any]] = []
         self.is_busy = False
 
     @property
@@ -82,10 +86,7 @@ class WorkerProcess:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._requests, self._responses = self.process.stdin, MessageReader(self.process.stdout)
-        taggers = [json.loads(message) async for _, message in self.request({"runs": self.runs})]
-        self.classes = [tagger["classes"] for tagger in taggers]
-        self.pooling = [tagger["pooling"] for tagger in taggers]
-        self.score_meanings = [tagger["score_meaning"] for tagger in taggers]
+        self.taggers = [json.loads(message) async for _, message in self.request({"runs": self.runs})]
 
     async def request(self, values: dict[str, Any]) -> AsyncIterator[tuple[bytes, bytes]]:
         """Send a request and yield the messages of the response: RESULT or PROGRESS, and JSON.
@@ -178,19 +179,9 @@ class WorkerPool:
         self.cleanup_tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def classes(self) -> list[list[str]]:
-        """The classes of each tagger."""
-        return self.workers[0].classes
-
-    @property
-    def pooling(self) -> list[str]:
-        """How each tagger averages its runs (see `describe_pooling`)."""
-        return self.workers[0].pooling
-
-    @property
-    def score_meanings(self) -> list[str]:
-        """What the scores of each tagger mean (see `describe_scores`)."""
-        return self.workers[0].score_meanings
+    def taggers(self) -> list[dict[str, Any]]:
+        """Descriptions of the taggers (see `WorkerProcess`)."""
+        return self.workers[0].taggers
 
     async def start(self) -> None:
         """Start all processes.

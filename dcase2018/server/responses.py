@@ -70,7 +70,7 @@ def tag_response(tagger: AudioTagger, path: Path, on_progress: ProgressCallback)
         "is_silent": windows.is_silent.tolist(),
         "events": _events(detect_events(windows, tagger.classes, EVENT_CONFIG)),
     }
-    file = {"seconds": windows.seconds, "warning": next(iter(warnings), "")}
+    file = {"seconds": windows.seconds, "warning": warnings[0] if warnings else ""}
     return file | _clip_response(tagger, clip) | {"window_scores": window_scores}
 
 

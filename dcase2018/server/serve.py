@@ -68,16 +68,13 @@ def serve(
     check_number("jobs", jobs, int, ge=1)
     pool = WorkerPool([[str(run)] for run in paths], jobs)
     receiver = UploadReceiver(limits or UploadLimits())
-    app = make_application(pool, receiver, display_names(paths), host, _choose_examples(examples, paths))
+    chosen: dict[str, Path] = {}
+    if examples is not None:
+        from dcase2018.server.examples import choose_examples  # imports NumPy
+
+        chosen = choose_examples(examples, paths)
+    app = make_application(pool, receiver, display_names(paths), host, chosen)
     run_server(app, pool, host, port, on_ready)
-
-
-def _choose_examples(folder: StrPath | None, runs: Sequence[StrPath]) -> dict[str, Path]:
-    if folder is None:
-        return {}
-    from dcase2018.server.examples import choose_examples  # imports NumPy
-
-    return choose_examples(folder, runs)
 
 
 def run_server(
@@ -93,9 +90,9 @@ def run_server(
 
 
 def _announce(host: str, url: str, pool: WorkerPool, on_ready: Callable[[str], object]) -> None:
-    for tagger, pooling in zip(pool.workers[0].runs, pool.pooling, strict=True):
-        if pooling:
-            log.info("%s: %s", ", ".join(tagger), pooling)
+    for runs, tagger in zip(pool.runs, pool.taggers, strict=True):
+        if tagger["pooling"]:
+            log.info("%s: %s", ", ".join(runs), tagger["pooling"])
     if not is_loopback(host):
         log.warning("everyone who can reach this machine can use the server, without a password")
     on_ready(url)

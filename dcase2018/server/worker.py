@@ -12,6 +12,7 @@ from typing import IO, Any
 from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback, ProgressReader
 from dcase2018.inference.pooling import describe_pooling
+from dcase2018.server.pool import RequestError
 from dcase2018.server.protocol import CLIP, END, ERROR, MAX_HOURS, PROGRESS, RESULT, STREAM, TAG, encode
 from dcase2018.server.responses import (
     audio_response,
@@ -28,14 +29,6 @@ PROGRESS_SECONDS = 0.2  # between two progress messages
 
 class Cancelled(Exception):
     """The server cancelled the request."""
-
-
-class Rejected(Exception):
-    """The recording is not accepted. `status` is the HTTP status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Worker:
@@ -109,14 +102,14 @@ def check_duration(path: Path, on_progress: ProgressCallback) -> None:
 
     Raises
     ------
-    Rejected
+    RequestError
         If the recording is longer than `MAX_HOURS`.
     AudioReadError, OSError
         If the recording cannot be read.
     """
     with ProgressReader(path, 44100, on_progress, 1) as reader:
         if reader.is_longer_than(MAX_HOURS * 3600):
-            raise Rejected(413, f"the recording lasts more than {MAX_HOURS} hours, the limit; split it")
+            raise RequestError(413, f"the recording lasts more than {MAX_HOURS} hours, the limit; split it")
 
 
 REASONS = {
@@ -134,8 +127,8 @@ def _explain(error: AudioReadError) -> str:
 def _error_response(error: Exception) -> dict[str, Any]:
     if isinstance(error, AudioReadError):
         return {"status": 422, "error": _explain(error)}
-    if isinstance(error, Rejected):
-        return {"status": error.status, "error": str(error)}
+    if isinstance(error, RequestError):
+        return {"status": error.status, "error": error.message}
     if isinstance(error, Dcase2018Error):
         return {"status": 500, "error": str(error), "exit_code": error.exit_code}
     if isinstance(error, MemoryError):

@@ -5,7 +5,6 @@ The corpus has the size of FSDKaggle2018: the clips of its label file, of noise.
 """
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -39,6 +38,7 @@ from dcase2018.runs.training_state import StoppingCriteria, TrainingState
 from dcase2018.training.callbacks import Stopping, track_step_loss
 from dcase2018.training.experiment import Experiment
 from dcase2018.training.fit import make_loader, train
+from dcase2018.utils.atomic import write_json
 from dcase2018.utils.signals import StopFlag
 
 LABELS = Path(__file__).parents[1] / "label_files" / "train.csv"
@@ -236,23 +236,12 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Output:
-    """Results that are written as JSON after each of them, so that none is lost."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.values = path, dict[str, Any]()
-
-    def add(self, **values: Any) -> None:
-        self.values |= values
-        self.path.write_text(json.dumps(self.values, indent=2) + "\n", "utf-8")
-
-
 def measure_models(
-    args: argparse.Namespace, store: Store, labels: pd.DataFrame, folder: Path, output: Output
+    args: argparse.Namespace, store: Store, labels: pd.DataFrame, folder: Path, results: dict[str, Any]
 ) -> None:
-    """Measure the rates of all presets and precisions, until `--rates-seconds`."""
+    """Measure the rates of all presets and precisions, until `--rates-seconds`; write each with `results`."""
     started = time.perf_counter()
-    statistics, rates = None, dict[str, Any]()
+    statistics, rates = None, results.setdefault("rates", {})
     for precision, preset in product(args.precisions, args.presets):
         name, settings = f"{preset}, {precision}", PRESETS[preset]
         if time.perf_counter() - started > args.rates_seconds:
@@ -262,7 +251,7 @@ def measure_models(
         experiment = Experiment.create(folder / "rates", replace(settings, hparams=hparams), store, labels)
         statistics = statistics or experiment.training.feature_stats()
         rates[name] = measure_rates(Trainer.create(experiment, statistics, args.steps), args.rounds)
-        output.add(rates=rates)
+        write_json(args.output, results)
         print_rates(name, rates[name])
         print(f"  {time.perf_counter() - started:.0f} s so far", flush=True)
 
@@ -272,22 +261,24 @@ def main() -> None:
     if keras.backend.backend() != "jax":
         sys.exit("set KERAS_BACKEND=jax")
     keep_freed_memory()  # as in the command
-    output = Output(args.output)
     with tempfile.TemporaryDirectory() as name:
         folder, started = Path(name), time.perf_counter()
         labels = read_labels(LABELS).head(args.clips)
         labels.to_csv(folder / "noise.csv", index=False)
         store = write_noise_store(folder / "noise.h5", labels)
         device, hours = jax.devices()[0].device_kind, len(store.frames) / 360_000
-        output.add(device=device, cores=os.cpu_count(), clips=len(store), hours=round(hours, 2))
+        results = {
+            "device": device, "cores": os.cpu_count(), "clips": len(store), "hours": round(hours, 2)
+        }  # fmt: skip
+        write_json(args.output, results)
         print(f"{device}, {os.cpu_count()} cores; {len(store)} clips, {hours:.2f} h,", end=" ")
         print(f"written in {time.perf_counter() - started:.0f} s", flush=True)
-        measure_models(args, store, labels, folder, output)
+        measure_models(args, store, labels, folder, results)
         if not args.skip_fit:
             fit = measure_fit(
                 store.path, folder / "noise.csv", folder / "fit", args.epochs, args.limit_seconds
             )
-            output.add(fit=fit)
+            write_json(args.output, results | {"fit": fit})
             print(f"fit: exit code {fit['exit_code']}, {fit['epochs']} epochs in {fit['seconds']} s")
     print(f"written to {args.output}")
 

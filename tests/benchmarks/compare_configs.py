@@ -283,7 +283,7 @@ def model_size(path: Path) -> tuple[int, float]:
         model = run.load_checkpoint(run.model_file())
         hop_frames = run.hparams.inference_hop_frames(run.feature_config)
         n_weights += model.count_params()
-        macs += count_macs(model) / (hop_frames * run.feature_config.stft_hop_seconds)
+        macs += count_macs(model) / (hop_frames * run.feature_config.frame_hop_seconds)
     return n_weights, macs
 
 

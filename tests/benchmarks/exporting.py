@@ -12,18 +12,12 @@ import numpy as np
 import onnxruntime
 import soundfile
 from ai_edge_litert.interpreter import Interpreter
-from harness import SR, Corpus, Row, Size, measure_rates
+from harness import SR, Corpus, Row, Size, make_run, measure_rates
 
 from dcase2018.exporting.conversion import convert
-from dcase2018.features.config import FEATURE_CONFIGS
 from dcase2018.features.extraction import extract
 from dcase2018.features.store import Store
 from dcase2018.inference.predictor import StorePredictor
-from dcase2018.models.architectures import build
-from dcase2018.models.hparams import PRESETS
-from dcase2018.runs.model_io import save_model
-from dcase2018.runs.run import Run
-from dcase2018.training.experiment import Experiment
 
 EXPORTED_PRESETS = ("baseline", "compact")
 
@@ -51,16 +45,16 @@ def measure(corpus: Corpus, size: Size) -> list[Row]:
 
 
 def _measure_preset(corpus: Corpus, preset: str, size: Size) -> list[Row]:
-    fnames = list(corpus.labels["fname"][: max(2, size.clips // 5)])
-    run = make_run(corpus, preset, fnames)
+    run, store = make_run(corpus, preset, max(2, size.clips // 5))
+    fnames = store.fnames
     clips = [soundfile.read(corpus.audio / fname, dtype="float32")[0] for fname in fnames]
     seconds = sum(map(len, clips)) / SR
     model = run.load_for_inference()
 
     def extract_and_predict() -> None:
-        store = corpus.root / f"{preset} {time.perf_counter()}.h5"
-        extract(corpus.audio, store, run.feature_config, names=fnames)
-        StorePredictor(run, model, Store(store)).scores(np.arange(len(fnames)))
+        path = corpus.root / f"{preset} {time.perf_counter()}.h5"
+        extract(corpus.audio, path, run.feature_config, names=fnames)
+        StorePredictor(run, model, Store(path)).scores(np.arange(len(fnames)))
 
     def run_exported(runner: Runner) -> None:
         for samples in clips:
@@ -81,16 +75,3 @@ def _measure_preset(corpus: Corpus, preset: str, size: Size) -> list[Row]:
 
     implementations = {name: partial(rate, function) for name, function in functions.items()}
     return measure_rates(f"export {preset}", "s of audio per core second", implementations, size.rounds)
-
-
-def make_run(corpus: Corpus, preset: str, fnames: list[str]) -> Run:
-    """Create a run of a preset with random weights."""
-    store = corpus.root / f"{preset}.h5"
-    extract(corpus.audio, store, FEATURE_CONFIGS[PRESETS[preset].features], names=fnames)
-    labels = corpus.labels[: len(fnames)]
-    run = Experiment.create(corpus.root / preset, PRESETS[preset], Store(store), labels).run
-    run.path.mkdir()
-    run.save()
-    model = build(run.model, run.example_shape, len(run.classes), run.hparams)
-    save_model(model, run.path / "model.keras")
-    return run

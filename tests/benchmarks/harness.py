@@ -1,4 +1,4 @@
-"""The benchmark corpus, and a timer that alternates between implementations."""
+"""The benchmark corpus, runs on it, and a timer that alternates between implementations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,14 @@ import pandas as pd
 import soundfile
 
 from dcase2018.data.synthetic import CLASS_SOUNDS, synthesize_clip
+from dcase2018.features.config import FEATURE_CONFIGS
+from dcase2018.features.extraction import extract
+from dcase2018.features.store import Store
+from dcase2018.models.architectures import build, with_activation
+from dcase2018.models.hparams import PRESETS
+from dcase2018.runs.model_io import save_model
+from dcase2018.runs.run import Run
+from dcase2018.training.experiment import Experiment
 
 SR = 44100
 N_CLASSES = 41
@@ -85,13 +93,26 @@ def make_corpus(root: Path, seconds: float) -> Corpus:
     sounds = np.concatenate([synthesize_clip(params, rng) for params in CLASS_SOUNDS.values()])
     total, fnames = 0, []
     while total < seconds * SR or len(fnames) < 2 * N_CLASSES:
-        n_samples = int(SR * np.clip(np.exp(rng.normal(1.4, 1)), 0.3, min(30, seconds)))
+        n_samples = int(SR * min(draw_clip_seconds(rng, 1)[0], seconds))
         samples = np.resize(np.roll(sounds, -int(rng.integers(len(sounds)))), n_samples)
         fnames.append(f"{len(fnames):05d}.wav")
         soundfile.write(root / "clips" / fnames[-1], samples, SR, subtype="PCM_16")
         total += n_samples
     labels = [f"class_{index % N_CLASSES:02d}" for index in range(len(fnames))]
     return Corpus(root, total / SR, pd.DataFrame({"fname": fnames, "label": labels}, dtype=object))
+
+
+def make_run(corpus: Corpus, preset: str, n_clips: int | None = None) -> tuple[Run, Store]:
+    """Create a run of a preset with random weights, and the store of the first clips of the corpus."""
+    labels, path = corpus.labels[:n_clips], corpus.root / f"{preset}.h5"
+    extract(corpus.audio, path, FEATURE_CONFIGS[PRESETS[preset].features], names=list(labels["fname"]))
+    run = Experiment.create(corpus.root / preset, PRESETS[preset], Store(path), labels).run
+    run.path.mkdir()
+    run.save()
+    run.save_training_clips([])
+    model = build(run.model, run.example_shape, len(run.classes), run.hparams)
+    save_model(with_activation(model, run.hparams.classifier), run.path / "model.keras")
+    return run, Store(path)
 
 
 def measure_rates(

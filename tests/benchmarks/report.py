@@ -7,24 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import soundfile
-from harness import Corpus, Row, Size, make_corpus, measure_rates
+from harness import Corpus, Row, Size, make_corpus, make_run, measure_rates
 
 from dcase2018.evaluation.evaluate import evaluate
-from dcase2018.features.config import FEATURE_CONFIGS
-from dcase2018.features.extraction import extract
-from dcase2018.features.store import Store
 from dcase2018.inference.ensemble import Ensemble
-from dcase2018.models.architectures import build, with_activation
-from dcase2018.models.hparams import PRESETS
 from dcase2018.reporting.writer import report
-from dcase2018.runs.model_io import save_model
-from dcase2018.training.experiment import Experiment
 
 
 def measure(_: Corpus, size: Size) -> list[Row]:
     with TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder), size.report_seconds)
-        ensemble = make_ensemble(corpus)
+        run, store = make_run(corpus, "compact")
+        ensemble = Ensemble.open([run.path], [store])
         report_dir = corpus.root / "report"
 
         def evaluate_and_decode() -> None:
@@ -45,16 +39,3 @@ def measure(_: Corpus, size: Size) -> list[Row]:
             "report": partial(rate, write_report),
         }
         return measure_rates("report", "clips per second", implementations, size.rounds)
-
-
-def make_ensemble(corpus: Corpus) -> Ensemble:
-    """Create a run of the preset `compact` with random weights."""
-    extract(corpus.audio, corpus.store, FEATURE_CONFIGS["logmel96"])
-    store = Store(corpus.store)
-    run = Experiment.create(corpus.root / "run", PRESETS["compact"], store, corpus.labels).run
-    run.path.mkdir()
-    run.save()
-    run.save_training_clips([])
-    model = build(run.model, run.example_shape, len(run.classes), run.hparams)
-    save_model(with_activation(model, run.hparams.classifier), run.path / "model.keras")
-    return Ensemble.open([run.path], [store])

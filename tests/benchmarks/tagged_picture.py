@@ -21,7 +21,7 @@ TARGET = Path("docs/images/tagged.png")
 def plot_spectrogram(axes: Axes, store: dc.Store, row: int) -> None:
     """Plot the log mel frames of a clip, (n_frames, n_bands), over time in s and frequency in kHz."""
     feature_config, frames = store.feature_config, store.frames_of(row).astype(np.float32)
-    seconds = len(frames) * feature_config.stft_hop_seconds
+    seconds = len(frames) * feature_config.frame_hop_seconds
     limits_hz = [feature_config.mel_min_hz, feature_config.mel_max_hz]
     low, high, *ticks = librosa.hz_to_mel([*limits_hz, *(1000 * khz for khz in TICKS_KHZ)], htk=True)
     axes.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, low, high))

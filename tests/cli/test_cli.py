@@ -94,9 +94,7 @@ def test_fit_overwrites_no_other_run_and_no_other_folder(toy_pipeline: ToyPipeli
         2, "fit", toy_pipeline.train, toy_pipeline.labels, toy_pipeline.run, "--hparams", "batch_size=32"
     )
     assert f"{toy_pipeline.run} holds another run (--model cnn, not mlp; other training clips, " in message
-    assert (
-        " labels or frames in LABELS_CSV and STORE; --validation is missing; --hparams batch_size" in message
-    )
+    assert " labels or frames in LABELS and STORE; --validation is missing; --hparams batch_size" in message
     assert "; --hparams weights_init_stddev=0.001, not 0.05; --hparams lr=0.0001, not 0.001)" in message
     assert "name another folder, or replace it with --overwrite" in message
     other = ("--preset", "compact", "--any-features")
@@ -254,11 +252,15 @@ def test_clips_that_the_store_lacks_are_skipped_on_request(toy_pipeline: ToyPipe
     train = ("fit", toy_pipeline.test, labels, run, "--preset", "quick", "--epochs", 1)
     score = ("evaluate", toy_pipeline.test, labels, toy_pipeline.run)
     show = ("report", toy_pipeline.test, labels, toy_pipeline.run, "-o", tmp_path / "report")
-    for command in (train, score, show):
+    other = shutil.copytree(toy_pipeline.run, tmp_path / "other")
+    contrast = ("compare", toy_pipeline.test, labels, toy_pipeline.run, other)
+    submit = ("predict", toy_pipeline.test, other, "-o", tmp_path / "s.csv", "--sample-submission", labels)
+    for command in (train, score, show, contrast, submit):
         assert "clips are not in" in run_fails(2, *command)
         done = dcase(*command, "--missing", "skip")
         assert done.returncode == 3, done.stderr
         assert done.stdout.endswith(f"skipped: gone.wav: not in {toy_pipeline.test}\n")
     labels.write_text("\n".join([lines[0], lines[1].replace(lines[1].split(",")[0], "gone.wav")]) + "\n")
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == len(lines)
     message = run_fails(2, *score, "--missing", "skip")
     assert f"none of the 1 clips is in {toy_pipeline.test}; is it the right one?" in message

@@ -8,11 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from conftest import ToyPipeline, dcase, list_dir, run_fails, run_ok
 
-from dcase2018.cli.common import report_internal_error
+from dcase2018.cli.common import Checkpoint, report_internal_error
 from dcase2018.cli.keras_setup import check_temporary_folder
 from dcase2018.cli.main import main
 from dcase2018.utils.errors import InputError
@@ -100,6 +101,16 @@ def test_a_folder_that_is_replaced_must_have_a_name(
     assert list_dir(tmp_path) == []
 
 
+def test_checkpoint_is_a_step_or_best() -> None:
+    help_text = CliRunner().invoke(main, ["predict", "--help"]).output
+    assert "--checkpoint STEP|best" in help_text
+    checkpoint = Checkpoint()
+    assert [checkpoint.convert(text, None, None) for text in ("best", "0", "250")] == ["best", 0, 250]
+    for text in ("BEST", "-1", "1.5", ""):
+        with pytest.raises(click.BadParameter, match=re.escape(f"{text!r} is neither a step nor best.")):
+            checkpoint.convert(text, None, None)
+
+
 def test_an_internal_error_without_a_temporary_folder_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +180,27 @@ def test_numbers_out_of_bounds_are_refused(tmp_path: Path, command: tuple[object
     assert (done.returncode, done.stdout) == (2, "")
     assert str(command[-1]).rpartition("=")[2] in done.stderr.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["l.csv"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("split", "l.csv", "s", "--folds", "2", "--fraction", "0.1"), "--fraction and --folds exclude"),
+        (
+            ("correct-labels", "l.csv", "--decisions", "l.csv", "-o", "c.csv", "--confidence", "0.9"),
+            "--confidence applies to the predictions in OUT_OF_FOLD; give them, or omit it",
+        ),
+        (("extract", ".", "s.h5", "-j", "2", "--dask", "tcp://x:1"), "--jobs and --dask exclude each other"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "l.csv").write_text(LABELS)
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, message in result.output) == (2, True), result.output
+    assert list_dir(tmp_path) == ["l.csv"]
 
 
 def test_links_to_an_input_are_not_overwritten(tmp_path: Path) -> None:

@@ -4,21 +4,18 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ToyPipeline, run_fails, run_ok
 
-from dcase2018.cli.inspection import describe_preset, describe_run, format_description
+from dcase2018.cli.inspection import describe_preset, describe_run, describe_store, format_description
 from dcase2018.cli.main import main
-from dcase2018.cli.settings import (
-    BaseSettings,
-    changed_settings,
-    config_name,
-    extract_options,
-    nearest_preset,
-)
-from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
-from dcase2018.features.store import Store
+from dcase2018.cli.settings import BaseSettings, extract_options
+from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig, config_name
+from dcase2018.features.store import ClipRecord, Store, checksum
+from dcase2018.features.store_writer import write_store
 from dcase2018.models.hparams import PRESETS
+from dcase2018.reporting.system_facts import changed_settings, nearest_preset
 from dcase2018.runs.run import Run
 from dcase2018.utils.config import apply_overrides
 from dcase2018.utils.errors import InputError
@@ -139,11 +136,11 @@ def test_config_keeps_the_class_order_and_the_features_of_its_run(
         ({"pretrained_fingerprint": "0" * 16}, "--pretrained is new"),
         (
             {"training_fingerprint": "0" * 16},
-            "other training clips, labels or frames in LABELS_CSV and STORE",
+            "other training clips, labels or frames in LABELS and STORE",
         ),
         ({"seed": 3}, "--seed 3, not 0"),
         ({"model": "cnn"}, "--model cnn, not mlp"),
-        ({"classes": ["a", "b"]}, "the classes of LABELS_CSV, or the order in --class-map"),
+        ({"classes": ["a", "b"]}, "the classes of LABELS, or the order in --class-map"),
         ({"feature_config": FeatureConfig(mel_bands=40)}, "STORE has mel_bands=40, not 64"),
     ],
 )
@@ -196,6 +193,17 @@ def test_info_of_a_store_is_also_json(store: Store, capsys: pytest.CaptureFixtur
     assert (values["n_clips"], values["n_frames"]) == (5, int(store.lengths.sum()))
     assert values["feature_config"]["mel_bands"] == 64
     assert values["verified"] == "all checksums match"
+
+
+def test_info_prints_the_duration_of_hops_of_whole_samples(tmp_path: Path) -> None:
+    config = FeatureConfig(sample_rate=1000, stft_hop_seconds=0.0014, mel_max_hz=400)
+    frames = np.zeros((36_000, config.n_features), np.float32)  # a hop is one sample
+    write_store(
+        tmp_path / "s.h5", config, [ClipRecord("a.wav", len(frames), checksum(frames), 0, 0)], [frames]
+    )
+    values = describe_store(tmp_path / "s.h5")
+    assert values["seconds"] == 36
+    assert "clips    1 with 36000 frames (0.01 h)" in format_description(values)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def test_file_and_table_give_the_same_evaluation(folder: Path) -> None:
         ("fname,labels,verified,fold,a", "1.wav,a,True,1,2", "line 2: score '2' is not a number from 0 to 1"),
         ("fname,labels,verified,fold", "1.wav,a,True,1", "is not an out_of_fold.csv"),
         ("fname,labels,verified,a", "1.wav,a,True,0.5", "has no column fold"),
+        ("fname,labels,verified,fold,a", "", "lists no clip"),
     ],
 )
 def test_invalid_file_is_refused(tmp_path: Path, header: str, row: str, message: str) -> None:
@@ -123,7 +124,10 @@ def test_evaluate_prints_the_out_of_fold_scores(folder: Path, tmp_path: Path) ->
 
 def test_evaluate_refuses_what_out_of_fold_scores_do_not_use(folder: Path, tmp_path: Path) -> None:
     scores = folder / "out_of_fold.csv"
-    for extra, name in ((("--pooling", "mean"), "--pooling"), (("--allow-trained",), "--allow-trained")):
+    for extra, name in (
+        (("--pooling", "mean"), "--pooling"), (("--allow-trained",), "--allow-trained"),
+        (("--missing", "skip"), "--missing"),
+    ):  # fmt: skip
         code, _, message = invoke("evaluate", "--out-of-fold", folder, *extra)
         assert (code, message.rpartition(": ")[2]) == (2, f"omit {name}\n")
     assert invoke("evaluate", scores, "--out-of-fold", folder)[2].endswith("omit STORE\n")

@@ -63,6 +63,8 @@ def test_scores_are_those_of_the_exported_checkpoint(run: Path) -> None:
     )
     for checkpoint, map3 in ((None, "0.5000"), ("best", "0.7500")):
         assert f"held out from training: {map3}." in read_card(run, checkpoint)[1]
+    shutil.copy(run / "best.keras", run / "model.keras")  # as after fit --patience
+    assert "held out from training: 0.7500." in read_card(run)[1]
     (run / "history.csv").write_text("epoch,step,loss,learning_rate,seconds\n0,4,1,0.1,1\n")
     values, text = read_card(run)
     assert "model-index" not in values

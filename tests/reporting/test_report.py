@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BASELINE, ToyPipeline, list_dir, noise, run_fails, run_ok, write_wav
+from conftest import BASELINE, ToyPipeline, dcase, list_dir, noise, run_fails, run_ok, write_wav
 from html_tree import Element, Page
 
 from dcase2018.data.labels import read_labels
@@ -526,10 +526,14 @@ def test_out_of_fold_report_shows_the_folds(tmp_path: Path) -> None:
     folds = plan_folds(tmp_path / "folds", np.arange(12) // 4, preset, store, labels)
     fit_folds(folds, StoppingCriteria(), 250, False, 1)
     out_of_fold = save_out_of_fold(tmp_path / "folds", folds, INLINE)
-    printed = run_ok(
-        "report", tmp_path / "s.h5", "--out-of-fold", tmp_path / "folds", "-o", tmp_path / "report"
-    )
-    page = Page(Path(printed.strip())).root
+    (tmp_path / "clips" / "3.wav").unlink()
+    done = dcase(
+        "report", tmp_path / "s.h5", "--out-of-fold", tmp_path / "folds", "-o", tmp_path / "report",
+        "--audio", tmp_path / "clips", "--missing", "skip",
+    )  # fmt: skip
+    path, skipped = done.stdout.splitlines()
+    assert (done.returncode, skipped) == (3, f"skipped: 3.wav: no such file in {tmp_path / 'clips'}")
+    page = Page(Path(path)).root
     check_links(tmp_path / "report", page)
     check_accessibility(page)
     assert page.all("h1")[0].text == "folds (3 folds), out-of-fold scores"

@@ -7,7 +7,7 @@ import pytest
 
 from dcase2018.features.config import FEATURE_CONFIGS, FeatureConfig
 from dcase2018.models.hparams import PRESETS
-from dcase2018.reporting.system_facts import feature_config_name, preset_name, system_facts
+from dcase2018.reporting.system_facts import preset_name, system_facts
 from dcase2018.runs.run import Run
 
 
@@ -25,17 +25,16 @@ def test_a_run_of_a_preset_has_its_name(name: str) -> None:
 
 
 def test_changed_settings_are_named_or_counted() -> None:
-    assert preset_name(make_run("large", 3, lr=0.5)) == "large, with lr=0.5, epochs=3"
+    assert preset_name(make_run("large", 3, lr=0.5)) == "large, with epochs=3, lr=0.5"
     changed = make_run("large", 3, lr=0.5, dropout=0.1, mixup_alpha=0.0)
     assert preset_name(changed) == "large, with 4 other settings"
-    assert preset_name(replace(changed, model="new")) == "none"
+    other_features = replace(make_run("quick"), feature_config=FeatureConfig(mel_bands=80))
+    assert preset_name(other_features) == "quick, with mel_bands=80"
 
 
-def test_feature_configs_have_their_names() -> None:
-    assert {name: feature_config_name(config) for name, config in FEATURE_CONFIGS.items()} == {
-        name: name for name in FEATURE_CONFIGS
-    }
-    assert feature_config_name(replace(FeatureConfig(), sample_rate=22050)) == "custom"
+def test_a_feature_config_without_a_name_is_custom() -> None:
+    custom = replace(make_run("quick"), feature_config=FeatureConfig(sample_rate=22050))
+    assert system_facts([make_run("large"), custom])["feature_config"] == "logmel96; custom"
 
 
 def test_a_value_that_runs_share_is_listed_once() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import ToyPipeline
+from conftest import ToyPipeline, dcase, run_fails
 from test_fit import PRESET, labels, make_store
 
 from dcase2018.features.store import Store
@@ -187,3 +187,18 @@ def test_interrupted_study_with_concurrent_trials_resumes(toy_pipeline: ToyPipel
     states = [trial.state.name for trial in read_trials(folder)]
     assert states.count("COMPLETE") + states.count("PRUNED") == 4
     assert "FAIL" in states
+
+
+@pytest.mark.slow
+def test_tune_skips_clips_that_the_store_lacks_on_request(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
+    labels = tmp_path / "l.csv"
+    lines = toy_pipeline.fit_labels.read_text().splitlines()
+    labels.write_text("\n".join([*lines, lines[1].replace(lines[1].split(",")[0], "gone.wav")]) + "\n")
+    command = (
+        "tune", toy_pipeline.train, labels, tmp_path / "study", "--validation", toy_pipeline.validation,
+        "--search-space", "lr=1e-4:1e-2", "--preset", "quick", "--epochs", 1, "--trials", 1,
+    )  # fmt: skip
+    assert "clips are not in" in run_fails(2, *command)
+    done = dcase(*command, "--missing", "skip")
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.endswith(f"skipped: gone.wav: not in {toy_pipeline.train}\n")

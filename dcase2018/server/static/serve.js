@@ -15,6 +15,7 @@ let runs = [];
 let limits = {};
 let controller = null; // an AbortController during a request
 let recorder = null;
+let isStarting = false; // while the browser asks for the microphone
 
 // ---- The runs
 
@@ -158,9 +159,11 @@ const MICROPHONE_ERRORS = {
 };
 
 async function record() {
+  if (isStarting) return;
   if (recorder) return stopRecording();
   cancel();
   showError("");
+  isStarting = true;
   try {
     recorder = await Recorder.start((seconds, level) => {
       byId("record").textContent = `Stop (${formatClock(seconds)})`;
@@ -169,6 +172,8 @@ async function record() {
     });
   } catch (error) {
     return showError(`The microphone cannot be used: ${MICROPHONE_ERRORS[error.name] ?? error.message}`);
+  } finally {
+    isStarting = false;
   }
   byId("record").textContent = "Stop (0:00)";
   document.body.classList.add("recording");
