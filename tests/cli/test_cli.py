@@ -171,7 +171,7 @@ def test_predict_lists_the_checkpoints_of_an_unfinished_run(
     (run / "best.keras").unlink()
     message = run_fails(2, *command, "--checkpoint", "best")
     assert "best.keras does not exist; dcase2018 fit writes it if it has --validation" in message
-    assert "'last' is not" in run_fails(2, *command, "--checkpoint", "last")
+    assert "'last' is neither a step nor best" in run_fails(2, *command, "--checkpoint", "last")
 
 
 def test_predict_refuses_an_ensemble_of_different_classes(toy_pipeline: ToyPipeline, tmp_path: Path) -> None:
