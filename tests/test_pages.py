@@ -415,7 +415,7 @@ def test_contributing_examples_work_in_a_copy_of_the_package(
         path.write_text(source[:position] + text + source[position:])
 
     insert("models/architectures.py", "", f"\n\n{model}")
-    insert("models/hparams.py", r'    "mlp",\n', '    "tiny",\n')
+    insert("models/hparams.py", r'"mlp", "compact"', '"tiny", ')
     insert("models/hparams.py", r"\n    def __post_init__", field)
     insert("models/hparams.py", "", preset)
     insert("features/config.py", "", feature_config)
