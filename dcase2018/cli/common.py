@@ -9,15 +9,12 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from dcase2018.utils.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("dcase2018")
 

@@ -60,8 +60,8 @@ class Pooling:
 
 def log_pooling(runs: Sequence[Run]) -> None:
     """Log how the scores of several runs are averaged."""
-    if len(runs) > 1:
-        log.info("%s", describe_pooling(runs))
+    if description := describe_pooling(runs):
+        log.info("%s", description)
 
 
 def describe_pooling(runs: Sequence[Run]) -> str:

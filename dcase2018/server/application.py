@@ -29,8 +29,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dcase2018.server.middleware import HostOriginMiddleware
-from dcase2018.server.pool import RequestError, WorkerPool
-from dcase2018.server.protocol import MAX_HOURS, RESULT, STREAM, TAG
+from dcase2018.server.pool import WorkerPool
+from dcase2018.server.protocol import MAX_HOURS, RESULT, STREAM, TAG, RequestError
 from dcase2018.server.uploads import UploadReceiver
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dcase2018.server.protocol import END, ERROR, MessageReader
+from dcase2018.server.protocol import END, ERROR, MessageReader, RequestError
 from dcase2018.utils.errors import Dcase2018Error, InputError
 from dcase2018.utils.safe_path import python_command
 
@@ -29,14 +29,6 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
 }  # fmt: skip
-
-
-class RequestError(Exception):
-    """A request failed. `status` is the HTTP status, `message` the reason."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
 
 
 class WorkerDied(RequestError):

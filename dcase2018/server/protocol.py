@@ -22,6 +22,14 @@ MAX_HOURS = 4  # maximum duration of a recording
 _HEADER = struct.Struct(">cI")
 
 
+class RequestError(Exception):
+    """A request failed. `status` is the HTTP status, `message` the reason."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
 def encode(kind: bytes, values: dict[str, Any]) -> bytes:
     """Encode a message."""
     payload = json.dumps(values, separators=(",", ":")).encode()

@@ -30,7 +30,7 @@ from dcase2018.label_quality.review_decisions import (
     valid_decisions,
 )
 from dcase2018.server.decision_log import DecisionLog
-from dcase2018.server.pool import RequestError
+from dcase2018.server.protocol import RequestError
 from dcase2018.utils.errors import Dcase2018Error, InputError, shorten_list
 
 log = logging.getLogger(__name__)

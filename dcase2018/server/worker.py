@@ -12,8 +12,18 @@ from typing import IO, Any
 from dcase2018.data.audio_errors import AudioReadError
 from dcase2018.inference.audio_tagger import AudioTagger, ProgressCallback, ProgressReader
 from dcase2018.inference.pooling import describe_pooling
-from dcase2018.server.pool import RequestError
-from dcase2018.server.protocol import CLIP, END, ERROR, MAX_HOURS, PROGRESS, RESULT, STREAM, TAG, encode
+from dcase2018.server.protocol import (
+    CLIP,
+    END,
+    ERROR,
+    MAX_HOURS,
+    PROGRESS,
+    RESULT,
+    STREAM,
+    TAG,
+    RequestError,
+    encode,
+)
 from dcase2018.server.responses import (
     audio_response,
     clip_response,

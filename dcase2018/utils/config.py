@@ -84,14 +84,22 @@ def validate(config: Any) -> None:
             object.__setattr__(config, field.name, value_type(value))
 
 
-def check_number(name: str, value: Any, number_type: type[Any], **bounds: Any) -> None:
+def check_number(
+    name: str,
+    value: Any,
+    number_type: type[Any],
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+) -> None:
     """Raise `InputError` unless an argument is a finite number of a type within the bounds of a `Constraint`.
 
     Examples
     --------
     >>> check_number("jobs", 2, int, ge=1)
     """
-    _read(Annotated[number_type, Constraint("", **bounds)], value, name)
+    _read(Annotated[number_type, Constraint("", gt, ge, le)], value, name)
 
 
 def check_seed(seed: Any) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcase2018.server import pool as pool_module
-from dcase2018.server.pool import RequestError, WorkerPool
-from dcase2018.server.protocol import END, PROGRESS, RESULT, TAG, MessageReader, encode
+from dcase2018.server.pool import WorkerPool
+from dcase2018.server.protocol import END, PROGRESS, RESULT, TAG, MessageReader, RequestError, encode
 
 T = TypeVar("T")
 
