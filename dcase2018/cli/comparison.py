@@ -217,6 +217,6 @@ def _evaluate(systems: "Systems", labels: "pd.DataFrame", allow_trained: bool) -
     return {
         path: evaluate(system, labels, allow_trained)
         if isinstance(system, Ensemble)
-        else evaluate_scores(system, labels)
+        else evaluate_scores(system, labels, path)
         for path, system in systems.items()
     }

@@ -365,6 +365,8 @@ def run(target: str, dataset: str, name: str, serve_flags: list[str], dry_run: b
         builder.run(("serve", str(pipeline.run), *examples, *serve_flags))
     if not dry_run:
         _print_result(target, outputs)
+    elif target != "serve" and not any(builder.is_rebuilt.values()):
+        print_line(f"{target} is up to date")
 
 
 def _print_result(target: str, outputs: Sequence[Path]) -> None:

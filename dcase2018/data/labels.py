@@ -240,9 +240,13 @@ def labels_per_clip(labels: pd.DataFrame) -> list[list[str]]:
     Raises
     ------
     InputError
-        If a label is not text, as in a table that pandas read without `dtype=str`.
+        If there is no column of labels, or a label is not text, as in a table that pandas read without
+        `dtype=str`.
     """
-    column = labels[LABELS_COLUMN if is_multi_label(labels) else LABEL_COLUMN]
+    name = LABELS_COLUMN if is_multi_label(labels) else LABEL_COLUMN
+    if name not in labels:
+        raise InputError("the table has neither a column label nor labels; use dcase2018.read_labels")
+    column = labels[name]
     for row, text in enumerate(column):
         if not isinstance(text, str):
             raise InputError(f"label {text!r} of row {row} is not text; use dcase2018.read_labels")

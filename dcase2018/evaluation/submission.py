@@ -103,8 +103,15 @@ def _parse_float(text: str) -> float:
         return math.nan
 
 
-def evaluate_scores(scores: pd.DataFrame, labels: pd.DataFrame) -> Evaluation:
+def evaluate_scores(scores: pd.DataFrame, labels: pd.DataFrame, path: Path) -> Evaluation:
     """Evaluate scores (see `predict`) on the clips of a label file.
+
+    Parameters
+    ----------
+    scores, path
+        The scores, and the file that they come from.
+    labels
+        Labels of the clips (see `read_labels`).
 
     Raises
     ------
@@ -114,7 +121,7 @@ def evaluate_scores(scores: pd.DataFrame, labels: pd.DataFrame) -> Evaluation:
     missing = [fname for fname in labels["fname"] if fname not in scores.index]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(labels)} clips have no scores, such as {missing[0]!r};"
+            f"{path} has no scores of {len(missing)} of {len(labels)} clips, such as {missing[0]!r};"
             " predict all clips, or skip these with --missing skip"
         )
     return Evaluation(labels, scores.loc[labels["fname"]].to_numpy(), list(scores.columns))

@@ -192,7 +192,7 @@ class ConfigComparison:
             self.run_command(run, "predict", store, run, "-o", submission, "--scores-output", scores_csv)
         scores = read_scores(scores_csv)
         check_classes(list(scores.columns), run, self.classes, self.train[1])
-        return evaluate_scores(scores, self.labels)
+        return evaluate_scores(scores, self.labels, scores_csv)
 
     def run_command(self, run: Path, command: str, *args: object) -> float:
         """Run a dcase2018 command and return its processor time in seconds.

@@ -193,6 +193,8 @@ def test_labels_and_weights_that_are_no_text_or_number_are_refused() -> None:
     labels = pd.DataFrame({"fname": ["a", "b"], "label": ["Bark", np.nan], "weight": [0.5, np.nan]})
     with pytest.raises(InputError, match=r"label nan of row 1 is not text; use dcase2018.read_labels"):
         class_names(labels)
+    with pytest.raises(InputError, match=r"neither a column label nor labels; use dcase2018.read_labels"):
+        class_names(labels[["fname"]])
     with pytest.raises(InputError, match=r"the weight of clip 'b' is nan; it must be a number from 0 to 1"):
         sample_weights(labels)
 

@@ -56,7 +56,7 @@ def test_submission_scores_exactly_as_its_scores(tmp_path: Path) -> None:
     write_submission(tmp_path / "s.csv", scores)
     write_scores(tmp_path / "scores.csv", scores)
     pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.csv"), scores, check_exact=True)
-    expected = evaluate_scores(scores, read_labels(TEST_LABELS))
+    expected = evaluate_scores(scores, read_labels(TEST_LABELS), tmp_path / "scores.csv")
     table = score(tmp_path / "s.csv", TEST_LABELS, CLASSES).table
     pd.testing.assert_frame_equal(table, expected.table.drop(columns="map"), check_exact=True)
     assert 0.3 < expected.map3 < 0.9
@@ -206,8 +206,8 @@ def test_invalid_score_file(tmp_path: Path, text: str, message: str) -> None:
 
 def test_clips_without_scores_are_reported() -> None:
     scores = drawn_scores()
-    with pytest.raises(InputError, match=r"120 of 120 clips have no scores, such as '00326aa9.wav'"):
-        evaluate_scores(scores[:0], read_labels(TEST_LABELS))
+    with pytest.raises(InputError, match=r"^b.csv has no scores of 120 of 120 clips, such as '00326aa9.wav'"):
+        evaluate_scores(scores[:0], read_labels(TEST_LABELS), Path("b.csv"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
