@@ -128,7 +128,7 @@ def test_demo_is_synthesized_and_compact_presets_train_it_for_50_epochs(project:
         "predict", "evaluate",
     ]  # fmt: skip
     fit_folds, fit = (line for line in lines if line.startswith("dcase2018 fit"))
-    assert fit_folds.endswith(" --epochs 50 --folds 5 --epochs 50 --hparams label_refinement_every=0")
+    assert fit_folds.endswith(" --overwrite --folds 5 --epochs 50 --hparams label_refinement_every=0")
     assert fit.endswith(" --preset compact-clean --seed 0 --overwrite --epochs 50")
     assert not (project / "features").exists()
 

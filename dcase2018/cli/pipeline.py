@@ -194,11 +194,13 @@ class Pipeline:
         ]
 
     def _fit(self, store: Path, labels: Path, run: Path, *flags: str) -> tuple[str, ...]:
-        is_compact_demo = self.dataset == "demo" and PRESETS[self.preset].model == "compact"
         options = ["--preset", self.preset, "--seed", str(self.seed), "--overwrite"]
         if any(flag.startswith("--features") for flag in self.extract_flags):
             options.append("--any-features")  # they were chosen on purpose
-        return ("fit", str(store), str(labels), str(run), *options, *DEMO_EPOCHS * is_compact_demo, *flags)
+        is_compact_demo = self.dataset == "demo" and PRESETS[self.preset].model == "compact"
+        if is_compact_demo and "--epochs" not in flags:
+            options += DEMO_EPOCHS
+        return ("fit", str(store), str(labels), str(run), *options, *flags)
 
     def _result_rules(self, data: Dataset) -> list[Rule]:
         _, store = self.stores(data)
