@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "label_files"
 BASELINE = FeatureConfig()
 
-hypothesis.settings.register_profile("deterministic", derandomize=True)
+hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("deterministic")
 
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # tests run make as a user does, not as a child of make

@@ -10,7 +10,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcase2018.batching.augmentation import Augmentation
@@ -46,7 +46,6 @@ def test_count_examples(length: int, n_examples: int) -> None:
     assert count_examples(np.array([length]), 25, 12).tolist() == [n_examples]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 90), min_size=1, max_size=12).filter(any),
     st.integers(1, 40),

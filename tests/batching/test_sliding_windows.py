@@ -18,7 +18,7 @@ FEATURES = FeatureConfig(mel_bands=2)
     batch_size=st.integers(1, 5),
     include_tail=st.booleans(),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_sliding_windows_do_not_depend_on_blocks(
     cuts: list[int], window: int, hop: int, pad_mode: str | None, batch_size: int, include_tail: bool
 ) -> None:

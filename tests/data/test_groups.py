@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BASELINE, noise, write_wav
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcase2018.cli.data import split
@@ -81,7 +81,6 @@ def test_groups_from_a_column() -> None:
     assert read_groups(labels, None, None) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abcdef")), min_size=1, max_size=12))
 def test_merged_groups_are_the_connected_clips(rows: list[tuple[int, str]]) -> None:
     expected = list(range(len(rows)))

@@ -87,7 +87,6 @@ def test_invalid_folders_raise(tmp_path: Path) -> None:
 NAMES = st.text(min_size=1, max_size=20)
 
 
-@settings(deadline=None)
 @given(NAMES)
 def test_sanitized_class_names_have_no_separators(text: str) -> None:
     name = sanitize_class_name(text)
@@ -150,7 +149,7 @@ def test_invalid_patterns_raise(tmp_path: Path, pattern: str, message: str) -> N
     assert message in run_fails(2, "make-labels", tmp_path, tmp_path / "l.csv", "--pattern", pattern)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text("ab+(.[\\*", min_size=1, max_size=4), st.text("xy1", min_size=1, max_size=4))
 def test_pattern_is_matched_literally(literal: str, label: str) -> None:
     import re

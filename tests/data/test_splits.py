@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CLASSES, DATA, dcase, run_fails, run_ok
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcase2018.data.labels import class_names, read_fnames, read_labels
@@ -59,7 +59,6 @@ def test_split_writes_disjoint_folds(tmp_path: Path) -> None:
         assert train.isdisjoint(read_fnames(tmp_path / f"fold-{k}" / "validation.csv"))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("01")), min_size=1, max_size=60),
     st.floats(0.01, 0.99),
@@ -162,7 +161,6 @@ def grouped_table(rows: list[tuple[str, str, int]]) -> tuple[pd.DataFrame, np.nd
     return table, table["group"].to_numpy(int)
 
 
-@settings(deadline=None)
 @given(grouped_rows, st.floats(0.01, 0.99), st.integers(0, 5))
 def test_any_group_is_on_one_side_of_a_holdout(
     rows: list[tuple[str, str, int]], fraction: float, seed: int
@@ -187,7 +185,6 @@ def test_any_group_is_on_one_side_of_a_holdout(
     np.testing.assert_array_equal(is_drawn, stratified_holdout(labels, fraction, seed, list(groups)))
 
 
-@settings(deadline=None)
 @given(grouped_rows, st.integers(2, 8), st.integers(0, 5))
 def test_any_group_is_in_one_fold(rows: list[tuple[str, str, int]], n_folds: int, seed: int) -> None:
     labels, groups = grouped_table(rows)

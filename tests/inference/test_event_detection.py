@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcase2018.inference.event_detection import Event, EventConfig, detect_events
@@ -114,7 +114,6 @@ def reference_events(window_scores: WindowScores, config: EventConfig) -> list[t
 
 
 @given(recordings, event_configs)
-@settings(deadline=None)
 def test_events_are_those_of_the_reference(window_scores: WindowScores, config: EventConfig) -> None:
     events = detect_events(window_scores, CLASSES, config)
     expected = reference_events(window_scores, config)
@@ -125,7 +124,6 @@ def test_events_are_those_of_the_reference(window_scores: WindowScores, config: 
 
 
 @given(recordings, event_configs, st.floats(1, 2))
-@settings(deadline=None)
 def test_a_higher_threshold_adds_no_event(
     window_scores: WindowScores, config: EventConfig, factor: float
 ) -> None:

@@ -58,7 +58,7 @@ def test_noise_rate_is_estimated(noise_rate: float) -> None:
         )
     )
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_posterior_is_a_distribution_and_independent_of_order(drawn: tuple) -> None:
     values, given_labels, verified = drawn
     n = len(given_labels)

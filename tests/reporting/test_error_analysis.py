@@ -83,7 +83,7 @@ def test_clip_with_several_labels_is_grouped_by_the_lowest_score() -> None:
     assert clip_table(evaluation)["margin"].tolist() == pytest.approx([-0.1, 0.1])  # no other class: 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 200), st.integers(2, 4), st.integers(0, 2**32 - 1))
 def test_shown_clips_are_the_first_of_each_kind(n_clips: int, n_classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
