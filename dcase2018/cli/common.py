@@ -92,9 +92,12 @@ class Checkpoint(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         if value == "best" or isinstance(value, int):
             return value
-        if not value.isdecimal():
+        from dcase2018.utils.config import parse_count
+
+        step = parse_count(value)
+        if step is None:
             self.fail(f"{value!r} is neither a step nor best.", param, ctx)
-        return int(value)
+        return step
 
 
 class Choice(click.Choice):

@@ -15,6 +15,7 @@ from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, OUT_OF_FOLD_COLUM
 from dcase2018.evaluation.evaluate import PART_HEADINGS, Evaluation, format_scores
 from dcase2018.runs.run import OUT_OF_FOLD_CSV
 from dcase2018.utils.atomic import StrPath
+from dcase2018.utils.config import parse_count
 from dcase2018.utils.errors import InputError
 
 VERIFIED, UNVERIFIED = "verified", "unverified"  # parts of the score table
@@ -168,8 +169,8 @@ def _check_rows(table: Table) -> None:
             table.errors.append((line, f"label {unknown[0]!r} is not a column"))
         if verified not in ("True", "False"):
             table.errors.append((line, f"verified is {verified!r}; it must be True or False"))
-        if not fold.isdecimal() or int(fold) < 1:
-            table.errors.append((line, f"fold is {fold!r}; it must be a number from 1"))
+        if not parse_count(fold):
+            table.errors.append((line, f"fold is {fold!r:.100}; it must be a number from 1"))
     table.raise_if_invalid()
 
 

@@ -23,6 +23,7 @@ ItemT = TypeVar("ItemT")
 RecordT = TypeVar("RecordT")
 
 MAX_JSON_BYTES = 100_000_000
+MAX_DIGITS = 18  # of a whole number, so that it fits into 64 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,7 +273,13 @@ def _read(hint: Any, value: Any, name: str) -> Any:
 
 def _read_key(hint: Any, key: str, name: str) -> Any:
     """Read the key of a dictionary, which JSON stores as text."""
-    return _read(hint, int(key) if hint is not str and key.isdecimal() else key, f"a key of {name}")
+    number = None if hint is str else parse_count(key)
+    return _read(hint, key if number is None else number, f"a key of {name}")
+
+
+def parse_count(text: str) -> int | None:
+    """Parse a whole number from 0 to 10^18 - 1; None for other text."""
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None
 
 
 SCALARS = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text")}

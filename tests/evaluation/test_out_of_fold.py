@@ -85,6 +85,7 @@ def test_file_and_table_give_the_same_evaluation(folder: Path) -> None:
         ("fname,labels,verified,fold,a", "1.wav,b,True,1,0.5", "line 2: label 'b' is not a column"),
         ("fname,labels,verified,fold,a", "1.wav,a,1,1,0.5", "line 2: verified is '1'"),
         ("fname,labels,verified,fold,a", "1.wav,a,True,0,0.5", "line 2: fold is '0'"),
+        ("fname,labels,verified,fold,a", f"1.wav,a,True,{5000 * '9'},0.5", "line 2: fold is '999"),
         ("fname,labels,verified,fold,a", "1.wav,a,True,1,2", "line 2: score '2' is not a number from 0 to 1"),
         ("fname,labels,verified,fold", "1.wav,a,True,1", "is not an out_of_fold.csv"),
         ("fname,labels,verified,a", "1.wav,a,True,0.5", "has no column fold"),

@@ -69,6 +69,8 @@ def damaged_versions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             original["colour"] = "red"
             yield f"{path}.colour", json.dumps(changed)
     yield "colour", json.dumps(document | {"colour": "red"})
+    if "permanent_checkpoints" in document:
+        yield "long key", json.dumps(document | {"permanent_checkpoints": {5000 * "9": 1.5}})
 
 
 @pytest.mark.slow
