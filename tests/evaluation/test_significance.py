@@ -280,6 +280,7 @@ def test_compare_rejects_invalid_input(toy_pipeline: ToyPipeline, scored: Path, 
     message = run_fails(2, *compare_files, run, other)
     assert f"the classes of {other} are not those of {run}: Bark, Growl" in message
     other.write_text("".join(run.read_text().splitlines(keepends=True)[:5]))
-    assert "clips have no scores, such as " in run_fails(2, *compare_files, run, other)
+    message = run_fails(2, *compare_files, run, other)
+    assert f"{other} has no scores of " in message
     message = run_fails(2, "compare", "-", DATA / "sample_submission.csv", run, other)
     assert "is not among the 41 classes" in message
