@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "label_files"
 BASELINE = FeatureConfig()
 
+# The same examples in every run, and no deadline: a loaded machine would exceed it.
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("deterministic")
 

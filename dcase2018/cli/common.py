@@ -92,9 +92,9 @@ class Checkpoint(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         if value == "best" or isinstance(value, int):
             return value
-        from dcase2018.utils.config import parse_count
+        from dcase2018.utils.config import parse_whole_number
 
-        step = parse_count(value)
+        step = parse_whole_number(value)
         if step is None:
             self.fail(f"{value!r} is neither a step nor best.", param, ctx)
         return step

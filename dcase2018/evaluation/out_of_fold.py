@@ -15,7 +15,7 @@ from dcase2018.data.labels import LABEL_COLUMN, LABELS_COLUMN, OUT_OF_FOLD_COLUM
 from dcase2018.evaluation.evaluate import PART_HEADINGS, Evaluation, format_scores
 from dcase2018.runs.run import OUT_OF_FOLD_CSV
 from dcase2018.utils.atomic import StrPath
-from dcase2018.utils.config import parse_count
+from dcase2018.utils.config import parse_whole_number
 from dcase2018.utils.errors import InputError
 
 VERIFIED, UNVERIFIED = "verified", "unverified"  # parts of the score table
@@ -169,7 +169,7 @@ def _check_rows(table: Table) -> None:
             table.errors.append((line, f"label {unknown[0]!r} is not a column"))
         if verified not in ("True", "False"):
             table.errors.append((line, f"verified is {verified!r}; it must be True or False"))
-        if not parse_count(fold):
+        if not parse_whole_number(fold):
             table.errors.append((line, f"fold is {fold!r:.100}; it must be a number from 1"))
     table.raise_if_invalid()
 

@@ -23,7 +23,7 @@ ItemT = TypeVar("ItemT")
 RecordT = TypeVar("RecordT")
 
 MAX_JSON_BYTES = 100_000_000
-MAX_DIGITS = 18  # of a whole number, so that it fits into 64 bits
+MAX_DIGITS = 18  # of a whole number in text, so that it fits into 64 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,11 +273,11 @@ def _read(hint: Any, value: Any, name: str) -> Any:
 
 def _read_key(hint: Any, key: str, name: str) -> Any:
     """Read the key of a dictionary, which JSON stores as text."""
-    number = None if hint is str else parse_count(key)
+    number = None if hint is str else parse_whole_number(key)
     return _read(hint, key if number is None else number, f"a key of {name}")
 
 
-def parse_count(text: str) -> int | None:
+def parse_whole_number(text: str) -> int | None:
     """Parse a whole number from 0 to 10^18 - 1; None for other text."""
     return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None
 

@@ -282,5 +282,6 @@ def test_compare_rejects_invalid_input(toy_pipeline: ToyPipeline, scored: Path, 
     other.write_text("".join(run.read_text().splitlines(keepends=True)[:5]))
     message = run_fails(2, *compare_files, run, other)
     assert f"{other} has no scores of " in message
+    assert " clips, such as " in message
     message = run_fails(2, "compare", "-", DATA / "sample_submission.csv", run, other)
     assert "is not among the 41 classes" in message
